@@ -1,0 +1,3 @@
+//! The `rigswitch` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What an operator meets: configuration, the running switch, its socket and its command line.

@@ -1,0 +1,7 @@
+//! The data plane of rigswitch: everything a frame meets between the port it came from and the one it leaves by.
+//!
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → ports` and
+//! `frames → tables → bridge → pipeline`; [`worker`](crate) joins ports and pipeline.
+#![deny(unsafe_code)]
+
+pub mod ids;
