@@ -4,4 +4,9 @@
 //! `frames → tables → bridge → pipeline`; [`worker`](crate) joins ports and pipeline.
 #![deny(unsafe_code)]
 
+pub mod counters;
+pub mod drops;
+#[allow(unsafe_code)]
+pub mod frames;
 pub mod ids;
+pub mod ports;

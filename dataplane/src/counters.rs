@@ -1,0 +1,257 @@
+//! Counters: per worker, per device, per reason; and the ledger that they must balance in.
+//!
+//! Each counter has one writer, its worker, which adds with a plain load and store; control sums over workers at
+//! any time. A total may therefore be a burst old, never torn.
+
+use std::ops::{Add, AddAssign};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::drops::{Direction, DropReason};
+use crate::ids::DeviceId;
+
+/// One number with one writer.
+#[derive(Default)]
+pub struct Counter(AtomicU64); // its worker writes, control reads
+
+impl Counter {
+    /// Adds, without a locked instruction: only its one writer may call this.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// The value now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Packets and bytes; bytes from the destination address on, without preamble and frame check sequence.
+#[derive(Default)]
+pub struct Traffic {
+    packets: Counter,
+    bytes: Counter,
+}
+
+impl Traffic {
+    /// Counts `packets` of `bytes` bytes together.
+    #[inline]
+    pub fn add(&self, packets: u64, bytes: u64) {
+        self.packets.add(packets);
+        self.bytes.add(bytes);
+    }
+
+    /// The sums now.
+    pub fn volume(&self) -> Volume {
+        Volume { packets: self.packets.value(), bytes: self.bytes.value() }
+    }
+}
+
+/// A sum read from a [`Traffic`] counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Volume {
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Add for Volume {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { packets: self.packets + other.packets, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl AddAssign for Volume {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// What one worker counts on one device.
+#[derive(Default)]
+pub struct DeviceCounters {
+    /// Frames taken from the device.
+    pub received: Traffic,
+    /// Copies the device has sent: accepted by the kernel, or completed by its ring.
+    pub sent: Traffic,
+    /// Partial checksums completed in software before sending.
+    pub checksums_completed: Counter,
+    /// Segments cut in software from super-frames before sending.
+    pub segments_made: Counter,
+    drops: [[Traffic; DropReason::ALL.len()]; 2],
+}
+
+impl DeviceCounters {
+    /// The frames dropped in this direction for this reason.
+    #[inline]
+    pub fn drops(&self, direction: Direction, reason: DropReason) -> &Traffic {
+        &self.drops[direction as usize][reason.index()]
+    }
+
+    /// All drops of one direction together.
+    pub fn dropped(&self, direction: Direction) -> Volume {
+        self.drops[direction as usize].iter().fold(Volume::default(), |sum, one| sum + one.volume())
+    }
+}
+
+const SEGMENT: usize = 64;
+
+/// All counters of one worker. They outlive it: a restarted worker goes on where the old one stopped.
+pub struct WorkerCounters {
+    devices: Box<[OnceLock<Box<[DeviceCounters; SEGMENT]>>]>, // control fills before a device is published
+    /// Frames put on a device by control.
+    pub originated: Counter,
+    /// Frames handed to control.
+    pub consumed: Counter,
+    /// Frames sent on, whatever number of copies that took.
+    pub forwarded: Counter,
+    /// Copies made for the devices they were sent on to: one for a forward, n for a flood or for n segments.
+    pub copies: Counter,
+    /// Copies handed to other workers.
+    pub handed_off: Counter,
+    /// Copies taken from other workers.
+    pub handed_on: Counter,
+    /// Copies that ports hold at the moment, waiting for the kernel to be done with them.
+    pub held: AtomicU64,
+    /// MACs learned.
+    pub learned: Counter,
+    /// MACs that moved to another device.
+    pub moved: Counter,
+    /// MACs not learned because the table had no room.
+    pub table_full: Counter,
+    /// Turns of the loop that moved frames.
+    pub busy_turns: Counter,
+    /// CPU time used, in nanoseconds.
+    pub cpu_ns: Counter,
+    /// Times the worker went to sleep.
+    pub sleeps: Counter,
+}
+
+impl WorkerCounters {
+    /// Counters of no device yet.
+    pub fn new() -> Self {
+        let segments = DeviceId::LIMIT.div_ceil(SEGMENT);
+        Self {
+            devices: (0..segments).map(|_| OnceLock::new()).collect(),
+            originated: Counter::default(),
+            consumed: Counter::default(),
+            forwarded: Counter::default(),
+            copies: Counter::default(),
+            handed_off: Counter::default(),
+            handed_on: Counter::default(),
+            held: AtomicU64::new(0),
+            learned: Counter::default(),
+            moved: Counter::default(),
+            table_full: Counter::default(),
+            busy_turns: Counter::default(),
+            cpu_ns: Counter::default(),
+            sleeps: Counter::default(),
+        }
+    }
+
+    /// Makes room for a device; control calls it before it publishes the device.
+    pub fn prepare(&self, device: DeviceId) {
+        self.devices[device.index() / SEGMENT]
+            .get_or_init(|| Box::new(std::array::from_fn(|_| DeviceCounters::default())));
+    }
+
+    /// The counters of a device.
+    ///
+    /// # Panics
+    /// If the device was never prepared.
+    #[inline]
+    pub fn device(&self, device: DeviceId) -> &DeviceCounters {
+        let segment = self.devices[device.index() / SEGMENT].get().expect("a published device has counters");
+        &segment[device.index() % SEGMENT]
+    }
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where all frames and all copies are, in packets, summed over workers and devices.
+///
+/// Every frame ends in one place, and so does every copy:
+/// `received + originated = consumed + dropped + forwarded`, and `copies = sent + dropped + held`.
+/// The sums are exact when no worker is in the middle of a burst.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ledger {
+    /// Frames taken from devices.
+    pub received: u64,
+    /// Frames put on devices by control.
+    pub originated: u64,
+    /// Frames handed to control.
+    pub consumed: u64,
+    /// Frames dropped on the way in.
+    pub frames_dropped: u64,
+    /// Frames sent on.
+    pub forwarded: u64,
+    /// Copies made of those.
+    pub copies: u64,
+    /// Copies sent.
+    pub sent: u64,
+    /// Copies dropped on the way out.
+    pub copies_dropped: u64,
+    /// Copies in transmit rings and between workers.
+    pub held: u64,
+}
+
+impl Ledger {
+    /// Adds what one worker has counted on `devices`.
+    pub fn add_worker(&mut self, worker: &WorkerCounters, devices: impl Iterator<Item = DeviceId>) {
+        for device in devices {
+            let device = worker.device(device);
+            self.received += device.received.volume().packets;
+            self.sent += device.sent.volume().packets;
+            self.frames_dropped += device.dropped(Direction::Rx).packets;
+            self.copies_dropped += device.dropped(Direction::Tx).packets;
+        }
+        self.originated += worker.originated.value();
+        self.consumed += worker.consumed.value();
+        self.forwarded += worker.forwarded.value();
+        self.copies += worker.copies.value();
+        self.held += worker.held.load(Relaxed) + worker.handed_off.value();
+        self.held = self.held.wrapping_sub(worker.handed_on.value());
+    }
+
+    /// What is missing (positive) or too many (negative) among frames and among copies: both zero when it balances.
+    pub fn imbalance(&self) -> (i128, i128) {
+        let sum = |terms: &[u64]| terms.iter().map(|&term| i128::from(term)).sum::<i128>();
+        let frames = sum(&[self.received, self.originated])
+            - sum(&[self.consumed, self.frames_dropped, self.forwarded]);
+        let copies = sum(&[self.copies]) - sum(&[self.sent, self.copies_dropped, self.held]);
+        (frames, copies)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_balances_when_every_frame_has_ended_somewhere() {
+        let worker = WorkerCounters::new();
+        let (a, b) = (DeviceId(0), DeviceId(70));
+        worker.prepare(a);
+        worker.prepare(b);
+        worker.device(a).received.add(3, 180);
+        worker.device(a).drops(Direction::Rx, DropReason::SourceZero).add(1, 60);
+        worker.forwarded.add(2);
+        worker.copies.add(2);
+        worker.device(b).sent.add(1, 60);
+        let mut ledger = Ledger::default();
+        ledger.add_worker(&worker, [a, b].into_iter());
+        assert_eq!(ledger.imbalance(), (0, 1));
+        worker.device(b).drops(Direction::Tx, DropReason::RingFull).add(1, 60);
+        let mut ledger = Ledger::default();
+        ledger.add_worker(&worker, [a, b].into_iter());
+        assert_eq!(ledger.imbalance(), (0, 0));
+    }
+}

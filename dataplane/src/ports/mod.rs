@@ -1,0 +1,114 @@
+//! Ports: where frames come from and go to. One file a kind, all of them a [`PortQueue`].
+
+mod faulty;
+mod memory;
+
+pub use faulty::{Fault, Faulty};
+pub use memory::{Memory, MemoryEnd, Wire};
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::counters::DeviceCounters;
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Burst, Frame, Pool};
+
+/// What a queue works with for one call: its worker's packet memory, and its device's counters.
+pub struct PortIo<'a> {
+    /// Where frames come from and go back to.
+    pub pool: &'a mut Pool,
+    /// Where the queue counts what it sends (`sent`); what it receives is counted by the pipeline.
+    pub counters: &'a DeviceCounters,
+    /// The published time.
+    pub now: Now,
+}
+
+/// The published time, as read once a burst.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Now {
+    /// Nanoseconds since the Unix epoch.
+    pub unix_ns: u64,
+}
+
+impl PortIo<'_> {
+    /// Discards a frame: counted on this device, in this direction, under this reason, and its memory freed. There
+    /// is no other way to discard one.
+    pub fn discard(&mut self, frame: Frame, direction: Direction, reason: DropReason) {
+        self.counters.drops(direction, reason).add(1, frame.len() as u64);
+        self.pool.free(frame);
+    }
+
+    /// Counts a frame that arrived but could not be taken in: it never had packet memory, or came out unusable. It is
+    /// counted as received and as dropped, so that the ledger knows of it.
+    pub fn receive_failed(&mut self, bytes: usize, reason: DropReason) {
+        self.counters.received.add(1, bytes as u64);
+        self.counters.drops(Direction::Rx, reason).add(1, bytes as u64);
+    }
+}
+
+/// The device behind a queue is gone for good: the worker closes the queue and tells control.
+#[derive(Debug, thiserror::Error)]
+#[error("the device is gone: {0}")]
+pub struct PortGone(pub io::Error);
+
+/// What a device does with the offload state of a frame it is to send, and what it can say of those it receives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Capabilities {
+    /// Passes a partial checksum on as such.
+    pub partial_checksum: bool,
+    /// Passes super-frames on whole.
+    pub gso: bool,
+    /// A VLAN tag may be lost before the switch sees the frame: no VLAN-aware use of this port is safe.
+    pub may_lose_tags: bool,
+}
+
+/// One receive and transmit queue of a device, owned by one worker.
+///
+/// All calls return without waiting. A queue takes the frames it sends and frees them when they are done with;
+/// it never keeps one for which it cannot account.
+pub trait PortQueue {
+    /// Appends received frames to `burst`, as many as are there and fit.
+    ///
+    /// # Errors
+    /// [`PortGone`] when the device no longer exists; a device that is merely down receives nothing.
+    fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone>;
+
+    /// Takes frames from the front of `burst` as long as there is room to send them, and sends them; what is left
+    /// in `burst` is the caller's to drop. Counts as sent what the kernel has accepted for good.
+    ///
+    /// # Errors
+    /// [`PortGone`] as above; frames it had taken are freed and counted as dropped.
+    fn tx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone>;
+
+    /// Collects frames that the kernel is done sending, counts them as sent and frees them. Called every turn.
+    ///
+    /// # Errors
+    /// [`PortGone`] as above.
+    fn complete(&mut self, _io: &mut PortIo<'_>) -> Result<(), PortGone> {
+        Ok(())
+    }
+
+    /// Frames taken by `tx_burst` that are neither sent nor dropped yet.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// What this queue does with offload state.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    /// The descriptor that polls readable when there is something to receive or to complete; `None` if whoever
+    /// feeds this queue rings the worker's bell instead.
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Counters of frames that were lost before the switch could see them, by the kernel's names. Outside the ledger.
+    fn lost_before_us(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Closes the queue: every frame it holds goes back to the pool, those not sent counted as dropped.
+    fn close(self: Box<Self>, io: &mut PortIo<'_>);
+}
