@@ -50,6 +50,7 @@ drop_reasons! {
     Truncated "truncated" "The frame is shorter than the 14 bytes of an Ethernet header, or was cut off while it was received."
     SourceGroup "source_group" "The source address is a group address, which no station may send from (IEEE 802-2014 §8.2.2)."
     SourceZero "source_zero" "The source address is 00:00:00:00:00:00, which names no station."
+    NoHost "no_host" "The destination is the bridge's own address (a permanent entry), and the bridge has no host port to deliver it to."
     ReservedAddress "reserved_address" "The destination is one of 01:80:C2:00:00:01 to 0F, which a bridge keeps to itself (IEEE 802.1Q §8.6.3)."
     SamePort "same_port" "The destination is behind the very port that the frame came from."
     NoEgress "no_egress" "The frame was to be flooded, and the bridge has no other port to send it to."

@@ -4,6 +4,7 @@
 //! `frames → tables → bridge → pipeline`; [`worker`](crate) joins ports and pipeline.
 #![deny(unsafe_code)]
 
+pub mod bridge;
 pub mod counters;
 pub mod drops;
 #[allow(unsafe_code)]

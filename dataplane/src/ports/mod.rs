@@ -1,8 +1,10 @@
 //! Ports: where frames come from and go to. One file a kind, all of them a [`PortQueue`].
 
+mod config;
 mod faulty;
 mod memory;
 
+pub use config::{PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
 

@@ -1,0 +1,5 @@
+//! The learning bridge: its configuration as validated types.
+
+mod config;
+
+pub use config::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, XconnectConfig};
