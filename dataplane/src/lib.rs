@@ -11,3 +11,5 @@ pub mod drops;
 pub mod frames;
 pub mod ids;
 pub mod ports;
+#[allow(unsafe_code)]
+pub mod sys;
