@@ -3,10 +3,13 @@
 mod config;
 mod faulty;
 mod memory;
+mod tap;
+mod vnet_header;
 
 pub use config::{PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
+pub use tap::Tap;
 
 use std::io;
 use std::os::fd::BorrowedFd;
