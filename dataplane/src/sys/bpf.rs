@@ -1,0 +1,256 @@
+//! `bpf(2)`: a map of AF_XDP sockets, programs, and links that attach them to devices.
+
+pub mod btf;
+pub mod insn;
+
+use super::check;
+use super::xsk::Socket;
+use insn::Insn;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A map from receive queue to AF_XDP socket (`BPF_MAP_TYPE_XSKMAP`).
+#[derive(Debug)]
+pub struct XskMap {
+    fd: OwnedFd,
+}
+
+impl XskMap {
+    /// A map of `queues` empty entries.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_BPF` and `CAP_NET_ADMIN`.
+    pub fn new(queues: u32) -> io::Result<Self> {
+        #[repr(C)]
+        struct Create {
+            map_type: u32,
+            key_size: u32,
+            value_size: u32,
+            max_entries: u32,
+        }
+        const XSKMAP: u32 = 17;
+        let fd = bpf_fd(0, &Create { map_type: XSKMAP, key_size: 4, value_size: 4, max_entries: queues })?;
+        Ok(Self { fd })
+    }
+
+    /// Frames of `queue` go to `socket` from now on. The kernel forgets the entry when the socket closes.
+    ///
+    /// # Errors
+    /// `E2BIG` when the map has no such queue.
+    pub fn insert(&self, queue: u32, socket: &Socket) -> io::Result<()> {
+        let value = socket.as_fd().as_raw_fd();
+        self.element(2, queue, (&raw const value).expose_provenance() as u64)
+    }
+
+    /// Frames of `queue` go to no socket from now on.
+    ///
+    /// # Errors
+    /// `EINVAL` when the map has no such queue.
+    pub fn remove(&self, queue: u32) -> io::Result<()> {
+        self.element(3, queue, 0)
+    }
+
+    fn element(&self, command: libc::c_int, key: u32, value: u64) -> io::Result<()> {
+        #[repr(C)]
+        struct Element {
+            map: u32,
+            pad: u32,
+            key: u64,
+            value: u64,
+            flags: u64,
+        }
+        let key = (&raw const key).expose_provenance() as u64;
+        let map = self.fd.as_raw_fd().unsigned_abs();
+        bpf(command, &Element { map, pad: 0, key, value, flags: 0 }).map(drop)
+    }
+}
+
+impl AsFd for XskMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What kind of program to load.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// An XDP program.
+    Xdp {
+        /// It copes with frames in several buffers (`BPF_F_XDP_HAS_FRAGS`).
+        frags: bool,
+        /// The one device it may attach to, natively, and whose metadata it may read
+        /// (`BPF_F_XDP_DEV_BOUND_ONLY`).
+        bound_to: Option<u32>,
+    },
+    /// A traffic-control classifier in direct-action mode, for `clsact`.
+    Classifier,
+}
+
+/// Why a program did not load.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel refused the XDP program: {source}{}{log}", if log.is_empty() { "" } else { "\n" })]
+pub struct LoadError {
+    /// What `bpf(2)` answered.
+    pub source: io::Error,
+    /// The end of the verifier's log.
+    pub log: String,
+}
+
+/// A loaded program.
+#[derive(Debug)]
+pub struct Program {
+    fd: OwnedFd,
+}
+
+impl Program {
+    /// Load `code` under `name`, of which the kernel keeps the first 15 letters, digits, `_` and `.`.
+    ///
+    /// # Errors
+    /// The kernel's answer, with the verifier's log when it said something.
+    pub fn load(kind: Kind, name: &str, code: &[Insn]) -> Result<Self, LoadError> {
+        let attempt = |log: &mut [u8]| bpf_fd(5, &Load::new(kind, name, code, log));
+        let source = match attempt(&mut []) {
+            Ok(fd) => return Ok(Self { fd }),
+            Err(error) => error,
+        };
+        // Once more, for the verifier's reasons.
+        let mut log = vec![0; 64 * 1024];
+        match attempt(&mut log) {
+            Ok(fd) => Ok(Self { fd }),
+            Err(_) => Err(LoadError { source, log: tail(&log) }),
+        }
+    }
+
+    /// Attach to the device `ifindex` of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// `EBUSY` when the device has a program; `EOPNOTSUPP` when its driver lacks native XDP, `ERANGE` when the MTU (or
+    /// that of a veth's peer) is too large for it; `ENODEV`.
+    pub fn attach_xdp(&self, ifindex: u32, mode: Attach) -> io::Result<Link> {
+        #[repr(C)]
+        struct Create {
+            program: u32,
+            ifindex: u32,
+            attach_type: u32,
+            flags: u32,
+        }
+        const BPF_XDP: u32 = 37;
+        let flags = match mode {
+            Attach::Generic => 1 << 1,
+            Attach::Native => 1 << 2,
+        };
+        let program = self.fd.as_raw_fd().unsigned_abs();
+        Ok(Link { fd: bpf_fd(28, &Create { program, ifindex, attach_type: BPF_XDP, flags })? })
+    }
+}
+
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Where in the receive path a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attach {
+    /// In the driver.
+    Native,
+    /// In the stack, on an skb, for any device.
+    Generic,
+}
+
+/// An attachment: it ends when this is dropped, or when the process dies, however it dies.
+#[derive(Debug)]
+pub struct Link {
+    fd: OwnedFd,
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads.
+#[repr(C)]
+struct Load {
+    program_type: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    attach_type: u32,
+}
+
+impl Load {
+    fn new(kind: Kind, name: &str, code: &[Insn], log: &mut [u8]) -> Self {
+        const CLASSIFIER: u32 = 3;
+        const XDP: u32 = 6;
+        const HAS_FRAGS: u32 = 1 << 5;
+        const DEV_BOUND_ONLY: u32 = 1 << 6;
+        const BPF_XDP: u32 = 37;
+        // Kernel functions are for programs under a licence the GPL is compatible with.
+        const LICENSE: &core::ffi::CStr = c"Dual MIT/GPL";
+        let (program_type, flags, ifindex, attach_type) = match kind {
+            Kind::Classifier => (CLASSIFIER, 0, None, 0),
+            Kind::Xdp { frags, bound_to } => {
+                let frags = if frags { HAS_FRAGS } else { 0 };
+                let bound = if bound_to.is_some() { DEV_BOUND_ONLY } else { 0 };
+                (XDP, frags | bound, bound_to, BPF_XDP)
+            }
+        };
+        Self {
+            program_type,
+            instructions: u32::try_from(code.len()).unwrap_or(u32::MAX),
+            code: code.as_ptr().expose_provenance() as u64,
+            license: LICENSE.as_ptr().expose_provenance() as u64,
+            log_level: u32::from(!log.is_empty()),
+            log_size: u32::try_from(log.len()).unwrap_or(0),
+            log: if log.is_empty() { 0 } else { log.as_mut_ptr().expose_provenance() as u64 },
+            kernel_version: 0,
+            flags,
+            name: object_name(name),
+            ifindex: ifindex.unwrap_or(0),
+            attach_type,
+        }
+    }
+}
+
+fn object_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+/// The last lines of a zero-terminated log.
+fn tail(log: &[u8]) -> String {
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(&log[..end]);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// A command that answers a new descriptor.
+fn bpf_fd<T>(command: libc::c_int, attribute: &T) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attribute)?;
+    // SAFETY: the callers' commands answer a descriptor just made, that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `attribute` is the leading part of `union bpf_attr` for `command`; the kernel takes the rest as zero.
+fn bpf<T>(command: libc::c_int, attribute: &T) -> io::Result<libc::c_int> {
+    let (attribute, size) = ((&raw const *attribute), size_of::<T>());
+    // SAFETY: the kernel reads `size` bytes of a live `repr(C)` attribute without padding. The addresses in it are of
+    // objects that outlive the call, of the sizes the attribute (or the map's key and value) says; it writes only to
+    // the log, which the caller borrows mutably.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size) };
+    check(libc::c_int::try_from(result).unwrap_or(-1))
+}
