@@ -3,6 +3,8 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
+use crate::sys::xsk::PacketMemory;
+
 /// Bytes in a chunk: what one AF_XDP descriptor may span.
 pub const CHUNK: usize = 4096;
 
@@ -63,6 +65,18 @@ impl Area {
     pub(super) fn offset_of(&self, pointer: NonNull<u8>) -> Option<usize> {
         let offset = pointer.as_ptr().addr().checked_sub(self.address())?;
         (offset < self.bytes()).then_some(offset)
+    }
+}
+
+// SAFETY: allocated for as long as the area lives. References to its bytes are made only by `Frame` tokens; `Pool::lend`
+// retires the token before its address is known, and only a standing loan makes one again.
+unsafe impl PacketMemory for Area {
+    fn address(&self) -> usize {
+        self.address()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
     }
 }
 

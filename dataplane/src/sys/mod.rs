@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod cpu;
 pub mod eventfd;
+pub mod features;
 pub mod mmap;
 pub mod netdev;
 pub mod netns;

@@ -114,12 +114,26 @@ impl Netdev {
     /// # Errors
     /// `Unsupported` from a device without one, `lo` for example.
     pub fn driver(&self) -> io::Result<String> {
+        self.driver_text(0)
+    }
+
+    /// Where the device is on a bus; empty, or not an address at all (`N/A`, `tap`), for one made of software.
+    ///
+    /// # Errors
+    /// As for [`Self::driver`].
+    pub fn bus(&self) -> io::Result<String> {
+        self.driver_text(3)
+    }
+
+    /// One of the texts of `struct ethtool_drvinfo`: driver, version, firmware, bus.
+    fn driver_text(&self, number: usize) -> io::Result<String> {
         const ETHTOOL_GDRVINFO: u32 = 3;
-        // struct ethtool_drvinfo: a command, five texts of 32, 12 reserved, five numbers; the driver is the first text.
+        // A command, five texts of 32, 12 reserved, five numbers.
         let mut info = [0u32; 49];
         info[0] = ETHTOOL_GDRVINFO;
         self.ethtool(&mut info)?;
-        let text: Vec<u8> = info[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let words = &info[1 + number * 8..][..8];
+        let text: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
         Ok(String::from_utf8_lossy(&text[..end]).into_owned())
     }
@@ -129,13 +143,26 @@ impl Netdev {
     /// # Errors
     /// As for [`Self::index`].
     pub fn rx_queues(&self) -> io::Result<u32> {
+        Ok(self.queues()?.0)
+    }
+
+    /// How many transmit queues are in use. A device that cannot say has one.
+    ///
+    /// # Errors
+    /// As for [`Self::index`].
+    pub fn tx_queues(&self) -> io::Result<u32> {
+        Ok(self.queues()?.1)
+    }
+
+    /// Receive and transmit queues in use.
+    fn queues(&self) -> io::Result<(u32, u32)> {
         const ETHTOOL_GCHANNELS: u32 = 0x3c;
         // struct ethtool_channels: the command; the most rx, tx, other, combined; those in use in the same order.
         let mut channels = [0u32; 9];
         channels[0] = ETHTOOL_GCHANNELS;
         match self.ethtool(&mut channels) {
-            Ok(()) => Ok((channels[5] + channels[8]).max(1)),
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(1),
+            Ok(()) => Ok(((channels[5] + channels[8]).max(1), (channels[6] + channels[8]).max(1))),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok((1, 1)),
             Err(error) => Err(error),
         }
     }
@@ -160,7 +187,7 @@ impl Netdev {
     }
 
     /// `words` begins with the ethtool command and is as long as the command's structure.
-    fn ethtool<const WORDS: usize>(&self, words: &mut [u32; WORDS]) -> io::Result<()> {
+    pub(super) fn ethtool<const WORDS: usize>(&self, words: &mut [u32; WORDS]) -> io::Result<()> {
         const SIOCETHTOOL: libc::c_ulong = 0x8946;
         let address = (&raw mut *words).expose_provenance();
         self.change(SIOCETHTOOL, &address.to_ne_bytes())

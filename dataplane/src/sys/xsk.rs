@@ -9,6 +9,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// Bytes the kernel leaves free before received data, beside a UMEM's own headroom (`XDP_PACKET_HEADROOM`).
 pub const RX_HEADROOM: u32 = 256;
 
+/// Memory that the kernel may receive into and send from.
+///
+/// # Safety
+/// `bytes` bytes from `address` on, page aligned, are allocated for as long as the value lives. They are never
+/// borrowed as a whole: whoever makes references to a part of them does so only while that part is not lent, that is
+/// between its address's coming back from a ring and its being pushed on one again.
+pub unsafe trait PacketMemory {
+    /// Where it starts.
+    fn address(&self) -> usize;
+    /// Bytes, a multiple of the chunk.
+    fn bytes(&self) -> usize;
+}
+
 /// How packet memory is cut for the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Umem {
@@ -80,12 +93,12 @@ pub struct Socket {
 
 impl Socket {
     /// A socket in the calling thread's network namespace, `memory` registered. The kernel pins the pages, so they
-    /// outlive the mapping if they must; nothing moves before [`Socket::bind`].
+    /// outlive `memory` if they must; nothing moves before [`Socket::bind`].
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`, `EAFNOSUPPORT` without AF_XDP in the kernel, `ENOBUFS` over the memlock limit,
     /// `EINVAL` for sizes the kernel does not take.
-    pub fn open(memory: &Mapping, umem: Umem, sizes: RingSizes) -> io::Result<Self> {
+    pub fn open(memory: &impl PacketMemory, umem: Umem, sizes: RingSizes) -> io::Result<Self> {
         // SAFETY: no pointer is passed.
         let fd = check(unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
         // SAFETY: a descriptor just made, that nothing else owns.
@@ -226,10 +239,10 @@ const ZERO_STATISTICS: libc::xdp_statistics = libc::xdp_statistics {
     tx_ring_empty_descs: 0,
 };
 
-fn register(fd: BorrowedFd<'_>, memory: &Mapping, umem: Umem) -> io::Result<()> {
+fn register(fd: BorrowedFd<'_>, memory: &impl PacketMemory, umem: Umem) -> io::Result<()> {
     let region = libc::xdp_umem_reg {
-        addr: memory.start().as_ptr() as u64,
-        len: memory.len() as u64,
+        addr: memory.address() as u64,
+        len: memory.bytes() as u64,
         chunk_size: umem.chunk,
         headroom: umem.headroom,
         flags: if umem.tx_metadata > 0 { libc::XDP_UMEM_TX_METADATA_LEN } else { 0 },
