@@ -1,1 +1,3 @@
 //! What an operator meets: configuration, the running switch, its socket and its command line.
+
+pub mod config;

@@ -1,0 +1,174 @@
+//! The configuration file: read into the data plane's validated types, or refused with every problem that it has.
+
+mod bridge;
+mod fields;
+mod port;
+mod print;
+mod problem;
+mod roles;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use print::Document;
+pub use problem::{Problem, Refused};
+
+use std::path::{Path, PathBuf};
+
+use rigswitch_dataplane::bridge::{BridgeConfig, XconnectConfig};
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ports::PortConfig;
+use toml::de::DeTable;
+
+use fields::{Fields, Shape};
+use problem::Problems;
+use roles::Roles;
+
+/// What a file says, with every rule about it upheld.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// `[switch]`
+    pub switch: SwitchConfig,
+    /// Every `[[port]]`, in the order of the file.
+    pub ports: Vec<PortConfig>,
+    /// Every `[[bridge]]`, in the order of the file.
+    pub bridges: Vec<BridgeConfig>,
+    /// Every `[[xconnect]]`, in the order of the file.
+    pub xconnects: Vec<XconnectConfig>,
+}
+
+/// `[switch]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SwitchConfig {
+    /// Where the socket is made; `None` for the default of the namespace.
+    pub socket: Option<PathBuf>,
+    /// How many workers, and where.
+    pub workers: Workers,
+    /// What a worker without work does.
+    pub idle: Idle,
+    /// Frames of packet memory per worker; `None` lets them grow with the ports.
+    pub frames: Option<u32>,
+    /// MAC addresses that all bridges together have room for.
+    pub mac_table: u32,
+}
+
+impl SwitchConfig {
+    /// Room for a rig of 64 Ki stations, in 4 MiB.
+    pub const DEFAULT_MAC_TABLE: u32 = 1 << 16;
+}
+
+impl Default for SwitchConfig {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            workers: Workers::Count(1),
+            idle: Idle::Adaptive,
+            frames: None,
+            mac_table: Self::DEFAULT_MAC_TABLE,
+        }
+    }
+}
+
+/// `workers = 2` or `workers = [2, 3]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Workers {
+    /// This many, wherever the kernel runs them.
+    Count(u16),
+    /// One on each of these CPUs.
+    Pinned(Vec<u16>),
+}
+
+impl Workers {
+    /// The most workers there can be.
+    pub const LIMIT: u16 = 64;
+
+    /// How many.
+    pub fn count(&self) -> u16 {
+        match self {
+            Self::Count(count) => *count,
+            Self::Pinned(cpus) => u16::try_from(cpus.len()).unwrap_or(Self::LIMIT),
+        }
+    }
+}
+
+/// `idle = "adaptive"` or `"spin"`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idle {
+    /// Sleep until there is something to do.
+    Adaptive,
+    /// Look again at once: the lowest latency, and a whole CPU.
+    Spin,
+}
+
+impl Config {
+    /// The largest file that is read, in bytes.
+    const LARGEST: u64 = 64 << 20;
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`Refused`], also when the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Refused> {
+        let name = path.display().to_string();
+        let refuse = |why: String| Refused::unread(&name, why);
+        let size = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
+        if size > Self::LARGEST {
+            return Err(refuse(format!("larger than {} MiB", Self::LARGEST >> 20)));
+        }
+        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text, &name),
+            Err(error) => {
+                let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                let problems = Problems::default();
+                let end = good.len();
+                problems.push(end..end, "the file is not UTF-8 from here on", "save it as UTF-8");
+                Err(problems.refusal(&name, &good))
+            }
+        }
+    }
+
+    /// Reads `text`, called `name` in what is said about it.
+    ///
+    /// # Errors
+    /// [`Refused`], with every problem found.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Refused> {
+        let problems = Problems::default();
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            problems.push(error.span().unwrap_or(0..0), error.message(), "mend the TOML syntax");
+        }
+        // What follows a syntax error would be guesses about guesses.
+        if problems.is_empty() {
+            let config = read(document.get_ref(), &problems, text);
+            if problems.is_empty() {
+                return Ok(config);
+            }
+        }
+        Err(problems.refusal(name, text))
+    }
+}
+
+const FILE: Shape = Shape {
+    label: "the file",
+    keys: &["switch", "port", "bridge", "xconnect"],
+    later: &[
+        "vlan", "macvlan", "ipvlan", "vxlan", "ipip", "address", "route", "neighbor", "routing", "binding",
+    ],
+};
+
+fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
+    let file = Fields::new(document, 0..0, &FILE, problems);
+    let switch = switch::read(&file);
+    let mut roles = Roles::new(problems, text);
+    let ports = port::read_all(&file, switch.workers.count(), &mut roles);
+    let (bridges, xconnects) = bridge::read_all(&file, &mut roles);
+    roles.check();
+    let devices = ports.len() + bridges.len();
+    if devices > DeviceId::LIMIT {
+        let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
+        problems.push(0..0, rule, "divide them between switches");
+    }
+    Config { switch, ports, bridges, xconnects }
+}

@@ -1,0 +1,175 @@
+//! `[[port]]`: a device the switch takes frames from.
+
+use rigswitch_dataplane::ports::{
+    PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+};
+
+use super::fields::{Fields, Shape, Text, suggest};
+use super::roles::{Kind, Roles};
+use super::values::{device_name, netns_name};
+
+const PORT: Shape = Shape {
+    label: "[[port]]",
+    keys: &["name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu"],
+    later: &["packet", "device", "mac", "address", "vlan"],
+};
+const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take"], later: &[] };
+const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
+const PCAP: Shape = Shape { label: "pcap", keys: &["input", "output"], later: &[] };
+const KINDS: [&str; 4] = ["xdp", "tap", "pcap", "memory"];
+
+/// Every `[[port]]`, its name and its kernel device entered in `roles`.
+pub(super) fn read_all(file: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Vec<PortConfig> {
+    file.tables("port", &PORT).iter().filter_map(|fields| read(fields, workers, roles)).collect()
+}
+
+fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<PortConfig> {
+    let name = fields.required("name", "\"p0\"").and_then(|text| {
+        roles.declare(Kind::Port, &text);
+        device_name(fields, "name", text)
+    });
+    let kind = kind(fields);
+    let netns = netns(fields, kind.as_ref().map(|(kind, _)| kind));
+    if let Some((PortKind::Xdp(XdpConfig { device, .. }) | PortKind::Tap(TapConfig { device, .. }), span)) =
+        &kind
+    {
+        roles.take_device(netns.as_deref(), &Text { value: device, span: span.clone() });
+    }
+    let worker = fields.integer("worker", 0..=i64::from(workers) - 1);
+    let mtu = fields.integer("mtu", 68..=65_535);
+    Some(PortConfig { name: name?, kind: kind?.0, netns, worker, mtu })
+}
+
+type Span = std::ops::Range<usize>;
+
+/// What kind of port it is, and where its device is named.
+fn kind(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    let mut said = KINDS.into_iter().filter(|kind| fields.value(kind).is_some());
+    let Some(kind) = said.next() else {
+        let remedy = "add one of xdp = \"eth0\", tap = \"tap0\", pcap = \"in.pcap\", memory = true";
+        fields.problems.push(fields.span.clone(), "[[port]] does not say what it is", remedy);
+        return None;
+    };
+    if let Some(other) = said.next() {
+        let span = fields.value(other).map_or(fields.span.clone(), |value| value.span());
+        let rule = format!("[[port]] is both `{kind}` and `{other}`");
+        fields.problems.push(span, rule, "keep one of the two");
+        return None;
+    }
+    match kind {
+        "xdp" => xdp(fields),
+        "tap" => tap(fields),
+        "pcap" => pcap(fields),
+        _ => memory(fields),
+    }
+}
+
+fn xdp(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    if is_text(fields, "xdp") {
+        let (device, span) = device(fields, "xdp", fields.text("xdp")?)?;
+        let kind = XdpConfig { device, mode: XdpMode::Auto, queues: XdpQueues::All };
+        return Some((PortKind::Xdp(kind), span));
+    }
+    let table = fields.table("xdp", &XDP)?;
+    let mode = [
+        ("auto", XdpMode::Auto),
+        ("native", XdpMode::Native),
+        ("generic", XdpMode::Generic),
+        ("copy", XdpMode::Copy),
+        ("zerocopy", XdpMode::ZeroCopy),
+    ];
+    let mode = table.word("mode", &mode);
+    let queues = queues(&table);
+    take(&table);
+    let (device, span) = device(&table, "device", table.required("device", "\"eth0\"")?)?;
+    let kind = XdpConfig { device, mode: mode.unwrap_or_default(), queues };
+    Some((PortKind::Xdp(kind), span))
+}
+
+fn queues(table: &Fields<'_>) -> XdpQueues {
+    match table.value("queues") {
+        Some(value) if value.get_ref().is_str() => {
+            table.word("queues", &[("all", XdpQueues::All)]).unwrap_or_default()
+        }
+        Some(_) => table.integer("queues", 1..=1024).map_or(XdpQueues::All, XdpQueues::First),
+        None => XdpQueues::All,
+    }
+}
+
+fn take(table: &Fields<'_>) {
+    match table.text("take") {
+        Some(Text { value: "mine", span }) => {
+            let rule = "`take = \"mine\"` in xdp: this version does not have it yet";
+            table.problems.push(span, rule, "take = \"all\" gives the switch every frame of the device");
+        }
+        Some(_) => drop(table.word("take", &[("all", ())])),
+        None => {}
+    }
+}
+
+fn tap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    let (offload, queues, named) = if is_text(fields, "tap") {
+        (None, None, device(fields, "tap", fields.text("tap")?))
+    } else {
+        let table = fields.table("tap", &TAP)?;
+        let (offload, queues) = (table.boolean("offload"), table.integer("queues", 1..=256));
+        (
+            offload,
+            queues,
+            table.required("device", "\"tap0\"").and_then(|text| device(&table, "device", text)),
+        )
+    };
+    let (device, span) = named?;
+    let kind = TapConfig { device, offload: offload.unwrap_or(true), queues: queues.unwrap_or(1) };
+    Some((PortKind::Tap(kind), span))
+}
+
+fn pcap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    let span = fields.value("pcap")?.span();
+    if is_text(fields, "pcap") {
+        let input = fields.text("pcap").map(|text| text.value.into());
+        return Some((PortKind::Pcap(PcapConfig { input, output: None }), span));
+    }
+    let table = fields.table("pcap", &PCAP)?;
+    let input = table.text("input").map(|text| text.value.into());
+    let output = table.text("output").map(|text| text.value.into());
+    if table.value("input").is_none() && table.value("output").is_none() {
+        let remedy = "name a file to receive from (input), to write to (output), or both";
+        fields.problems.push(span.clone(), "pcap names no file", remedy);
+        return None;
+    }
+    Some((PortKind::Pcap(PcapConfig { input, output }), span))
+}
+
+fn memory(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    let span = fields.value("memory")?.span();
+    if fields.boolean("memory")? {
+        return Some((PortKind::Memory, span));
+    }
+    fields.problems.push(span, "`memory = false` leaves the port without a kind", "write memory = true");
+    None
+}
+
+fn netns(fields: &Fields<'_>, kind: Option<&PortKind>) -> Option<String> {
+    let text = fields.text("netns")?;
+    if let Some(kind @ (PortKind::Pcap(_) | PortKind::Memory)) = kind {
+        let rule = format!("`netns`: a {} port has no device in any namespace", kind.name());
+        fields.problems.push(text.span, rule, "take it out");
+        return None;
+    }
+    netns_name(fields, text)
+}
+
+fn device(fields: &Fields<'_>, key: &str, text: Text<'_>) -> Option<(String, Span)> {
+    let span = text.span.clone();
+    device_name(fields, key, text).map(|device| (device, span))
+}
+
+fn is_text(fields: &Fields<'_>, key: &str) -> bool {
+    fields.value(key).is_some_and(|value| value.get_ref().is_str())
+}
+
+/// "did you mean …?" for a port that is not there.
+pub(super) fn suggest_port<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
+    suggest(name, known).unwrap_or_else(|| format!("add a [[port]] with name = \"{name}\""))
+}

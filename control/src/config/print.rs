@@ -1,0 +1,208 @@
+//! A configuration written out again: the same words as the file's, as TOML or JSON.
+
+use std::time::Duration;
+
+use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig};
+use rigswitch_dataplane::ports::{
+    PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+};
+use serde::Serialize;
+
+use super::{Config, Idle, SwitchConfig, Workers};
+
+/// A configuration in the words of the file.
+#[derive(Serialize)]
+pub struct Document<'c> {
+    switch: Switch<'c>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    port: Vec<Port<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bridge: Vec<Bridge<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    xconnect: Vec<Xconnect<'c>>,
+}
+
+impl<'c> Document<'c> {
+    /// `config` in the words of the file.
+    pub fn new(config: &'c Config) -> Self {
+        Self {
+            switch: Switch::new(&config.switch),
+            port: config.ports.iter().map(Port::new).collect(),
+            bridge: config.bridges.iter().map(Bridge::new).collect(),
+            xconnect: config.xconnects.iter().map(|wire| Xconnect { a: &wire.a, b: &wire.b }).collect(),
+        }
+    }
+
+    /// As the text of a file; reading it gives the same configuration again.
+    ///
+    /// # Errors
+    /// When a path is not UTF-8, which no path that came from a file is.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+#[derive(Serialize)]
+struct Switch<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<&'c std::path::Path>,
+    workers: WorkersWord<'c>,
+    idle: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<u32>,
+    mac_table: u32,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WorkersWord<'c> {
+    Count(u16),
+    Pinned(&'c [u16]),
+}
+
+impl<'c> Switch<'c> {
+    fn new(switch: &'c SwitchConfig) -> Self {
+        Self {
+            socket: switch.socket.as_deref(),
+            workers: match &switch.workers {
+                Workers::Count(count) => WorkersWord::Count(*count),
+                Workers::Pinned(cpus) => WorkersWord::Pinned(cpus),
+            },
+            idle: match switch.idle {
+                Idle::Adaptive => "adaptive",
+                Idle::Spin => "spin",
+            },
+            frames: switch.frames,
+            mac_table: switch.mac_table,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Port<'c> {
+    name: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    #[serde(flatten)]
+    kind: Kind<'c>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind<'c> {
+    Xdp { device: &'c str, mode: &'static str, queues: Queues },
+    Tap { device: &'c str, offload: bool, queues: u16 },
+    Pcap(Pcap<'c>),
+    Memory(bool),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Queues {
+    Word(&'static str),
+    Number(u16),
+}
+
+#[derive(Serialize)]
+struct Pcap<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'c std::path::Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'c std::path::Path>,
+}
+
+impl<'c> Port<'c> {
+    fn new(port: &'c PortConfig) -> Self {
+        Self {
+            name: &port.name,
+            netns: port.netns.as_deref(),
+            worker: port.worker,
+            mtu: port.mtu,
+            kind: match &port.kind {
+                PortKind::Xdp(XdpConfig { device, mode, queues }) => {
+                    Kind::Xdp { device, mode: mode_word(*mode), queues: queues_word(*queues) }
+                }
+                PortKind::Tap(TapConfig { device, offload, queues }) => {
+                    Kind::Tap { device, offload: *offload, queues: *queues }
+                }
+                PortKind::Pcap(PcapConfig { input, output }) => {
+                    Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })
+                }
+                PortKind::Memory => Kind::Memory(true),
+            },
+        }
+    }
+}
+
+fn mode_word(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Auto => "auto",
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+        XdpMode::Copy => "copy",
+        XdpMode::ZeroCopy => "zerocopy",
+    }
+}
+
+fn queues_word(queues: XdpQueues) -> Queues {
+    match queues {
+        XdpQueues::All => Queues::Word("all"),
+        XdpQueues::First(count) => Queues::Number(count),
+    }
+}
+
+#[derive(Serialize)]
+struct Bridge<'c> {
+    name: &'c str,
+    ageing_time: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    port: Vec<Member<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fdb: Vec<Entry<'c>>,
+}
+
+#[derive(Serialize)]
+struct Member<'c> {
+    device: &'c str,
+}
+
+#[derive(Serialize)]
+struct Entry<'c> {
+    mac: String,
+    device: &'c str,
+    state: &'static str,
+}
+
+impl<'c> Bridge<'c> {
+    fn new(bridge: &'c BridgeConfig) -> Self {
+        let entry = |entry: &'c FdbEntryConfig| Entry {
+            mac: entry.mac.to_string(),
+            device: &entry.device,
+            state: entry.state.name(),
+        };
+        Self {
+            name: &bridge.name,
+            ageing_time: duration_text(bridge.ageing_time),
+            port: bridge.ports.iter().map(|port| Member { device: &port.device }).collect(),
+            fdb: bridge.fdb.iter().map(entry).collect(),
+        }
+    }
+}
+
+/// Whole seconds if it is, else milliseconds: nothing finer comes from a file.
+fn duration_text(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+#[derive(Serialize)]
+struct Xconnect<'c> {
+    a: &'c str,
+    b: &'c str,
+}

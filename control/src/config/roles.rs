@@ -1,0 +1,116 @@
+//! Who is who in a file: every name stands for one device, and every device has one role.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use super::fields::Text;
+use super::port::suggest_port;
+use super::problem::{Problems, line_number};
+
+/// What a name was given to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Port,
+    Bridge,
+}
+
+/// What a device is used for.
+pub(super) enum Role {
+    /// A port of this bridge.
+    Member(String),
+    /// Cross-connected with this device.
+    Wire(String),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(bridge) => write!(f, "a port of {bridge}"),
+            Self::Wire(other) => write!(f, "cross-connected with {other}"),
+        }
+    }
+}
+
+/// Names and roles as they are found; [`Roles::check`] judges them when all are known.
+pub(super) struct Roles<'d> {
+    problems: &'d Problems,
+    text: &'d str,
+    names: BTreeMap<String, Kind>,
+    name_spans: BTreeMap<String, Range<usize>>,
+    devices: BTreeMap<(Option<String>, String), Range<usize>>,
+    uses: Vec<(Role, String, Range<usize>)>,
+}
+
+impl<'d> Roles<'d> {
+    pub(super) fn new(problems: &'d Problems, text: &'d str) -> Self {
+        Self {
+            problems,
+            text,
+            names: BTreeMap::new(),
+            name_spans: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            uses: Vec::new(),
+        }
+    }
+
+    /// The line that `span` starts on.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        line_number(self.text, span.start)
+    }
+
+    /// A device of this name is declared.
+    pub(super) fn declare(&mut self, kind: Kind, name: &Text<'_>) {
+        if let Some(first) = self.name_spans.get(name.value) {
+            let rule = format!("the name `{}` is taken: line {} has it", name.value, self.line(first));
+            self.problems.push(name.span.clone(), rule, "give each device a name of its own");
+            return;
+        }
+        self.names.insert(name.value.to_owned(), kind);
+        self.name_spans.insert(name.value.to_owned(), name.span.clone());
+    }
+
+    /// A port takes this device of the kernel.
+    pub(super) fn take_device(&mut self, netns: Option<&str>, device: &Text<'_>) {
+        let key = (netns.map(str::to_owned), device.value.to_owned());
+        if let Some(first) = self.devices.get(&key) {
+            let rule =
+                format!("the device `{}` is in two ports: line {} has it", device.value, self.line(first));
+            self.problems.push(device.span.clone(), rule, "one device is one port: keep one of the two");
+            return;
+        }
+        self.devices.insert(key, device.span.clone());
+    }
+
+    /// A device is given a role.
+    pub(super) fn enter(&mut self, role: Role, device: &Text<'_>) {
+        self.uses.push((role, device.value.to_owned(), device.span.clone()));
+    }
+
+    /// Every use is of a port that exists and has no other use.
+    pub(super) fn check(&self) {
+        let mut first_uses: BTreeMap<&str, (&Role, &Range<usize>)> = BTreeMap::new();
+        for (role, device, span) in &self.uses {
+            match self.names.get(device) {
+                None => {
+                    let ports =
+                        self.names.iter().filter(|(_, kind)| **kind == Kind::Port).map(|(name, _)| &**name);
+                    let rule = format!("there is no port `{device}`");
+                    self.problems.push(span.clone(), rule, suggest_port(device, ports));
+                }
+                Some(Kind::Bridge) => {
+                    let rule = format!("`{device}` is a bridge, and cannot be {role}");
+                    self.problems.push(span.clone(), rule, "name a port");
+                }
+                Some(Kind::Port) => {
+                    if let Some((first, at)) = first_uses.get(&**device) {
+                        let rule = format!("`{device}` is already {first}: line {} says so", self.line(at));
+                        self.problems.push(span.clone(), rule, "a device has one role: keep one of the two");
+                    } else {
+                        first_uses.insert(device, (role, span));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What is read, what is refused and in which words, and that noise never panics.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rigswitch_dataplane::bridge::FdbState;
+use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
+
+use super::{Config, Document, Idle, Workers};
+
+const EVERYTHING: &str = r#"
+[switch]
+socket = "/run/rigswitch/rig.sock"
+workers = [2, 3]
+idle = "spin"
+frames = 16384
+mac_table = 1048576
+
+[[port]]
+name = "eth0"
+xdp = { device = "eth0", mode = "native", queues = 4, take = "all" }
+worker = 1
+[[port]]
+name = "vm0"
+tap = { device = "vm0", offload = false, queues = 2 }
+mtu = 9000
+[[port]]
+name = "c1"
+xdp = "veth-c1"
+netns = "blue"
+[[port]]
+name = "vm1"
+tap = "vm1"
+[[port]]
+name = "file"
+pcap = { input = "in.pcap", output = "out.pcap" }
+[[port]]
+name = "mem"
+memory = true
+
+[[bridge]]
+name = "br0"
+ageing_time = "1500ms"
+[[bridge.port]]
+device = "eth0"
+[[bridge.port]]
+device = "vm0"
+[[bridge.fdb]]
+mac = "02:00:00:00:00:01"
+device = "vm0"
+state = "dynamic"
+
+[[bridge]]
+name = "br1"
+ageing_time = 60
+port = [{ device = "c1" }, { device = "vm1" }]
+fdb = [{ mac = "2:0:0:0:0:1", device = "c1" }]
+
+[[xconnect]]
+a = "file"
+b = "mem"
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let config = Config::parse(EVERYTHING, "rig.toml").unwrap();
+    assert_eq!(config.switch.workers, Workers::Pinned(vec![2, 3]));
+    assert_eq!((config.switch.idle, config.switch.frames), (Idle::Spin, Some(16384)));
+    assert_eq!(config.switch.mac_table, 1 << 20);
+    let PortKind::Xdp(eth0) = &config.ports[0].kind else { panic!("eth0 is an xdp port") };
+    assert_eq!((eth0.mode, eth0.queues), (XdpMode::Native, XdpQueues::First(4)));
+    let PortKind::Tap(vm1) = &config.ports[3].kind else { panic!("vm1 is a tap") };
+    assert_eq!((vm1.offload, vm1.queues), (true, 1));
+    assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
+    let [br0, br1] = &config.bridges[..] else { panic!("two bridges") };
+    assert_eq!(br0.ageing_time, Duration::from_millis(1500));
+    assert_eq!(br0.fdb[0].state, FdbState::Dynamic);
+    assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));
+    assert_eq!((&*config.xconnects[0].a, &*config.xconnects[0].b), ("file", "mem"));
+}
+
+#[test]
+fn a_printed_configuration_reads_the_same() {
+    for text in [EVERYTHING, ""] {
+        let config = Config::parse(text, "rig.toml").unwrap();
+        let printed = Document::new(&config).to_toml().unwrap();
+        assert_eq!(Config::parse(&printed, "printed").map_err(|e| e.to_string()), Ok(config), "{printed}");
+    }
+}
+
+/// Each case of `refused.txt`: its name after `===`, a file, a line `---`, and the exact words of the refusal.
+#[test]
+fn refusals_say_where_what_and_what_to_do() {
+    let cases = include_str!("refused.txt").split("=== ").skip(1);
+    let mut failed = String::new();
+    for case in cases {
+        let (name, rest) = case.split_once('\n').unwrap();
+        let (text, expected) = rest.split_once("---\n").unwrap();
+        let said = Config::parse(text, "rig.toml").err().map_or("accepted".to_owned(), |e| e.to_string());
+        if said.trim_end() != expected.trim_end() {
+            failed += &format!("=== {name}\n{text}---\n{said}\n\n");
+        }
+    }
+    assert!(failed.is_empty(), "these say something else:\n{failed}");
+}
+
+#[test]
+fn the_first_problems_are_shown_and_the_rest_counted() {
+    let said = Config::parse(&"[[port]]\n".repeat(30), "rig.toml").unwrap_err().to_string();
+    assert!(said.starts_with("rig.toml:1:1: [[port]] has no `name`\n"), "{said}");
+    assert!(said.ends_with("… and 40 more"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_text_is_refused() {
+    let path = std::env::temp_dir().join(format!("rigswitch-not-text-{}.toml", std::process::id()));
+    std::fs::write(&path, b"# fine\n\xff\n").unwrap();
+    let said = Config::load(&path).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(said.contains("toml:2:1: the file is not UTF-8 from here on"), "{said}");
+    let said = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(said, format!("{}: No such file or directory (os error 2)", path.display()));
+}
+
+proptest! {
+    #[test]
+    fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Config::parse(&String::from_utf8_lossy(&bytes), "noise");
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics(at in 0..EVERYTHING.len(), drop in 0..40usize, put in ".{0,8}") {
+        let mut bytes = EVERYTHING.as_bytes().to_vec();
+        let end = (at + drop).min(bytes.len());
+        bytes.splice(at..end, put.into_bytes());
+        let _ = Config::parse(&String::from_utf8_lossy(&bytes), "noise");
+    }
+
+    #[test]
+    fn values_of_any_kind_never_panic(
+        key in proptest::sample::select(vec![
+            "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
+            "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b",
+        ]),
+        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect"]),
+        value in proptest::sample::select(vec![
+            "1", "-1", "9223372036854775808", "0x10", "1.5", "inf", "true", "\"\"", "\"x\"", "[]", "[[]]", "[1, \"a\"]",
+            "{}", "{ device = 1 }", "[{}]", "[{ device = \"x\" }]", "1979-05-27", "\"99999999999h\"",
+        ]),
+        double in any::<bool>(),
+    ) {
+        let (open, close) = if double { ("[[", "]]") } else { ("[", "]") };
+        let _ = Config::parse(&format!("{open}{table}{close}\n{key} = {value}\n"), "noise");
+    }
+}
