@@ -16,6 +16,7 @@ pub const HEADROOM: usize = 256;
 const ALIGNMENT: usize = 2 << 20;
 
 /// Packet memory of one worker. It outlives its pool for as long as a socket has it registered.
+#[derive(Debug)]
 pub struct Area {
     base: NonNull<u8>,
     layout: Layout,

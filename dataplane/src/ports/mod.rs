@@ -5,11 +5,13 @@ mod faulty;
 mod memory;
 mod tap;
 mod vnet_header;
+mod xdp;
 
 pub use config::{PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
 pub use tap::Tap;
+pub use xdp::{XdpDevice, XdpError, XdpQueue};
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -29,7 +29,10 @@ impl XskMap {
             max_entries: u32,
         }
         const XSKMAP: u32 = 17;
-        let fd = bpf_fd(0, &Create { map_type: XSKMAP, key_size: 4, value_size: 4, max_entries: queues })?;
+        let fd = bpf_fd(
+            MAP_CREATE,
+            &Create { map_type: XSKMAP, key_size: 4, value_size: 4, max_entries: queues },
+        )?;
         Ok(Self { fd })
     }
 
@@ -38,19 +41,6 @@ impl XskMap {
     /// # Errors
     /// `E2BIG` when the map has no such queue.
     pub fn insert(&self, queue: u32, socket: &Socket) -> io::Result<()> {
-        let value = socket.as_fd().as_raw_fd();
-        self.element(2, queue, (&raw const value).expose_provenance() as u64)
-    }
-
-    /// Frames of `queue` go to no socket from now on.
-    ///
-    /// # Errors
-    /// `EINVAL` when the map has no such queue.
-    pub fn remove(&self, queue: u32) -> io::Result<()> {
-        self.element(3, queue, 0)
-    }
-
-    fn element(&self, command: libc::c_int, key: u32, value: u64) -> io::Result<()> {
         #[repr(C)]
         struct Element {
             map: u32,
@@ -59,9 +49,11 @@ impl XskMap {
             value: u64,
             flags: u64,
         }
-        let key = (&raw const key).expose_provenance() as u64;
+        let value = socket.as_fd().as_raw_fd();
+        let key = (&raw const queue).expose_provenance() as u64;
+        let value = (&raw const value).expose_provenance() as u64;
         let map = self.fd.as_raw_fd().unsigned_abs();
-        bpf(command, &Element { map, pad: 0, key, value, flags: 0 }).map(drop)
+        bpf(MAP_UPDATE_ELEM, &Element { map, pad: 0, key, value, flags: 0 }).map(drop)
     }
 }
 
@@ -71,19 +63,13 @@ impl AsFd for XskMap {
     }
 }
 
-/// What kind of program to load.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// An XDP program.
-    Xdp {
-        /// It copes with frames in several buffers (`BPF_F_XDP_HAS_FRAGS`).
-        frags: bool,
-        /// The one device it may attach to, natively, and whose metadata it may read
-        /// (`BPF_F_XDP_DEV_BOUND_ONLY`).
-        bound_to: Option<u32>,
-    },
-    /// A traffic-control classifier in direct-action mode, for `clsact`.
-    Classifier,
+/// What the kernel is to know of an XDP program.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Traits {
+    /// It copes with frames in several buffers (`BPF_F_XDP_HAS_FRAGS`).
+    pub frags: bool,
+    /// The one device it may attach to, natively, and whose metadata it may read (`BPF_F_XDP_DEV_BOUND_ONLY`).
+    pub bound_to: Option<u32>,
 }
 
 /// Why a program did not load.
@@ -96,7 +82,7 @@ pub struct LoadError {
     pub log: String,
 }
 
-/// A loaded program.
+/// A loaded XDP program.
 #[derive(Debug)]
 pub struct Program {
     fd: OwnedFd,
@@ -107,8 +93,8 @@ impl Program {
     ///
     /// # Errors
     /// The kernel's answer, with the verifier's log when it said something.
-    pub fn load(kind: Kind, name: &str, code: &[Insn]) -> Result<Self, LoadError> {
-        let attempt = |log: &mut [u8]| bpf_fd(5, &Load::new(kind, name, code, log));
+    pub fn load(traits: Traits, name: &str, code: &[Insn]) -> Result<Self, LoadError> {
+        let attempt = |log: &mut [u8]| bpf_fd(PROG_LOAD, &Load::new(traits, name, code, log));
         let source = match attempt(&mut []) {
             Ok(fd) => return Ok(Self { fd }),
             Err(error) => error,
@@ -134,19 +120,12 @@ impl Program {
             attach_type: u32,
             flags: u32,
         }
-        const BPF_XDP: u32 = 37;
         let flags = match mode {
             Attach::Generic => 1 << 1,
             Attach::Native => 1 << 2,
         };
         let program = self.fd.as_raw_fd().unsigned_abs();
-        Ok(Link { fd: bpf_fd(28, &Create { program, ifindex, attach_type: BPF_XDP, flags })? })
-    }
-}
-
-impl AsFd for Program {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        Ok(Link { fd: bpf_fd(LINK_CREATE, &Create { program, ifindex, attach_type: BPF_XDP, flags })? })
     }
 }
 
@@ -165,11 +144,23 @@ pub struct Link {
     fd: OwnedFd,
 }
 
-impl AsFd for Link {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Closing would do, but for a process that is just being forked and still has the descriptor too. A device that
+        // is gone has been let go of already.
+        let _ = bpf(LINK_DETACH, &self.fd.as_raw_fd());
     }
 }
+
+// enum bpf_cmd
+const MAP_CREATE: libc::c_int = 0;
+const MAP_UPDATE_ELEM: libc::c_int = 2;
+const PROG_LOAD: libc::c_int = 5;
+const LINK_CREATE: libc::c_int = 28;
+const LINK_DETACH: libc::c_int = 34;
+
+/// `enum bpf_attach_type`.
+const BPF_XDP: u32 = 37;
 
 /// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads.
 #[repr(C)]
@@ -189,24 +180,16 @@ struct Load {
 }
 
 impl Load {
-    fn new(kind: Kind, name: &str, code: &[Insn], log: &mut [u8]) -> Self {
-        const CLASSIFIER: u32 = 3;
+    fn new(traits: Traits, name: &str, code: &[Insn], log: &mut [u8]) -> Self {
         const XDP: u32 = 6;
         const HAS_FRAGS: u32 = 1 << 5;
         const DEV_BOUND_ONLY: u32 = 1 << 6;
-        const BPF_XDP: u32 = 37;
         // Kernel functions are for programs under a licence the GPL is compatible with.
         const LICENSE: &core::ffi::CStr = c"Dual MIT/GPL";
-        let (program_type, flags, ifindex, attach_type) = match kind {
-            Kind::Classifier => (CLASSIFIER, 0, None, 0),
-            Kind::Xdp { frags, bound_to } => {
-                let frags = if frags { HAS_FRAGS } else { 0 };
-                let bound = if bound_to.is_some() { DEV_BOUND_ONLY } else { 0 };
-                (XDP, frags | bound, bound_to, BPF_XDP)
-            }
-        };
+        let frags = if traits.frags { HAS_FRAGS } else { 0 };
+        let bound = if traits.bound_to.is_some() { DEV_BOUND_ONLY } else { 0 };
         Self {
-            program_type,
+            program_type: XDP,
             instructions: u32::try_from(code.len()).unwrap_or(u32::MAX),
             code: code.as_ptr().expose_provenance() as u64,
             license: LICENSE.as_ptr().expose_provenance() as u64,
@@ -214,10 +197,10 @@ impl Load {
             log_size: u32::try_from(log.len()).unwrap_or(0),
             log: if log.is_empty() { 0 } else { log.as_mut_ptr().expose_provenance() as u64 },
             kernel_version: 0,
-            flags,
+            flags: frags | bound,
             name: object_name(name),
-            ifindex: ifindex.unwrap_or(0),
-            attach_type,
+            ifindex: traits.bound_to.unwrap_or(0),
+            attach_type: BPF_XDP,
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod features;
 pub mod mmap;
 pub mod netdev;
 pub mod netns;
+pub mod packet;
 pub mod poll;
 pub mod ring;
 pub mod tun;

@@ -100,6 +100,11 @@ impl Program {
         self.push(0x07, to, Reg::R0, 0, value)
     }
 
+    /// The low 16 bits of `register` in network order, the rest zero.
+    pub fn network_order(&mut self, register: Reg) -> &mut Self {
+        self.push(0xdc, register, Reg::R0, 0, 16)
+    }
+
     /// `to = *(from + offset)`, zero-extended.
     pub fn load(&mut self, size: Size, to: Reg, from: Reg, offset: i16) -> &mut Self {
         self.push(0x61 | size as u8, to, from, offset, 0)

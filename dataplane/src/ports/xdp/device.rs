@@ -1,0 +1,350 @@
+//! An AF_XDP device: which program it gets, on which hook, and its queues' sockets.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::XdpQueue;
+use super::program;
+use crate::frames::{Area, CHUNK};
+use crate::ports::{XdpConfig, XdpMode, XdpQueues};
+use crate::sys::bpf::{Attach, Link, LoadError, XskMap};
+use crate::sys::features::XdpFeatures;
+use crate::sys::netdev::Netdev;
+use crate::sys::netns::Netns;
+use crate::sys::packet::PacketSocket;
+use crate::sys::poll::PollSet;
+use crate::sys::xsk::{Bind, RingSizes, Socket, Umem};
+
+/// Slots in each ring of a queue, and the most frames lent to each way of it.
+pub(super) const DEPTH: u32 = 1024;
+
+/// The largest MTU at which a frame surely fits one chunk, or one page of a veth with its headroom and tail.
+const LONGEST_WHOLE: u32 = 3506;
+
+/// A device whose frames come to us. Control opens it and hands its queues to workers.
+#[derive(Debug)]
+pub struct XdpDevice {
+    attachment: Arc<Attachment>,
+    mode: XdpMode,
+    netns: Option<Netns>,
+}
+
+impl XdpDevice {
+    /// Attaches our program to a device in `netns`, or in the calling thread's namespace. Until a queue is opened,
+    /// the host still receives its frames. `mtu` is set when given, in bytes after the Ethernet header.
+    ///
+    /// # Errors
+    /// [`XdpError`], which says what to do about it.
+    pub fn open(config: &XdpConfig, netns: Option<&Netns>, mtu: Option<u16>) -> Result<Self, XdpError> {
+        let attachment = inside(netns, || Attachment::make(config, mtu))
+            .map_err(|source| XdpError::device(&config.device, source))??;
+        let netns = netns.map(|netns| netns.as_fd().try_clone_to_owned().map(Netns::from)).transpose();
+        let netns = netns.map_err(|source| XdpError::device(&config.device, source))?;
+        Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns })
+    }
+
+    /// How many queues to open.
+    pub fn queues(&self) -> u16 {
+        self.attachment.queues
+    }
+
+    /// Whether frames may be longer than a chunk, so that the pool of a worker needs runs.
+    pub fn needs_runs(&self) -> bool {
+        self.attachment.frags
+    }
+
+    /// Where the program runs.
+    pub fn hook(&self) -> Attach {
+        self.attachment.hook
+    }
+
+    /// Whether a VLAN tag may be lost before the switch sees the frame, as nothing here can read it.
+    pub fn may_lose_tags(&self) -> bool {
+        self.attachment.may_lose_tags
+    }
+
+    /// Opens queue `queue`, 0 to [`XdpDevice::queues`] − 1, on the packet memory of the worker that will own it. Frames
+    /// arrive once the worker has first called it. May wait a moment for a socket just closed to let go of the queue.
+    ///
+    /// # Errors
+    /// [`XdpError`], which says what to do about it.
+    pub fn open_queue(&self, queue: u16, area: &Arc<Area>) -> Result<XdpQueue, XdpError> {
+        let fail =
+            |source| XdpError::Queue { device: self.attachment.netdev.name().to_owned(), queue, source };
+        let (socket, zero_copy) = inside(self.netns.as_ref(), || self.socket(queue, area))
+            .and_then(|opened| opened)
+            .map_err(fail)?;
+        self.attachment.map.insert(queue.into(), &socket).map_err(fail)?;
+        Ok(XdpQueue::new(socket, zero_copy, Arc::clone(area), Arc::clone(&self.attachment)))
+    }
+
+    /// A bound socket, zero-copy where mode and driver allow.
+    fn socket(&self, queue: u16, area: &Arc<Area>) -> io::Result<(Socket, bool)> {
+        let native = self.attachment.hook == Attach::Native;
+        let (try_zero_copy, try_copy) = match self.mode {
+            XdpMode::Auto | XdpMode::Native => (native && self.attachment.zero_copy, true),
+            XdpMode::Generic | XdpMode::Copy => (false, true),
+            XdpMode::ZeroCopy => (true, false),
+        };
+        let bind = Bind {
+            ifindex: self.attachment.ifindex,
+            queue: queue.into(),
+            zero_copy: try_zero_copy,
+            frags: self.attachment.frags,
+        };
+        match bound(area, bind) {
+            Err(_) if try_zero_copy && try_copy => bound(area, Bind { zero_copy: false, ..bind }),
+            result => result,
+        }
+    }
+}
+
+/// Why a device or a queue of it did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum XdpError {
+    /// The kernel's answer to anything else.
+    #[error("{device}: {source}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel did not load the program.
+    #[error("{device}: {source}")]
+    Program {
+        /// The device.
+        device: String,
+        /// What the kernel said.
+        source: LoadError,
+    },
+    /// Somebody's program is on the device.
+    #[error(
+        "{device}: another XDP program is attached to it: stop its owner, or `ip link set {device} xdp off`"
+    )]
+    Taken {
+        /// The device.
+        device: String,
+    },
+    /// The mode asked for needs native XDP.
+    #[error("{device}: no native XDP here ({source}): use mode `auto` or `generic`")]
+    NotNative {
+        /// The device.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// More queues were asked for than there are.
+    #[error(
+        "{device}: {wanted} queues asked for, and it has {present}: lower `queues`, or `ethtool -L {device}`"
+    )]
+    NoSuchQueues {
+        /// The device.
+        device: String,
+        /// Queues asked for.
+        wanted: u32,
+        /// Receive queues in use.
+        present: u32,
+    },
+    /// A queue could receive, but not send.
+    #[error(
+        "{device}: {rx} receive queues, but only {tx} to transmit: make them equal with `ethtool -L {device}`"
+    )]
+    Uneven {
+        /// The device.
+        device: String,
+        /// Receive queues to bind.
+        rx: u32,
+        /// Transmit queues in use.
+        tx: u32,
+    },
+    /// A queue's socket did not open.
+    #[error("{device}, queue {queue}: {source}")]
+    Queue {
+        /// The device.
+        device: String,
+        /// The queue, from 0.
+        queue: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl XdpError {
+    fn device(device: &str, source: io::Error) -> Self {
+        Self::Device { device: device.to_owned(), source }
+    }
+}
+
+/// Our program on a device, and what was changed to make it work. Undone on drop.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    _link: Link,
+    _promiscuous: PacketSocket,
+    map: XskMap,
+    netdev: Netdev,
+    ifindex: u32,
+    queues: u16,
+    hook: Attach,
+    frags: bool,
+    zero_copy: bool,
+    pub(super) may_lose_tags: bool,
+    gro_turned_on: bool,
+    stripping_turned_off: bool,
+}
+
+impl Attachment {
+    /// Attaches to a device of the calling thread's network namespace.
+    fn make(config: &XdpConfig, mtu: Option<u16>) -> Result<Self, XdpError> {
+        let device = &config.device;
+        let fail = |source| XdpError::device(device, source);
+        let netdev = Netdev::new(device, None).map_err(fail)?;
+        let ifindex = netdev.index().map_err(fail)?;
+        if let Some(mtu) = mtu {
+            netdev.set_mtu(u32::from(mtu)).map_err(fail)?;
+        }
+        let queues = count_queues(&netdev, config)?;
+        let features = XdpFeatures::of(ifindex).unwrap_or_default();
+        let map = XskMap::new(queues.into()).map_err(fail)?;
+        let (link, hook, restores_tags) = attach(config, &map, ifindex, features)?;
+        let promiscuous = PacketSocket::silent(ifindex).map_err(fail)?;
+        promiscuous.request_promiscuous().map_err(fail)?;
+        let mut made = Self {
+            _link: link,
+            _promiscuous: promiscuous,
+            map,
+            ifindex,
+            queues,
+            hook,
+            frags: netdev.mtu().map_err(fail)? > LONGEST_WHOLE,
+            zero_copy: features.zero_copy,
+            may_lose_tags: false,
+            gro_turned_on: false,
+            stripping_turned_off: false,
+            netdev,
+        };
+        made.may_lose_tags = !restores_tags && !made.leaves_tags_in();
+        made.gro_turned_on =
+            hook == Attach::Generic && made.needs_gro() && made.netdev.set_merges_received(true).is_ok();
+        Ok(made)
+    }
+
+    /// Has a NIC leave VLAN tags in its frames, and answers whether it surely does. Software devices pass on skbs whose
+    /// tag may be outside the frame whatever their features say.
+    fn leaves_tags_in(&mut self) -> bool {
+        let on_a_bus =
+            self.netdev.bus().is_ok_and(|bus| bus.contains([':', '.']) || bus.starts_with("virtio"));
+        let strips = || self.netdev.strips_vlan().unwrap_or(true);
+        if on_a_bus && strips() {
+            self.stripping_turned_off = self.netdev.set_strips_vlan(false).is_ok();
+        }
+        on_a_bus && !strips()
+    }
+
+    /// A veth has NAPI, and with it receives what XDP at the far end sends, only with native XDP or with GRO.
+    fn needs_gro(&self) -> bool {
+        self.netdev.driver().is_ok_and(|driver| driver == "veth")
+            && self.netdev.merges_received().is_ok_and(|on| !on)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // The device may be gone; then there is nothing to undo.
+        if self.gro_turned_on {
+            let _ = self.netdev.set_merges_received(false);
+        }
+        if self.stripping_turned_off {
+            let _ = self.netdev.set_strips_vlan(true);
+        }
+    }
+}
+
+/// How many queues to bind: each must both receive and transmit.
+fn count_queues(netdev: &Netdev, config: &XdpConfig) -> Result<u16, XdpError> {
+    let device = config.device.clone();
+    let fail = |source| XdpError::device(&config.device, source);
+    let (rx, tx) = (netdev.rx_queues().map_err(fail)?, netdev.tx_queues().map_err(fail)?);
+    let wanted = match config.queues {
+        XdpQueues::All => rx,
+        XdpQueues::First(count) => u32::from(count),
+    };
+    if wanted > rx {
+        return Err(XdpError::NoSuchQueues { device, wanted, present: rx });
+    }
+    if wanted > tx {
+        return Err(XdpError::Uneven { device, rx: wanted, tx });
+    }
+    u16::try_from(wanted).map_err(|_| XdpError::NoSuchQueues { device, wanted, present: rx })
+}
+
+/// The best program on the best hook that mode and driver allow, and whether it puts stripped tags back.
+fn attach(
+    config: &XdpConfig,
+    map: &XskMap,
+    ifindex: u32,
+    features: XdpFeatures,
+) -> Result<(Link, Attach, bool), XdpError> {
+    let device = config.device.clone();
+    if config.mode != XdpMode::Generic && features.vlan_tag {
+        // If this fails for whatever reason, the plain program meets the same reason or does without.
+        if let Some(Ok(program)) = program::load_tag_restoring(map, ifindex)
+            && let Ok(link) = program.attach_xdp(ifindex, Attach::Native)
+        {
+            return Ok((link, Attach::Native, true));
+        }
+    }
+    let program =
+        program::load_plain(map).map_err(|source| XdpError::Program { device: device.clone(), source })?;
+    if config.mode != XdpMode::Generic {
+        match program.attach_xdp(ifindex, Attach::Native) {
+            Ok(link) => return Ok((link, Attach::Native, false)),
+            Err(error) if is_taken(&error) => return Err(XdpError::Taken { device }),
+            Err(_) if config.mode == XdpMode::Auto => {}
+            Err(source) => return Err(XdpError::NotNative { device, source }),
+        }
+    }
+    match program.attach_xdp(ifindex, Attach::Generic) {
+        Ok(link) => Ok((link, Attach::Generic, false)),
+        Err(error) if is_taken(&error) => Err(XdpError::Taken { device }),
+        Err(source) => Err(XdpError::Device { device, source }),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
+/// A socket on `area`, bound, and whether without copying.
+fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
+    const ATTEMPTS: usize = 100;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let chunk = u32::try_from(CHUNK).unwrap_or(u32::MAX);
+    let sizes = RingSizes { fill: DEPTH, completion: DEPTH, rx: DEPTH, tx: DEPTH };
+    let socket = Socket::open(&**area, Umem { chunk, headroom: 0, tx_metadata: 0 }, sizes)?;
+    let mut attempt = 0;
+    loop {
+        match socket.bind(bind) {
+            Ok(()) => break,
+            // The kernel lets go of a closed socket's queue a moment after the close.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && attempt < ATTEMPTS => {
+                attempt += 1;
+                PollSet::new().wait(Some(PAUSE))?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    socket.raise_tx_budget(DEPTH);
+    let zero_copy = socket.is_zero_copy()?;
+    Ok((socket, zero_copy))
+}
+
+/// Runs `work` in `netns`, or right here.
+fn inside<T: Send>(netns: Option<&Netns>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    match netns {
+        Some(netns) => netns.run(work),
+        None => Ok(work()),
+    }
+}
