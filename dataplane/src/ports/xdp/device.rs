@@ -20,7 +20,8 @@ use crate::sys::xsk::{Bind, RingSizes, Socket, Umem};
 /// Slots in each ring of a queue, and the most frames lent to each way of it.
 pub(super) const DEPTH: u32 = 1024;
 
-/// The largest MTU at which a frame surely fits one chunk, or one page of a veth with its headroom and tail.
+/// The largest MTU at which a frame with two tags surely fits one chunk behind the kernel's headroom, and one page of a
+/// veth.
 const LONGEST_WHOLE: u32 = 3506;
 
 /// A device whose frames come to us. Control opens it and hands its queues to workers.
@@ -55,7 +56,7 @@ impl XdpDevice {
         self.attachment.frags
     }
 
-    /// Where the program runs.
+    /// Where the program runs. [`XdpQueue::mode`] says it in words, with the rest.
     pub fn hook(&self) -> Attach {
         self.attachment.hook
     }
@@ -92,10 +93,13 @@ impl XdpDevice {
             ifindex: self.attachment.ifindex,
             queue: queue.into(),
             zero_copy: try_zero_copy,
-            frags: self.attachment.frags,
+            // Copying, the kernel can always cut; not every driver can.
+            frags: !try_zero_copy || self.attachment.frags,
         };
         match bound(area, bind) {
-            Err(_) if try_zero_copy && try_copy => bound(area, Bind { zero_copy: false, ..bind }),
+            Err(_) if try_zero_copy && try_copy => {
+                bound(area, Bind { zero_copy: false, frags: true, ..bind })
+            }
             result => result,
         }
     }
@@ -187,7 +191,7 @@ pub(super) struct Attachment {
     netdev: Netdev,
     ifindex: u32,
     queues: u16,
-    hook: Attach,
+    pub(super) hook: Attach,
     frags: bool,
     zero_copy: bool,
     pub(super) may_lose_tags: bool,

@@ -10,6 +10,7 @@ use super::device::{Attachment, DEPTH};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Area, Borrower, Burst, CHUNK, Checksum, Frame, Pool};
 use crate::ports::{Capabilities, PortGone, PortIo, PortQueue};
+use crate::sys::bpf::Attach;
 use crate::sys::ring::Descriptor;
 use crate::sys::xsk::Socket;
 
@@ -28,7 +29,7 @@ const REFILL: u32 = 64;
 const KICKS: usize = 4;
 
 /// Empty receive calls between two questions whether the device is still there.
-const QUIET: u32 = 1024;
+const QUIET: u32 = 64;
 
 /// One receive queue and the transmit queue of the same number. Made by
 /// [`XdpDevice::open_queue`](super::XdpDevice::open_queue).
@@ -83,9 +84,16 @@ impl XdpQueue {
         }
     }
 
-    /// Whether the driver moves frames between the wire and packet memory without the kernel's copying them.
-    pub fn is_zero_copy(&self) -> bool {
-        self.zero_copy
+    /// The most frames a queue holds at a time, both ways together: what a pool needs for each.
+    pub const FRAMES: u32 = 2 * DEPTH;
+
+    /// How frames are moved, in words: where the program runs, and whether the kernel copies them.
+    pub fn mode(&self) -> &'static str {
+        match (self.attachment.hook, self.zero_copy) {
+            (Attach::Native, true) => "native, zero-copy",
+            (Attach::Native, false) => "native, copy",
+            (Attach::Generic, _) => "generic, copy",
+        }
     }
 
     fn borrowers(&mut self, pool: &mut Pool) -> Borrowers {
