@@ -13,3 +13,4 @@ pub mod ids;
 pub mod ports;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod wire;

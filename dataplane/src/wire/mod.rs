@@ -1,0 +1,63 @@
+//! Views over the bytes of a frame: length checked once, accessors then cannot fail; nothing allocates or panics.
+
+pub mod checksum;
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+pub mod tcp;
+pub mod udp;
+pub mod vlan;
+pub mod vxlan;
+
+#[cfg(test)]
+mod samples;
+
+/// Why bytes are not what they should be: one variant a header or claim, each a drop reason of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Fewer than the 14 bytes of an Ethernet header.
+    #[error("shorter than an Ethernet header")]
+    Ethernet,
+    /// A VLAN tag is cut short, or the stack is deeper than [`vlan::MAX_TAGS`].
+    #[error("VLAN tag cut short, or too many of them")]
+    Vlan,
+    /// An IPv4 header is cut short, of another version, or its lengths disagree with the bytes.
+    #[error("IPv4 header cut short or its lengths wrong")]
+    Ipv4,
+    /// An IPv6 header or extension header is cut short, of another version, or longer than the bytes.
+    #[error("IPv6 header cut short or its lengths wrong")]
+    Ipv6,
+    /// A TCP header is cut short, or its data offset lies outside the segment.
+    #[error("TCP header cut short or its data offset wrong")]
+    Tcp,
+    /// A UDP header is cut short, or its length disagrees with the bytes.
+    #[error("UDP header cut short or its length wrong")]
+    Udp,
+    /// A VXLAN header is cut short, or its I flag is clear.
+    #[error("VXLAN header cut short or without a VNI")]
+    Vxlan,
+    /// The checksum to complete lies outside the frame.
+    #[error("checksum offset outside the frame")]
+    ChecksumOffset,
+}
+
+/// An IP protocol number (IPv4 Protocol, IPv6 Next Header; RFC 5237).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpProtocol(pub u8);
+
+impl IpProtocol {
+    /// IPv4 in IP (RFC 2003).
+    pub const IPV4: Self = Self(4);
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// IPv6 in IP (RFC 4213).
+    pub const IPV6: Self = Self(41);
+}
+
+/// Writes `value` big-endian at `offset`; `None`, and nothing written, if it does not fit.
+fn put_u16(bytes: &mut [u8], offset: usize, value: u16) -> Option<()> {
+    *bytes.get_mut(offset..)?.first_chunk_mut()? = value.to_be_bytes();
+    Some(())
+}
