@@ -4,6 +4,8 @@ pub mod checksum;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
+pub mod layers;
+pub mod partial;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
@@ -60,4 +62,9 @@ impl IpProtocol {
 fn put_u16(bytes: &mut [u8], offset: usize, value: u16) -> Option<()> {
     *bytes.get_mut(offset..)?.first_chunk_mut()? = value.to_be_bytes();
     Some(())
+}
+
+/// The big-endian word at `offset`; `None` if it is not all there.
+fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
