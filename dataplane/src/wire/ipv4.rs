@@ -1,6 +1,7 @@
 //! The IPv4 header (RFC 791 §3.1).
 
-use super::{IpProtocol, Malformed};
+use super::checksum::Sum;
+use super::{IpProtocol, Malformed, put_u16, u16_at};
 
 /// Bytes in a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -74,6 +75,21 @@ impl<'a> Ipv4<'a> {
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
+}
+
+/// Makes the header of `packet`, `header_len` bytes long, say that it ends where the bytes end, moves its
+/// identification on by so many, and puts its checksum right. `None` if that is no IPv4 packet's length.
+pub(super) fn relabel(packet: &mut [u8], header_len: usize, identifications: u16) -> Option<()> {
+    const TOTAL_LEN: usize = 2;
+    const IDENTIFICATION: usize = 4;
+    const CHECKSUM: usize = 10;
+    let total_len = u16::try_from(packet.len()).ok()?;
+    let header = packet.get_mut(..header_len)?;
+    let identification = u16_at(header, IDENTIFICATION)?.wrapping_add(identifications);
+    put_u16(header, TOTAL_LEN, total_len)?;
+    put_u16(header, IDENTIFICATION, identification)?;
+    put_u16(header, CHECKSUM, 0)?;
+    put_u16(header, CHECKSUM, Sum::of(header).checksum())
 }
 
 fn has_source_route(mut options: &[u8]) -> bool {
@@ -155,6 +171,12 @@ mod tests {
             prop_assert_eq!(view.protocol(), IpProtocol(protocol));
             prop_assert_eq!(view.addresses(), addresses.as_flattened());
             prop_assert_eq!(view.payload(), &payload);
+
+            relabel(&mut bytes, header.header_len(), 3).unwrap();
+            let (again, _) = Ipv4Header::from_slice(&bytes).unwrap();
+            prop_assert_eq!(again.header_checksum, again.calc_header_checksum());
+            prop_assert_eq!(usize::from(again.total_len), bytes.len());
+            prop_assert_eq!(again.identification, id.wrapping_add(3));
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The IPv6 header (RFC 8200 §3) and the way past its extension headers.
 
-use super::{IpProtocol, Malformed};
+use super::{IpProtocol, Malformed, put_u16};
 
 /// Bytes in a header without extension headers.
 pub const HEADER_LEN: usize = 40;
@@ -74,6 +74,13 @@ impl<'a> Ipv6<'a> {
     }
 }
 
+/// Makes the header of `packet` say that it ends where the bytes end. `None` if that is no IPv6 packet's length.
+pub(super) fn relabel(packet: &mut [u8]) -> Option<()> {
+    const PAYLOAD_LEN: usize = 4;
+    let payload_len = packet.len().checked_sub(HEADER_LEN)?;
+    put_u16(packet, PAYLOAD_LEN, u16::try_from(payload_len).ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +139,8 @@ mod tests {
             } else {
                 prop_assert_eq!(view.transport(), Ok((IpProtocol::UDP, &payload[..])));
             }
+            relabel(&mut bytes).unwrap();
+            prop_assert_eq!(Ipv6::view(&bytes).unwrap().payload(), &bytes[40..]);
         }
 
         #[test]

@@ -6,6 +6,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod layers;
 pub mod partial;
+pub mod segment;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
@@ -41,6 +42,9 @@ pub enum Malformed {
     /// The checksum to complete lies outside the frame.
     #[error("checksum offset outside the frame")]
     ChecksumOffset,
+    /// A super-frame is not what its offload state claims, so it cannot be segmented.
+    #[error("super-frame differs from its offload header")]
+    SuperFrame,
 }
 
 /// An IP protocol number (IPv4 Protocol, IPv6 Next Header; RFC 5237).

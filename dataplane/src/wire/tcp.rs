@@ -74,6 +74,15 @@ impl Flags {
     }
 }
 
+/// Gives the header at the start of `segment` a new sequence number and flags; its checksum is left
+/// for later. `None` if it is cut short.
+pub(super) fn relabel(segment: &mut [u8], sequence: u32, flags: Flags) -> Option<()> {
+    let header = segment.first_chunk_mut::<HEADER_LEN>()?;
+    header[4..8].copy_from_slice(&sequence.to_be_bytes());
+    header[13] = flags.0;
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,23 +95,32 @@ mod tests {
 
         #[test]
         fn header_of_another_maker_reads_back(
-            sequence: u32,
-            flags: u8,
+            sequence: [u32; 2],
+            flags: [u8; 2],
             checksum: u16,
             options in prop::collection::vec(any::<[u8; 4]>(), 0..=10),
             payload: Vec<u8>,
         ) {
-            let mut header = TcpHeader::new(1, 2, sequence, 3);
+            let mut header = TcpHeader::new(1, 2, sequence[0], 3);
             header.checksum = checksum;
             header.set_options_raw(options.as_flattened()).unwrap();
             let mut bytes = header.to_bytes().to_vec();
-            bytes[13] = flags;
+            bytes[13] = flags[0];
             bytes.extend(&payload);
 
             let view = Tcp::view(&bytes).unwrap();
             prop_assert_eq!(view.header_len(), header.header_len());
-            prop_assert_eq!((view.sequence(), view.flags()), (sequence, Flags(flags)));
+            prop_assert_eq!((view.sequence(), view.flags()), (sequence[0], Flags(flags[0])));
             prop_assert_eq!(view.checksum(), checksum);
+
+            relabel(&mut bytes, sequence[1], Flags(flags[1])).unwrap();
+            let (again, rest) = TcpHeader::from_slice(&bytes).unwrap();
+            prop_assert_eq!(again.sequence_number, sequence[1]);
+            prop_assert_eq!(again.fin, flags[1] & Flags::FIN.0 != 0);
+            prop_assert_eq!(again.psh, flags[1] & Flags::PSH.0 != 0);
+            prop_assert_eq!(again.cwr, flags[1] & Flags::CWR.0 != 0);
+            prop_assert_eq!(again.checksum, checksum);
+            prop_assert_eq!(rest, payload);
         }
 
         #[test]
