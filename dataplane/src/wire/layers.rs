@@ -186,6 +186,22 @@ mod tests {
         }
 
         #[test]
+        fn no_packet_reaches_behind_the_one_around_it(recipe in samples::any_recipe(100)) {
+            let mut recipe = recipe;
+            recipe.ip.v6 = false;
+            if recipe.tunnels.is_empty() {
+                recipe.tunnels.push(samples::Tunnel::Ip(recipe.ip));
+            }
+            let samples::Sample { mut frame, parts } = recipe.build();
+            let header_len = if recipe.ip.extended { 24 } else { 20 };
+            let total_len = parts[0].transport - header_len + 2;
+            let longer = u16_at(&frame, total_len).unwrap() + 1;
+            put_u16(&mut frame, total_len, longer).unwrap();
+            frame.extend([0xa5; 60]);
+            prop_assert_eq!(layers(&frame).count(), parts.len() - 1);
+        }
+
+        #[test]
         fn mangled_frames_are_walked_in_bounds(
             recipe in samples::any_recipe(100),
             flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),

@@ -131,6 +131,21 @@ mod tests {
         }
     }
 
+    /// As captured behind a veth: UDP in VXLAN from Linux 6.18, offloads at their defaults.
+    #[test]
+    fn kernels_vxlan_becomes_right_outside_by_completing_inside() {
+        const CAPTURED: &str = "3a0ff7111e875ad752866d7008004500004f3d900000401128fe0a0700010a070002d2e712b5003b4871\
+            08000000000007001e060cbae958c29526fabcdd08004500001d0ab5400040111c090a0800010a080002e09817700009142dab";
+        let digits = CAPTURED.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let mut frame: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        assert!(layers(&frame).all(|layer| !layer.is_intact(&frame)));
+        let inner_checksum = frame.len() - 3;
+        let before = frame.clone();
+        assert_eq!(complete_partial(&mut frame), 1);
+        assert_eq!(layers(&frame).filter(|layer| layer.is_intact(&frame)).count(), 2);
+        assert_eq!(frame[..inner_checksum], before[..inner_checksum]);
+    }
+
     #[test]
     fn what_cannot_be_seen_is_left_alone() {
         let ip = samples::Ip { v6: false, host: 1, identification: 1, extended: true };
