@@ -6,6 +6,8 @@
 mod device;
 mod program;
 mod queue;
+mod receiving;
+mod sending;
 
 pub use device::{XdpDevice, XdpError};
 pub use queue::XdpQueue;

@@ -41,6 +41,19 @@ impl XskMap {
     /// # Errors
     /// `E2BIG` when the map has no such queue.
     pub fn insert(&self, queue: u32, socket: &Socket) -> io::Result<()> {
+        let value = socket.as_fd().as_raw_fd();
+        self.element(MAP_UPDATE_ELEM, queue, (&raw const value).expose_provenance() as u64)
+    }
+
+    /// Frames of `queue` go to no socket from now on.
+    ///
+    /// # Errors
+    /// `EINVAL` when the map has no such queue.
+    pub fn remove(&self, queue: u32) -> io::Result<()> {
+        self.element(MAP_DELETE_ELEM, queue, 0)
+    }
+
+    fn element(&self, command: libc::c_int, key: u32, value: u64) -> io::Result<()> {
         #[repr(C)]
         struct Element {
             map: u32,
@@ -49,11 +62,9 @@ impl XskMap {
             value: u64,
             flags: u64,
         }
-        let value = socket.as_fd().as_raw_fd();
-        let key = (&raw const queue).expose_provenance() as u64;
-        let value = (&raw const value).expose_provenance() as u64;
+        let key = (&raw const key).expose_provenance() as u64;
         let map = self.fd.as_raw_fd().unsigned_abs();
-        bpf(MAP_UPDATE_ELEM, &Element { map, pad: 0, key, value, flags: 0 }).map(drop)
+        bpf(command, &Element { map, pad: 0, key, value, flags: 0 }).map(drop)
     }
 }
 
@@ -155,6 +166,7 @@ impl Drop for Link {
 // enum bpf_cmd
 const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_DETACH: libc::c_int = 34;

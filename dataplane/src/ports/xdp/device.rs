@@ -74,11 +74,10 @@ impl XdpDevice {
     pub fn open_queue(&self, queue: u16, area: &Arc<Area>) -> Result<XdpQueue, XdpError> {
         let fail =
             |source| XdpError::Queue { device: self.attachment.netdev.name().to_owned(), queue, source };
-        let (socket, zero_copy) = inside(self.netns.as_ref(), || self.socket(queue, area))
-            .and_then(|opened| opened)
-            .map_err(fail)?;
+        let opened = inside(self.netns.as_ref(), || self.socket(queue, area));
+        let (socket, zero_copy) = opened.and_then(|opened| opened).map_err(fail)?;
         self.attachment.map.insert(queue.into(), &socket).map_err(fail)?;
-        Ok(XdpQueue::new(socket, zero_copy, Arc::clone(area), Arc::clone(&self.attachment)))
+        Ok(XdpQueue::new(Arc::clone(&self.attachment), queue, Arc::clone(area), (socket, zero_copy)))
     }
 
     /// A bound socket, zero-copy where mode and driver allow.
@@ -233,6 +232,12 @@ impl Attachment {
         made.gro_turned_on =
             hook == Attach::Generic && made.needs_gro() && made.netdev.set_merges_received(true).is_ok();
         Ok(made)
+    }
+
+    /// Frames of this queue go to no socket from now on.
+    pub(super) fn forget(&self, queue: u16) {
+        // It fails only when there was none.
+        let _ = self.map.remove(queue.into());
     }
 
     /// Has a NIC leave VLAN tags in its frames, and answers whether it surely does. Software devices pass on skbs whose
