@@ -4,7 +4,7 @@ pub mod bpf;
 pub mod cpu;
 pub mod eventfd;
 pub mod features;
-pub mod mmap;
+mod mmap;
 pub mod netdev;
 pub mod netns;
 pub mod packet;

@@ -234,12 +234,25 @@ impl<T: Slot> Ring<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
     const LAYOUT: Layout = Layout { producer: 0, consumer: 64, flags: 128, slots: 192 };
 
+    /// A zeroed page, as a socket would give one.
+    fn page() -> Mapping {
+        // SAFETY: the name is a C string that lives across the call.
+        let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC) };
+        assert!(fd >= 0);
+        // SAFETY: the kernel has just given us this descriptor and nobody else owns it.
+        let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        file.set_len(4096).unwrap();
+        Mapping::shared(file.as_fd(), 0, 4096).unwrap()
+    }
+
     /// A ring whose two indices start at `start`, and a handle for the other side's index.
     fn producer(start: u32) -> Producer<u64> {
-        let mapping = Mapping::anonymous(4096).unwrap();
+        let mapping = page();
         let ring: Ring<u64> = Ring::new(mapping, LAYOUT, 4).unwrap();
         ring.producer().store(start, Ordering::Relaxed);
         ring.consumer().store(start, Ordering::Relaxed);
@@ -266,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_consumer_sees_what_was_published_and_gives_it_back_on_release() {
-        let mapping = Mapping::anonymous(4096).unwrap();
+        let mapping = page();
         let mut ring: Consumer<u64> = Consumer::new(mapping, LAYOUT, 4).unwrap();
         assert_eq!(ring.pop(), None);
         ring.ring.write(0, 10);
@@ -280,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_index_out_of_all_bounds_yields_at_most_a_ring_full() {
-        let mapping = Mapping::anonymous(4096).unwrap();
+        let mapping = page();
         let mut ring: Consumer<u64> = Consumer::new(mapping, LAYOUT, 4).unwrap();
         ring.ring.producer().store(0x8000_0000, Ordering::Release);
         assert_eq!(ring.available(), 4);
@@ -299,8 +312,7 @@ mod tests {
 
     #[test]
     fn offsets_outside_the_mapping_are_refused() {
-        let ring =
-            |layout, size| Producer::<Descriptor>::new(Mapping::anonymous(4096).unwrap(), layout, size);
+        let ring = |layout, size| Producer::<Descriptor>::new(page(), layout, size);
         assert!(ring(LAYOUT, 128).is_ok());
         assert!(ring(LAYOUT, 256).is_err());
         assert!(ring(LAYOUT, 3).is_err());
