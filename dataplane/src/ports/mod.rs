@@ -3,6 +3,7 @@
 mod config;
 mod faulty;
 mod memory;
+mod pcap;
 mod tap;
 mod vnet_header;
 mod xdp;
@@ -10,6 +11,7 @@ mod xdp;
 pub use config::{PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
+pub use pcap::Pcap;
 pub use tap::Tap;
 pub use xdp::{XdpDevice, XdpError, XdpQueue};
 
