@@ -11,6 +11,8 @@ pub mod drops;
 pub mod frames;
 pub mod ids;
 pub mod ports;
+pub(crate) mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod tables;
 pub mod wire;

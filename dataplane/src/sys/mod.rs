@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod cpu;
 pub mod eventfd;
 pub mod features;
+pub mod hints;
 mod mmap;
 pub mod netdev;
 pub mod netns;

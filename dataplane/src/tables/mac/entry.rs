@@ -1,0 +1,205 @@
+//! The words of the MAC table: a key and an entry are a u64 each.
+
+use std::num::NonZeroU64;
+
+use crate::ids::{DeviceId, DomainId, MacAddr};
+
+/// What an entry is found by: the domain in the high 16 bits, the MAC in the low 48. Never zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of a station in a domain.
+    #[inline]
+    pub fn new(domain: DomainId, mac: MacAddr) -> Self {
+        Self(u64::from(domain.number()) << 48 | mac.bits())
+    }
+
+    /// The learning domain.
+    #[expect(clippy::missing_panics_doc, reason = "every key is made of a domain")]
+    pub fn domain(self) -> DomainId {
+        let [high, low, ..] = self.0.to_be_bytes();
+        DomainId::new(u16::from_be_bytes([high, low])).expect("a key has a domain")
+    }
+
+    /// The station's address.
+    pub fn mac(self) -> MacAddr {
+        MacAddr::from_bits(self.0)
+    }
+
+    #[inline]
+    pub(super) fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The key that a slot holds; `None` for the words without a domain: no key, and a buried one.
+    pub(super) fn from_word(word: u64) -> Option<Self> {
+        (word >> 48 != 0).then_some(Self(word))
+    }
+}
+
+/// A remote tunnel end behind a device, as the device's own table numbers it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Peer(pub u16);
+
+impl Peer {
+    /// No remote: the device itself.
+    pub const NONE: Self = Self(0);
+}
+
+/// Where a station is: behind a device and, if that is a tunnel, one of its remotes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Egress {
+    /// The device.
+    pub device: DeviceId,
+    /// The remote behind it.
+    pub peer: Peer,
+}
+
+impl From<DeviceId> for Egress {
+    fn from(device: DeviceId) -> Self {
+        Self { device, peer: Peer::NONE }
+    }
+}
+
+/// Coarse time: 100 ms each, 24 bits, wrapping every 19 days.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tick(u32);
+
+impl Tick {
+    /// Milliseconds in a tick.
+    pub const MILLIS: u64 = 100;
+    /// The longest time between two ticks that can be told, about 9.7 days; beyond it the later looks the earlier.
+    pub const SPAN: u32 = (1 << 23) - 1;
+    const MASK: u32 = (1 << 24) - 1;
+
+    /// The tick of this number, modulo 2^24.
+    #[inline]
+    pub const fn new(number: u32) -> Self {
+        Self(number & Self::MASK)
+    }
+
+    /// The tick at `millis` milliseconds of a monotonic clock.
+    #[expect(clippy::cast_possible_truncation, reason = "ticks wrap")]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self::new((millis / Self::MILLIS) as u32)
+    }
+
+    /// The number, below 2^24.
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Ticks from `earlier` to `self`; 0 if `earlier` is in fact later, as a worker's clock may be a tick ahead.
+    pub const fn since(self, earlier: Self) -> u32 {
+        let ticks = self.0.wrapping_sub(earlier.0) & Self::MASK;
+        if ticks > Self::SPAN { 0 } else { ticks }
+    }
+}
+
+/// What sets an entry apart from a learned one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// A learned entry: it ages, and it moves with its station.
+    pub const DYNAMIC: Self = Self(0);
+    /// Set by control: it never ages, and learning never moves it.
+    pub const STATIC: Self = Self(1 << 1);
+    /// A device's own address (`permanent` in the kernel's words); as fixed as a static one.
+    pub const LOCAL: Self = Self(1 << 2);
+}
+
+/// Where a station is and since when: device, peer, tick and flags in one word. Never zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Entry(NonZeroU64);
+
+const _: () = assert!(size_of::<Option<Entry>>() == 8 && size_of::<Key>() == 8);
+
+/// An entry's lowest bit: the word is one. Words without it (a slot that is empty, claimed or dead) are a miss.
+const VALID: NonZeroU64 = NonZeroU64::MIN;
+
+impl Entry {
+    /// The entry of a station seen at `updated`.
+    #[inline]
+    pub fn new(egress: Egress, updated: Tick, flags: Flags) -> Self {
+        let place = u64::from(egress.device.0) << 48 | u64::from(egress.peer.0) << 32;
+        Self(VALID | place | u64::from(updated.0) << 8 | u64::from(flags.0))
+    }
+
+    /// Where the station is.
+    #[inline]
+    pub fn egress(self) -> Egress {
+        let [d0, d1, p0, p1, ..] = self.0.get().to_be_bytes();
+        Egress { device: DeviceId(u16::from_be_bytes([d0, d1])), peer: Peer(u16::from_be_bytes([p0, p1])) }
+    }
+
+    /// When the station was last seen there; for a fixed entry, when it was set.
+    pub fn updated(self) -> Tick {
+        let [.., t0, t1, t2, _] = self.0.get().to_be_bytes();
+        Tick(u32::from_be_bytes([0, t0, t1, t2]))
+    }
+
+    /// What sets the entry apart, if anything.
+    pub fn flags(self) -> Flags {
+        let [.., flags] = (self.0.get() & !VALID.get()).to_be_bytes();
+        Flags(flags)
+    }
+
+    /// Whether control set the entry: it never ages, and learning never moves it.
+    #[inline]
+    pub fn is_fixed(self) -> bool {
+        self.flags().0 & (Flags::STATIC.0 | Flags::LOCAL.0) != 0
+    }
+
+    /// Whether the entry was learned and has not been seen for more than `ageing` ticks (at most [`Tick::SPAN`]).
+    pub fn has_expired(self, now: Tick, ageing: u32) -> bool {
+        !self.is_fixed() && now.since(self.updated()) > ageing
+    }
+
+    #[inline]
+    pub(super) fn word(self) -> u64 {
+        self.0.get()
+    }
+
+    #[inline]
+    pub(super) fn from_word(word: u64) -> Option<Self> {
+        if word & VALID.get() == 0 { None } else { NonZeroU64::new(word).map(Self) }
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Egress { device, peer }, Tick(updated)) = (self.egress(), self.updated());
+        write!(f, "{device}.{} at {updated} {:#x}", peer.0, self.flags().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_an_entry_tell_what_they_were_made_of() {
+        let key = Key::new(DomainId::new(0xfedc).unwrap(), MacAddr::BROADCAST);
+        assert_eq!((key.domain().number(), key.mac()), (0xfedc, MacAddr::BROADCAST));
+        let egress = Egress { device: DeviceId(0xabcd), peer: Peer(0x1234) };
+        let entry = Entry::new(egress, Tick::new(0x00ff_fffe), Flags::STATIC);
+        assert_eq!((entry.egress(), entry.updated().number()), (egress, 0x00ff_fffe));
+        assert_eq!((entry.flags(), entry.is_fixed()), (Flags::STATIC, true));
+        assert_eq!(Entry::from_word(entry.word()), Some(entry));
+    }
+
+    #[test]
+    fn ages_are_told_across_the_wrap_and_never_from_the_future() {
+        let late = Tick::new(Tick::MASK - 1);
+        assert_eq!(Tick::new(Tick::MASK + 3).since(late), 4);
+        assert_eq!(late.since(Tick::new(3)), 0);
+        assert_eq!(Tick::from_millis((1 << 24) * 100 + 250), Tick::new(2));
+        let entry = Entry::new(DeviceId(1).into(), late, Flags::DYNAMIC);
+        assert!(!entry.has_expired(Tick::new(2), 4));
+        assert!(entry.has_expired(Tick::new(3), 4));
+        assert!(!Entry::new(DeviceId(1).into(), late, Flags::LOCAL).has_expired(Tick::new(3), 4));
+    }
+}

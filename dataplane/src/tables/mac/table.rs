@@ -1,0 +1,204 @@
+//! What workers do with the MAC table: look up and learn, without a lock, from any number of threads.
+
+use std::ops::Deref;
+
+use super::bucket::{Settled, Slot};
+use super::{BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Tick, storage};
+use crate::sync::{Ordering, fence};
+use crate::sys::hints;
+
+/// The MAC table over storage that is handed in and holds no pointer.
+///
+/// A worker may use what it found until it next passes a quiescent point, and must pass one between bursts:
+/// that is the grace period after which control frees what it has removed.
+#[derive(Debug)]
+pub struct MacTable<S = Buckets> {
+    storage: S,
+    mask: u32,
+    seed: [u64; 2],
+}
+
+/// A key and its two buckets: computed once a frame, then prefetched, learned and looked up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spot {
+    key: Key,
+    first: u32,
+    second: u32,
+}
+
+impl Spot {
+    /// The key that the spot is for.
+    pub fn key(self) -> Key {
+        self.key
+    }
+}
+
+/// What learning did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Learned {
+    /// Nothing: the table said so already, and as of this tick.
+    Known,
+    /// The entry is of this tick now.
+    Refreshed,
+    /// The station is new. Of threads that learn it at the same moment, more than one may be told so.
+    New,
+    /// The station was behind another device or peer.
+    Moved {
+        /// Where it was.
+        from: Egress,
+    },
+    /// A fixed entry says otherwise, and stays.
+    Refused,
+    /// Both buckets are full; nothing was evicted.
+    Full,
+}
+
+/// Buckets in 4 KiB: the two of a key lie within as many, for the price of one TLB entry.
+const NEAR: u32 = 64;
+/// Free slots that let a key into its first bucket without a look at the second.
+const ROOMY: usize = 2;
+/// How often a new station races others for a slot before it is left to the next frame.
+const ATTEMPTS: usize = 4;
+
+impl<S: Deref<Target = [Bucket]>> MacTable<S> {
+    /// A table over `storage`; zeroed buckets are empty. `seed` keys the hash: keep it from those who choose MACs.
+    ///
+    /// # Errors
+    /// If the number of buckets is no power of two, or is below 2 or above 2^32.
+    pub fn new(storage: S, seed: u64) -> Result<Self, BadStorage> {
+        let mask = storage::mask(&storage)?;
+        Ok(Self { storage, mask, seed: [scramble(seed), scramble(!seed) | 1] })
+    }
+
+    /// The buckets.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.storage
+    }
+
+    /// Where `key` is, if it is anywhere.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a hash")]
+    pub fn locate(&self, key: Key) -> Spot {
+        let product = u128::from(key.word() ^ self.seed[0]) * u128::from(self.seed[1]);
+        let hash = product as u64 ^ (product >> 64) as u64;
+        let first = hash as u32 & self.mask;
+        // An odd distance: never the same bucket, and the same way back.
+        let second = first ^ ((hash >> 32) as u32 & self.mask & (NEAR - 1) | 1);
+        Spot { key, first, second }
+    }
+
+    /// Starts to bring the bucket of `spot` closer that most keys are in.
+    #[inline]
+    pub fn prefetch(&self, spot: Spot) {
+        hints::prefetch(self.bucket(spot.first));
+    }
+
+    /// Where the station is.
+    #[inline]
+    pub fn find(&self, spot: Spot) -> Option<Entry> {
+        self.bucket(spot.first).find(spot.key).or_else(|| self.bucket(spot.second).find(spot.key))
+    }
+
+    /// Notes that the station was seen behind `egress`. Writes only if the table says otherwise: a steady flow
+    /// writes once a tick.
+    #[inline]
+    pub fn learn(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
+        let fresh = Entry::new(egress, now, Flags::DYNAMIC);
+        if self.bucket(spot.first).find(spot.key) == Some(fresh) {
+            return Learned::Known;
+        }
+        self.learn_news(spot, fresh)
+    }
+
+    #[inline(never)]
+    fn learn_news(&self, spot: Spot, fresh: Entry) -> Learned {
+        for _ in 0..ATTEMPTS {
+            if let Some(learned) = self.holding(spot).find_map(|slot| recognise(slot, fresh)) {
+                return learned;
+            }
+            match self.vacancy(spot) {
+                None => return Learned::Full,
+                Some(slot) if slot.claim(spot.key) => return self.publish(spot, slot, fresh),
+                Some(_) => {}
+            }
+        }
+        Learned::Full
+    }
+
+    /// Publishes `fresh` in a slot that was just claimed, unless the same station was learned elsewhere meanwhile.
+    fn publish(&self, spot: Spot, slot: Slot<'_>, fresh: Entry) -> Learned {
+        let learned = recognise(slot, fresh);
+        match self.settle_duplicates(spot) {
+            Some(winner) if !winner.is(slot) => recognise(winner, fresh).or(learned),
+            _ => learned,
+        }
+        // Learned by another thread, and removed, since we claimed the slot.
+        .unwrap_or(Learned::Full)
+    }
+
+    /// Kills all learned entries of a key but one, and names that: the fixed one, else the lowest.
+    ///
+    /// Whoever publishes a key does so first and looks for others then, with a fence between. Of two threads at least
+    /// one therefore sees both entries; and a learned one falls only to a lower or fixed one seen alive.
+    pub(super) fn settle_duplicates(&self, spot: Spot) -> Option<Slot<'_>> {
+        fence(Ordering::SeqCst);
+        let mut live = self.holding(spot).filter_map(|slot| Some((slot, slot.entry()?)));
+        let (mut winner, mut entry) = live.next()?;
+        for (mut loser, other) in live {
+            if other.is_fixed() && !entry.is_fixed() {
+                (winner, loser, entry) = (loser, winner, other);
+            }
+            loser.kill_while(|entry| !entry.is_fixed());
+        }
+        Some(winner)
+    }
+
+    /// The slots that carry the key of `spot`, lowest first.
+    #[inline]
+    pub(super) fn holding(&self, spot: Spot) -> impl Iterator<Item = Slot<'_>> {
+        self.pair(spot).into_iter().flat_map(move |bucket| bucket.holding(spot.key))
+    }
+
+    /// A free slot for the key of `spot`; `None` if both buckets are full.
+    fn vacancy(&self, spot: Spot) -> Option<Slot<'_>> {
+        self.preferred(spot).into_iter().flat_map(Bucket::slots).find(|slot| slot.is_free())
+    }
+
+    /// The buckets of `spot`, the one to insert into first: its first while that is roomy, else the emptier.
+    pub(super) fn preferred(&self, spot: Spot) -> [&Bucket; 2] {
+        let [first, second] = self.pair(spot);
+        let used = first.used();
+        let roomy = Bucket::SLOTS - used >= ROOMY;
+        if roomy || used <= second.used() { [first, second] } else { [second, first] }
+    }
+
+    pub(super) fn pair(&self, spot: Spot) -> [&Bucket; 2] {
+        [self.bucket(spot.first), self.bucket(spot.second)]
+    }
+
+    #[inline]
+    fn bucket(&self, number: u32) -> &Bucket {
+        &self.storage[number as usize]
+    }
+}
+
+/// Compares what a slot says of a station with `fresh`, and writes on news; `None` if the slot is dead.
+fn recognise(slot: Slot<'_>, fresh: Entry) -> Option<Learned> {
+    let known = |entry: Entry| entry.is_fixed() || entry == fresh;
+    Some(match slot.settle(fresh, known) {
+        Settled::Published => Learned::New,
+        Settled::Replaced(old) if old.egress() == fresh.egress() => Learned::Refreshed,
+        Settled::Replaced(old) => Learned::Moved { from: old.egress() },
+        Settled::Kept(entry) if entry.egress() == fresh.egress() => Learned::Known,
+        Settled::Kept(_) => Learned::Refused,
+        Settled::Dead => return None,
+    })
+}
+
+/// A word that depends on every bit of `seed` (the finaliser of SplitMix64).
+fn scramble(seed: u64) -> u64 {
+    let mut word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}

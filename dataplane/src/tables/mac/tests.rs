@@ -1,0 +1,270 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::{DeviceId, DomainId, MacAddr};
+
+const NOW: Tick = Tick::new(7);
+
+fn key(number: u64) -> Key {
+    let domain = if number.is_multiple_of(3) { 1 } else { 0xffff };
+    Key::new(DomainId::new(domain).expect("not zero"), MacAddr::from_bits(0x0200_0000_0000 + number))
+}
+
+fn control(buckets: usize) -> MacControl<Vec<Bucket>> {
+    let storage = std::iter::repeat_with(Bucket::default).take(buckets).collect();
+    MacControl::new(MacTable::new(storage, 42).expect("a power of two"))
+}
+
+fn device(number: u16) -> Egress {
+    DeviceId(number).into()
+}
+
+fn fixed(number: u16) -> Entry {
+    Entry::new(device(number), NOW, Flags::STATIC)
+}
+
+impl MacControl<Vec<Bucket>> {
+    fn learn(&self, number: u64, egress: u16, now: Tick) -> Learned {
+        self.table().learn(self.table().locate(key(number)), device(egress), now)
+    }
+
+    fn found(&self, number: u64) -> Option<u16> {
+        self.table().find(self.table().locate(key(number))).map(|entry| entry.egress().device.0)
+    }
+
+    fn all(&self) -> std::ops::Range<usize> {
+        0..self.table().buckets().len()
+    }
+}
+
+fn no_grace() {
+    panic!("there was room without a grace period");
+}
+
+#[test]
+fn storage_that_is_no_power_of_two_is_refused() {
+    for count in [0, 1, 3, 48] {
+        let storage: Vec<_> = std::iter::repeat_with(Bucket::default).take(count).collect();
+        assert_eq!(MacTable::new(storage, 1).err(), Some(BadStorage(count)));
+    }
+    assert_eq!(Buckets::for_macs(1000).len(), 1024);
+    assert!(MacTable::new(Buckets::for_macs(0), 1).is_ok());
+}
+
+#[test]
+fn a_station_is_learned_refreshed_and_moved() {
+    let control = control(64);
+    assert_eq!(control.found(1), None);
+    assert_eq!(control.learn(1, 5, NOW), Learned::New);
+    assert_eq!(control.learn(1, 5, NOW), Learned::Known);
+    assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refreshed);
+    assert_eq!(control.learn(1, 6, Tick::new(8)), Learned::Moved { from: device(5) });
+    assert_eq!(control.found(1), Some(6));
+}
+
+#[test]
+fn a_fixed_entry_stays_where_it_is() {
+    let mut control = control(64);
+    control.learn(1, 5, NOW);
+    control.insert(key(1), fixed(9), no_grace).unwrap();
+    assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refused);
+    assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Known);
+    assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), fixed(9))]);
+    assert_eq!(control.remove(key(1)), Some(fixed(9)));
+    assert_eq!(control.learn(1, 5, NOW), Learned::New);
+}
+
+#[test]
+fn a_full_table_learns_nothing_and_forgets_nothing() {
+    let control = control(2);
+    for number in 0..8 {
+        assert_eq!(control.learn(number, 1, NOW), Learned::New);
+    }
+    assert_eq!(control.learn(8, 1, NOW), Learned::Full);
+    assert!((0..8).all(|number| control.found(number) == Some(1)));
+}
+
+#[test]
+fn a_removed_slot_is_free_after_it_is_reclaimed() {
+    let mut control = control(2);
+    for number in 0..8 {
+        control.learn(number, 1, NOW);
+    }
+    assert!(control.remove(key(3)).is_some());
+    assert_eq!((control.found(3), control.remove(key(3))), (None, None));
+    assert_eq!(control.learn(8, 1, NOW), Learned::Full);
+    assert_eq!((control.reclaim(0..2), control.reclaim(0..2)), (1, 0));
+    assert_eq!(control.learn(8, 1, NOW), Learned::New);
+}
+
+#[test]
+fn what_was_not_seen_for_longer_than_the_ageing_time_goes() {
+    let mut control = control(64);
+    control.learn(1, 1, Tick::new(Tick::SPAN));
+    control.learn(2, 1, Tick::new(Tick::SPAN + 5));
+    control.insert(key(3), fixed(1), no_grace).unwrap();
+    let now = Tick::new(Tick::SPAN + 11);
+    let mut age = |buckets| control.retain(buckets, |_, entry| !entry.has_expired(now, 10));
+    assert_eq!(age(0..32) + age(32..64), 1);
+    assert_eq!([1, 2, 3].map(|number| control.found(number)), [None, Some(1), Some(1)]);
+}
+
+#[test]
+fn fixed_entries_displace_learned_ones_and_are_refused_only_by_each_other() {
+    let mut control = control(2);
+    for number in 0..8 {
+        control.learn(number, 1, NOW);
+    }
+    for number in 8..16 {
+        let mut graces = 0;
+        control.insert(key(number), fixed(2), || graces += 1).unwrap();
+        assert_eq!(graces, 1);
+    }
+    assert_eq!(control.insert(key(16), fixed(2), || {}), Err(TableFull(key(16))));
+    assert!((0..8).all(|number| control.found(number).is_none()));
+    assert!((8..16).all(|number| control.found(number) == Some(2)));
+}
+
+#[test]
+fn fixed_entries_move_over_to_let_another_in() {
+    let (buckets, keys) = if cfg!(miri) { (8, 30) } else { (64, 243) };
+    let mut control = control(buckets);
+    // 95 % full: many keys find both their buckets taken by others that could be elsewhere.
+    let (mut inserted, mut graces) = (Vec::new(), 0);
+    for number in 0..keys {
+        match control.insert(key(number.into()), fixed(number), || graces += 1) {
+            Ok(()) => inserted.push(number),
+            Err(full) => assert_eq!(full, TableFull(key(number.into()))),
+        }
+    }
+    assert!(graces > 0, "nothing had to move");
+    assert!(inserted.len() > usize::from(keys) - 8, "{} of {keys}", inserted.len());
+    assert!(inserted.iter().all(|number| control.found((*number).into()) == Some(*number)));
+    assert_eq!(control.iter().count(), inserted.len());
+}
+
+#[test]
+fn the_two_buckets_of_a_key_differ_and_share_a_page() {
+    for buckets in [2, 8, 64, 256] {
+        let (ours, same) = (control(buckets), control(buckets));
+        for number in 0..if cfg!(miri) { 5 } else { 1000 } {
+            let spot = ours.table().locate(key(number));
+            assert_eq!(spot, same.table().locate(key(number)));
+            let [first, second] = ours.table().pair(spot).map(|bucket| {
+                ours.table().buckets().iter().position(|other| std::ptr::eq(bucket, other)).unwrap()
+            });
+            assert_ne!(first, second);
+            assert_eq!(first / 64, second / 64);
+        }
+    }
+}
+
+#[test]
+fn a_million_stations_fit_four_million_slots() {
+    let keys = if cfg!(miri) { 100 } else { 1 << 20 };
+    let table = MacTable::new(Buckets::for_macs(keys), 42).unwrap();
+    let spot = |number| table.locate(key(number));
+    let learn = |number| table.learn(spot(number), device(1), NOW);
+    let refused = (0..keys as u64).filter(|number| learn(*number) == Learned::Full).count();
+    assert!(refused <= 4, "{refused} refused");
+    let found = (0..keys as u64).filter(|number| table.find(spot(*number)).is_some()).count();
+    assert_eq!(found, keys - refused);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Learn(u64, u16),
+    Insert(u64, u16),
+    Remove(u64),
+    Flush(u16),
+    Age,
+    Reclaim,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (number, egress) = (0..24u64, 1..4u16);
+    prop_oneof![
+        8 => (number.clone(), egress.clone()).prop_map(|(number, egress)| Step::Learn(number, egress)),
+        2 => (number.clone(), egress.clone()).prop_map(|(number, egress)| Step::Insert(number, egress)),
+        2 => number.prop_map(Step::Remove),
+        1 => egress.prop_map(Step::Flush),
+        1 => Just(Step::Age),
+        2 => Just(Step::Reclaim),
+    ]
+}
+
+/// The table as a map, which lacks only the notion of being full.
+#[derive(Default)]
+struct Model(BTreeMap<Key, Entry>);
+
+impl Model {
+    fn learn(&mut self, key: Key, fresh: Entry) -> Learned {
+        match self.0.insert(key, fresh) {
+            None => Learned::New,
+            Some(old) if old == fresh => Learned::Known,
+            Some(old) if old.is_fixed() => {
+                self.0.insert(key, old);
+                if old.egress() == fresh.egress() { Learned::Known } else { Learned::Refused }
+            }
+            Some(old) if old.egress() == fresh.egress() => Learned::Refreshed,
+            Some(old) => Learned::Moved { from: old.egress() },
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 2 } else { 2000 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_history_leaves_what_a_map_would_hold(steps in prop::collection::vec(step(), 1..if cfg!(miri) { 12 } else { 120 })) {
+        let mut control = control(4);
+        let mut model = Model::default();
+        for (now, step) in (0..).map(Tick::new).zip(steps) {
+            let everywhere = control.all();
+            match step {
+                Step::Learn(number, egress) => {
+                    let learned = control.learn(number, egress, now);
+                    if learned == Learned::Full {
+                        prop_assert!(!model.0.contains_key(&key(number)));
+                    } else {
+                        let fresh = Entry::new(device(egress), now, Flags::DYNAMIC);
+                        prop_assert_eq!(learned, model.learn(key(number), fresh));
+                    }
+                }
+                Step::Insert(number, egress) => {
+                    if control.insert(key(number), fixed(egress), || {}).is_ok() {
+                        model.0.insert(key(number), fixed(egress));
+                    }
+                    // Learned entries may have made way, fixed ones not.
+                    let left: BTreeMap<_, _> = control.iter().collect();
+                    model.0.retain(|key, entry| entry.is_fixed() || left.contains_key(key));
+                }
+                Step::Remove(number) => prop_assert_eq!(control.remove(key(number)), model.0.remove(&key(number))),
+                Step::Flush(egress) => {
+                    let keep = |_: Key, entry: Entry| entry.egress() != device(egress);
+                    let before = model.0.len();
+                    model.0.retain(|key, entry| keep(*key, *entry));
+                    prop_assert_eq!(control.retain(everywhere, keep), before - model.0.len());
+                }
+                Step::Age => {
+                    let before = model.0.len();
+                    model.0.retain(|_, entry| !entry.has_expired(now, 20));
+                    let aged = control.retain(everywhere, |_, entry| !entry.has_expired(now, 20));
+                    prop_assert_eq!(aged, before - model.0.len());
+                }
+                Step::Reclaim => { control.reclaim(everywhere); }
+            }
+            prop_assert_eq!(control.iter().collect::<BTreeMap<_, _>>(), model.0.clone());
+            for number in 0..24 {
+                let found = control.table().find(control.table().locate(key(number)));
+                prop_assert_eq!(found, model.0.get(&key(number)).copied());
+            }
+        }
+    }
+}
