@@ -359,6 +359,30 @@ fn a_frame_too_long_for_the_memory_there_is_dropped_by_name() {
 }
 
 #[test]
+fn frames_that_find_the_queues_full_are_the_kernels_to_count() {
+    if !lab::as_root("frames_that_find_the_queues_full_are_the_kernels_to_count") {
+        return;
+    }
+    let mut lab = Lab::new("tap-full").unwrap();
+    let (host, port) = host_behind_tap(&mut lab, 1, true);
+    let mut bench = Bench::new(port, ample());
+    let socket = host.run(|| UdpSocket::bind((address(1), 0))).unwrap().unwrap();
+    socket.set_broadcast(true).unwrap();
+    let sent = 2000;
+    for _ in 0..sent {
+        socket.send_to(b"too many", (address(255), 9)).unwrap();
+    }
+    let lost = bench.port.lost_before_us();
+    let [("tx_dropped", lost)] = lost[..] else { panic!("{lost:?}") };
+    assert!(lost > 0);
+    let mut received = 0;
+    bench.receive_until(|frames, _| {
+        received += frames.iter().filter(|frame| frame.bytes().ends_with(b"too many")).count() as u64;
+        received + lost >= sent
+    });
+}
+
+#[test]
 fn a_device_that_is_down_comes_back_and_one_that_is_deleted_is_gone() {
     if !lab::as_root("a_device_that_is_down_comes_back_and_one_that_is_deleted_is_gone") {
         return;

@@ -21,6 +21,7 @@ const BESIDE_MTU: usize = 14 + 8;
 pub struct Tap {
     queue: TapQueue,
     offload: bool,
+    is_first: bool,    // it speaks for the device
     first_room: usize, // bytes that a frame within the MTU may need, as far as one chunk has them
 }
 
@@ -38,7 +39,9 @@ impl Tap {
         }
         let longest = usize::try_from(device.mtu()?).unwrap_or(usize::MAX).saturating_add(BESIDE_MTU);
         let first_room = longest.min(CHUNK - HEADROOM);
-        Ok(queues.into_iter().map(|queue| Self { queue, offload: config.offload, first_room }).collect())
+        let port =
+            |(number, queue)| Self { queue, offload: config.offload, is_first: number == 0, first_room };
+        Ok(queues.into_iter().enumerate().map(port).collect())
     }
 
     /// The device, wherever it was moved and whatever it is called by now.
@@ -161,6 +164,11 @@ impl PortQueue for Tap {
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         Some(self.queue.as_fd())
+    }
+
+    fn lost_before_us(&self) -> Vec<(&'static str, u64)> {
+        let lost = self.is_first.then(|| self.queue.dropped_before_us().ok()).flatten();
+        lost.map(|frames| ("tx_dropped", frames)).into_iter().collect()
     }
 
     fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
