@@ -31,7 +31,7 @@ struct Port {
 
 impl Port {
     fn open(rig: &Rig, mode: XdpMode) -> Self {
-        let pool = PoolConfig { frames: 4096, runs: 64, run_chunks: 4 };
+        let pool = PoolConfig { frames: 4096, runs: 32, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS };
         Self::try_open(&rig.near, "near0", mode, pool).unwrap()
     }
 
@@ -113,7 +113,7 @@ fn frame(number: usize, len: usize) -> Vec<u8> {
 }
 
 fn far_receive(socket: &PacketSocket) -> Vec<u8> {
-    let mut buffer = vec![0; 65_536];
+    let mut buffer = vec![0; 1 << 17];
     let len = wait_for("a frame at the far end", || socket.receive(&mut buffer).ok());
     buffer.truncate(len);
     buffer
@@ -137,7 +137,7 @@ fn carries_frames(test: &str, mode: XdpMode, mtu: u32, lengths: &[usize]) {
     }
     assert_eq!(port.send(0, &frames).unwrap(), 0);
     for bytes in &frames {
-        assert_eq!(&far_receive(&far), bytes, "{} bytes out", bytes.len());
+        assert!(&far_receive(&far) == bytes, "{} bytes out", bytes.len());
     }
     wait_for("completions", || {
         port.receive().unwrap();
@@ -173,6 +173,11 @@ fn jumbo_frames_are_carried_in_pieces() {
         9000,
         &[60, 3400, 3520, 3840, 3841, 4096, 7680, 7681, 9014],
     );
+}
+
+#[test]
+fn the_longest_frames_a_veth_takes_are_carried() {
+    carries_frames("MTU 65535", XdpMode::Auto, 65_535, &[60, 32_000, 61_440, 65_549]);
 }
 
 #[test]
