@@ -60,7 +60,11 @@ impl Lab {
     /// When leftovers cannot be removed, without `CAP_SYS_ADMIN` for example.
     pub fn new(purpose: &str) -> Result<Self, LabError> {
         for name in leftovers(purpose)? {
-            Netns::remove(&name).map_err(LabError::system("removing what an earlier run left"))?;
+            match Netns::remove(&name) {
+                // Another laboratory sweeps at the same time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(LabError::system("removing what an earlier run left"))?,
+            }
         }
         Ok(Self { prefix: format!("rsw-{purpose}-{}-", std::process::id()), names: Vec::new() })
     }
