@@ -11,6 +11,7 @@ pub mod drops;
 pub mod frames;
 pub mod ids;
 pub mod ports;
+pub mod ring;
 pub(crate) mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
