@@ -118,6 +118,16 @@ impl<'a> Slot<'a> {
     /// Makes the slot say `fresh`, unless it is dead or `keep` holds for the entry that is there.
     #[inline]
     pub(super) fn settle(self, fresh: Entry, keep: impl Fn(Entry) -> bool) -> Settled {
+        self.settle_as(|_| fresh, keep)
+    }
+
+    /// The same, saying what `heir` makes of the entry that is there.
+    #[inline]
+    pub(super) fn settle_as(
+        self,
+        heir: impl Fn(Option<Entry>) -> Entry,
+        keep: impl Fn(Entry) -> bool,
+    ) -> Settled {
         let mut seen = self.value.load(Ordering::Acquire);
         loop {
             let met = match Entry::from_word(seen) {
@@ -126,6 +136,7 @@ impl<'a> Slot<'a> {
                 None if seen == DEAD => return Settled::Dead,
                 None => Settled::Published,
             };
+            let fresh = heir(Entry::from_word(seen));
             match self.value.compare_exchange(seen, fresh.word(), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return met,
                 Err(now) => seen = now,

@@ -105,10 +105,12 @@ pub struct Flags(u8);
 impl Flags {
     /// A learned entry: it ages, and it moves with its station.
     pub const DYNAMIC: Self = Self(0);
-    /// Set by control: it never ages, and learning never moves it.
+    /// Set by control: it never ages, but it moves with its station, as the kernel's do (`br_fdb_update`).
     pub const STATIC: Self = Self(1 << 1);
-    /// A device's own address (`permanent` in the kernel's words); as fixed as a static one.
+    /// A device's own address (`permanent` in the kernel's words): it never ages, and learning never moves it.
     pub const LOCAL: Self = Self(1 << 2);
+    /// Set by control: it never ages, and learning never moves it.
+    pub const STICKY: Self = Self(1 << 3 | Self::STATIC.0);
 }
 
 /// Where a station is and since when: device, peer, tick and flags in one word. Never zero.
@@ -147,7 +149,19 @@ impl Entry {
         Flags(flags)
     }
 
-    /// Whether control set the entry: it never ages, and learning never moves it.
+    /// Whether learning never moves the entry.
+    #[inline]
+    pub fn is_pinned(self) -> bool {
+        self.flags().0 & (Flags::LOCAL.0 | Flags::STICKY.0 & !Flags::STATIC.0) != 0
+    }
+
+    /// The entry of `fresh`, with the flags of this one.
+    #[inline]
+    pub(super) fn moved_to(self, fresh: Self) -> Self {
+        Self::new(fresh.egress(), fresh.updated(), self.flags())
+    }
+
+    /// Whether control set the entry: it never ages, and never makes way for a learned one.
     #[inline]
     pub fn is_fixed(self) -> bool {
         self.flags().0 & (Flags::STATIC.0 | Flags::LOCAL.0) != 0

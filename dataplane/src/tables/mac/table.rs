@@ -184,8 +184,11 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
 
 /// Compares what a slot says of a station with `fresh`, and writes on news; `None` if the slot is dead.
 fn recognise(slot: Slot<'_>, fresh: Entry) -> Option<Learned> {
-    let known = |entry: Entry| entry.is_fixed() || entry == fresh;
-    Some(match slot.settle(fresh, known) {
+    let known = |entry: Entry| {
+        entry.is_pinned() || entry == fresh || entry.is_fixed() && entry.egress() == fresh.egress()
+    };
+    let heir = |entry: Option<Entry>| entry.map_or(fresh, |entry| entry.moved_to(fresh));
+    Some(match slot.settle_as(heir, known) {
         Settled::Published => Learned::New,
         Settled::Replaced(old) if old.egress() == fresh.egress() => Learned::Refreshed,
         Settled::Replaced(old) => Learned::Moved { from: old.egress() },

@@ -65,15 +65,28 @@ fn a_station_is_learned_refreshed_and_moved() {
 }
 
 #[test]
-fn a_fixed_entry_stays_where_it_is() {
+fn a_pinned_entry_stays_where_it_is() {
+    for flags in [Flags::STICKY, Flags::LOCAL] {
+        let mut control = control(64);
+        let entry = Entry::new(device(9), NOW, flags);
+        control.learn(1, 5, NOW);
+        control.insert(key(1), entry, no_grace).unwrap();
+        assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refused);
+        assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Known);
+        assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), entry)]);
+        assert_eq!(control.remove(key(1)), Some(entry));
+        assert_eq!(control.learn(1, 5, NOW), Learned::New);
+    }
+}
+
+#[test]
+fn a_static_entry_moves_with_its_station_and_stays_static() {
     let mut control = control(64);
-    control.learn(1, 5, NOW);
     control.insert(key(1), fixed(9), no_grace).unwrap();
-    assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refused);
     assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Known);
-    assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), fixed(9))]);
-    assert_eq!(control.remove(key(1)), Some(fixed(9)));
-    assert_eq!(control.learn(1, 5, NOW), Learned::New);
+    assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Moved { from: device(9) });
+    let moved = Entry::new(device(5), Tick::new(8), Flags::STATIC);
+    assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), moved)]);
 }
 
 #[test]
@@ -204,9 +217,13 @@ impl Model {
         match self.0.insert(key, fresh) {
             None => Learned::New,
             Some(old) if old == fresh => Learned::Known,
-            Some(old) if old.is_fixed() => {
+            Some(old) if old.is_pinned() || old.is_fixed() && old.egress() == fresh.egress() => {
                 self.0.insert(key, old);
                 if old.egress() == fresh.egress() { Learned::Known } else { Learned::Refused }
+            }
+            Some(old) if old.is_fixed() => {
+                self.0.insert(key, Entry::new(fresh.egress(), fresh.updated(), old.flags()));
+                Learned::Moved { from: old.egress() }
             }
             Some(old) if old.egress() == fresh.egress() => Learned::Refreshed,
             Some(old) => Learned::Moved { from: old.egress() },
