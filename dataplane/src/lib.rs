@@ -4,6 +4,7 @@
 //! `frames → tables → bridge → pipeline`; [`worker`](crate) joins ports and pipeline.
 #![deny(unsafe_code)]
 
+pub mod bell;
 pub mod bridge;
 pub mod counters;
 pub mod drops;
@@ -12,7 +13,7 @@ pub mod frames;
 pub mod ids;
 pub mod ports;
 pub mod ring;
-pub(crate) mod sync;
+mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod tables;

@@ -1,4 +1,12 @@
-//! What workers consult and do not own: the MAC table, and the snapshots that control compiles.
+//! What workers consult and do not own: the compiled tables, published whole, and the MAC table, learned live.
 
 pub mod mac;
-pub mod published;
+mod published;
+mod snapshot;
+
+pub use mac::{
+    BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
+    TableFull, Tick,
+};
+pub use published::{Generation, Publisher, Reader};
+pub use snapshot::{Device, Domain, Role, Tables, WorkerId};
