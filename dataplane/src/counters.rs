@@ -5,10 +5,10 @@
 
 use std::ops::{Add, AddAssign};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::drops::{Direction, DropReason};
 use crate::ids::DeviceId;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 /// One number with one writer.
 #[derive(Default)]
@@ -217,8 +217,9 @@ impl Ledger {
         self.consumed += worker.consumed.value();
         self.forwarded += worker.forwarded.value();
         self.copies += worker.copies.value();
-        self.held += worker.held.load(Relaxed) + worker.handed_off.value();
-        self.held = self.held.wrapping_sub(worker.handed_on.value());
+        // What one worker has handed off is another's to have handed on: only the sum over all makes sense.
+        let between = worker.handed_off.value().wrapping_sub(worker.handed_on.value());
+        self.held = self.held.wrapping_add(worker.held.load(Relaxed)).wrapping_add(between);
     }
 
     /// What is missing (positive) or too many (negative) among frames and among copies: both zero when it balances.

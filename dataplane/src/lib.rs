@@ -6,15 +6,19 @@
 
 pub mod bell;
 pub mod bridge;
+pub mod clock;
 pub mod counters;
 pub mod drops;
 #[allow(unsafe_code)]
 pub mod frames;
 pub mod ids;
+pub mod pipeline;
 pub mod ports;
+pub mod punt;
 pub mod ring;
 mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod tables;
 pub mod wire;
+pub mod worker;

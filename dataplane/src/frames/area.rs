@@ -56,13 +56,18 @@ impl Area {
     }
 
     /// The start of chunk `index`.
-    pub(super) fn chunk(&self, index: usize) -> NonNull<u8> {
-        assert!(index * CHUNK < self.bytes());
-        // SAFETY: the offset was just checked to lie within the allocation.
+    ///
+    /// # Safety
+    /// The area has that chunk.
+    #[inline]
+    pub(super) unsafe fn chunk(&self, index: usize) -> NonNull<u8> {
+        debug_assert!(index * CHUNK < self.bytes());
+        // SAFETY: the offset lies within the allocation, by the caller's word.
         unsafe { self.base.add(index * CHUNK) }
     }
 
     /// How far `pointer` is into the area; `None` if it is not in it.
+    #[inline]
     pub(super) fn offset_of(&self, pointer: NonNull<u8>) -> Option<usize> {
         let offset = pointer.as_ptr().addr().checked_sub(self.address())?;
         (offset < self.bytes()).then_some(offset)

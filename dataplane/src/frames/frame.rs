@@ -24,15 +24,18 @@ impl Frame {
     /// The token for `chunks` chunks from `chunk` on, with data of `len` bytes after `head`.
     ///
     /// # Safety
-    /// The chunks are initialised, belong to the caller alone, and stay allocated until this frame is retired.
+    /// The chunks are initialised, belong to the caller alone, and stay allocated until this frame is retired;
+    /// `head` and `len` together lie within them.
+    #[inline]
     pub(super) unsafe fn new(chunk: NonNull<u8>, chunks: u8, head: u16, len: u32) -> Self {
-        assert!(usize::from(head) + len as usize <= usize::from(chunks) * CHUNK);
-        // SAFETY: `head` was just checked to lie within the chunks, which the caller owns.
+        debug_assert!(usize::from(head) + len as usize <= usize::from(chunks) * CHUNK);
+        // SAFETY: `head` lies within the chunks, which the caller owns.
         let data = unsafe { chunk.add(usize::from(head)) };
         Self { data, len, head, chunks, offload: Packed::NONE }
     }
 
     /// Ends the token without returning memory: its first chunk is the caller's again.
+    #[inline]
     pub(super) fn retire(self) -> NonNull<u8> {
         let chunk = self.chunk();
         std::mem::forget(self);
@@ -171,6 +174,16 @@ impl Frame {
     #[inline]
     pub fn is_wire_ready(&self) -> bool {
         self.offload.is_none()
+    }
+
+    /// The offload state as one word, for a ring between workers.
+    pub fn offload_word(&self) -> u64 {
+        self.offload.to_word()
+    }
+
+    /// Takes over the offload state that [`Frame::offload_word`] told.
+    pub fn set_offload_word(&mut self, word: u64) {
+        self.offload = Packed::from_word(word);
     }
 
     /// Takes over the offload state of `other`, of which this is a copy.

@@ -1,5 +1,7 @@
 //! What is still to be done to a frame's checksums and size: the state that travels with it.
 
+pub use crate::wire::segment::Kind as GsoKind;
+
 /// How a frame's transport checksum stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Checksum {
@@ -15,17 +17,6 @@ pub enum Checksum {
         /// Where the checksum lies, from `start`.
         offset: u16,
     },
-}
-
-/// The protocol by which a super-frame is to be cut.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GsoKind {
-    /// TCP over IPv4.
-    TcpV4,
-    /// TCP over IPv6.
-    TcpV6,
-    /// UDP over either, each segment a datagram of its own.
-    UdpL4,
 }
 
 /// A super-frame: one frame standing for many.
@@ -45,17 +36,25 @@ pub(super) struct Packed {
     start: u16,
     offset: u16,
     gso_size: u16,
+    todo: Todo,
+}
+
+/// What is to be done, in one aligned half-word, so that "nothing" is one comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(align(2))]
+struct Todo {
     checksum: u8, // 0 complete, 1 unknown, 2 partial
     gso_kind: u8, // 0 none, 1 tcp4, 2 tcp6, 3 udp; 0x80 ecn
 }
 
 const ECN: u8 = 0x80;
+const NOTHING: Todo = Todo { checksum: 0, gso_kind: 0 };
 
 impl Packed {
-    pub(super) const NONE: Self = Self { start: 0, offset: 0, gso_size: 0, checksum: 0, gso_kind: 0 };
+    pub(super) const NONE: Self = Self { start: 0, offset: 0, gso_size: 0, todo: NOTHING };
 
     pub(super) fn checksum(&self) -> Checksum {
-        match self.checksum {
+        match self.todo.checksum {
             0 => Checksum::Complete,
             1 => Checksum::Unknown,
             _ => Checksum::Partial { start: self.start, offset: self.offset },
@@ -63,7 +62,7 @@ impl Packed {
     }
 
     pub(super) fn set_checksum(&mut self, checksum: Checksum) {
-        (self.checksum, self.start, self.offset) = match checksum {
+        (self.todo.checksum, self.start, self.offset) = match checksum {
             Checksum::Complete => (0, 0, 0),
             Checksum::Unknown => (1, 0, 0),
             Checksum::Partial { start, offset } => (2, start, offset),
@@ -71,17 +70,17 @@ impl Packed {
     }
 
     pub(super) fn gso(&self) -> Option<Gso> {
-        let kind = match self.gso_kind & !ECN {
+        let kind = match self.todo.gso_kind & !ECN {
             0 => return None,
             1 => GsoKind::TcpV4,
             2 => GsoKind::TcpV6,
             _ => GsoKind::UdpL4,
         };
-        Some(Gso { kind, size: self.gso_size, ecn: self.gso_kind & ECN != 0 })
+        Some(Gso { kind, size: self.gso_size, ecn: self.todo.gso_kind & ECN != 0 })
     }
 
     pub(super) fn set_gso(&mut self, gso: Option<Gso>) {
-        (self.gso_kind, self.gso_size) = gso.map_or((0, 0), |gso| {
+        (self.todo.gso_kind, self.gso_size) = gso.map_or((0, 0), |gso| {
             let kind = match gso.kind {
                 GsoKind::TcpV4 => 1,
                 GsoKind::TcpV6 => 2,
@@ -91,14 +90,34 @@ impl Packed {
         });
     }
 
+    /// As one word, for a ring between workers.
+    pub(super) fn to_word(self) -> u64 {
+        let [a, b] = self.start.to_le_bytes();
+        let [c, d] = self.offset.to_le_bytes();
+        let [e, f] = self.gso_size.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, self.todo.checksum, self.todo.gso_kind])
+    }
+
+    /// What [`Packed::to_word`] made a word of.
+    pub(super) fn from_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, checksum, gso_kind] = word.to_le_bytes();
+        let half = |low, high| u16::from_le_bytes([low, high]);
+        Self {
+            start: half(a, b),
+            offset: half(c, d),
+            gso_size: half(e, f),
+            todo: Todo { checksum, gso_kind },
+        }
+    }
+
     /// Whether nothing is left to do.
     pub(super) fn is_none(&self) -> bool {
-        self.checksum == 0 && self.gso_kind == 0
+        self.todo == NOTHING
     }
 
     /// Keeps `start` pointing at the same byte when the frame's first byte moves by `by` (back is positive).
     pub(super) fn shift(&mut self, by: i32) {
-        if self.checksum == 2 {
+        if self.todo.checksum == 2 {
             match u16::try_from(i32::from(self.start) + by) {
                 Ok(start) => self.start = start,
                 Err(_) => *self = Self::NONE,

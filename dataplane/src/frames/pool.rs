@@ -118,9 +118,11 @@ impl Pool {
         // `head` is below a chunk.
         #[allow(clippy::cast_possible_truncation)]
         let head = head as u16;
+        // SAFETY: what is on the list of free chunks are chunks of the area.
+        let chunk = unsafe { self.area.chunk(index as usize) };
         // SAFETY: the chunk was free, so nobody else has a token for it; the area lives as long as any token,
         // by `Drop`; it is zeroed when made and only ever written since.
-        Some(unsafe { Frame::new(self.area.chunk(index as usize), 1, head, 0) })
+        Some(unsafe { Frame::new(chunk, 1, head, 0) })
     }
 
     #[cold]
@@ -129,8 +131,10 @@ impl Pool {
             return None;
         }
         let index = self.runs.pop()?;
+        // SAFETY: what is on the list of free runs are chunks of the area.
+        let chunk = unsafe { self.area.chunk(index as usize) };
         // SAFETY: as in `alloc`, for all chunks of the run.
-        Some(unsafe { Frame::new(self.area.chunk(index as usize), self.config.run_chunks, HEADROOM_U16, 0) })
+        Some(unsafe { Frame::new(chunk, self.config.run_chunks, HEADROOM_U16, 0) })
     }
 
     /// A copy of `frame`, offload state included; `None` if there is no free memory of its size.
@@ -235,9 +239,11 @@ impl Pool {
         // An offset within a chunk fits 16 bits.
         #[allow(clippy::cast_possible_truncation)]
         let head = head as u16;
+        // SAFETY: `lent` has an entry for each chunk of the area, and `last` had one.
+        let chunk = unsafe { self.area.chunk(first) };
         // SAFETY: the loan was the only claim on these chunks (its token was retired by `lend`) and has ended;
-        // what the kernel wrote there is initialised memory.
-        unsafe { Frame::new(self.area.chunk(first), chunks, head, len) }
+        // what the kernel wrote there is initialised memory; head and length were checked just now.
+        unsafe { Frame::new(chunk, chunks, head, len) }
     }
 }
 

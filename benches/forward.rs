@@ -1,0 +1,162 @@
+//! What the bridge costs with no I/O: one worker, two generator ports, 64-byte frames, learning on, at 64, 64 K and 1 M
+//! stations; beside it, when DPDK is installed, testpmd's macswap on the null driver in the same interleaved run.
+//!
+//! `cargo bench --bench forward`, optionally `-- --rounds 5 --seconds 1 --macs 64,65536,1048576`.
+//! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used
+)] // a bench reads the clock and prints
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rigswitch_dataplane::frames::PoolConfig;
+use rigswitch_dataplane::ids::DeviceId;
+use support::generator::Generator;
+use support::{Rig, one_bridge, worker};
+
+struct Options {
+    rounds: usize,
+    seconds: f64,
+    frames: Option<u64>,
+    macs: Vec<usize>,
+    peers: bool,
+}
+
+fn options() -> Options {
+    let mut options =
+        Options { rounds: 5, seconds: 1.0, frames: None, macs: vec![64, 65_536, 1 << 20], peers: true };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
+        match word.as_str() {
+            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
+            "--seconds" => options.seconds = value().parse().expect("seconds"),
+            "--frames" => options.frames = Some(value().parse().expect("a number of frames")),
+            "--macs" => {
+                options.macs = value().split(',').map(|n| n.parse().expect("a number of MACs")).collect()
+            }
+            "--no-peers" => options.peers = false,
+            "--bench" => {} // cargo says so
+            other => panic!("{other}: not an option of this bench"),
+        }
+    }
+    options
+}
+
+/// How long to forward.
+enum Until {
+    Elapsed(f64),
+    Frames(u64),
+}
+
+/// Nanoseconds a frame through the bridge, with `macs` stations in all.
+fn ours(macs: usize, until: &Until) -> f64 {
+    let (rig, mut links) = Rig::new(1, one_bridge(2, 1), PoolConfig::singles(1024), macs.max(1024));
+    let mut at = None;
+    let (mut worker, _) = worker(&mut links[0], (), &mut at);
+    for (here, there) in [(0, 1), (1, 0)] {
+        let generator = Generator::new(64, here, there, macs as u64 / 2, 64);
+        rig.open(0, DeviceId(here), Box::new(generator));
+    }
+    let mut turns = |until: &Until| {
+        let (start, mut frames) = (Instant::now(), 0);
+        while match until {
+            Until::Elapsed(seconds) => start.elapsed().as_secs_f64() < *seconds,
+            Until::Frames(count) => frames < *count,
+        } {
+            for _ in 0..64 {
+                frames += worker.turn() as u64;
+            }
+        }
+        start.elapsed().as_secs_f64() * 1e9 / frames as f64
+    };
+    turns(&Until::Frames(if matches!(until, Until::Frames(_)) { 0 } else { 16 * macs as u64 })); // learn them all first
+    let ns = turns(until);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+    ns
+}
+
+/// Nanoseconds a frame through `testpmd --forward-mode=macswap` on the null driver; `None` without testpmd.
+fn testpmd(seconds: f64) -> Option<f64> {
+    let mut child = Command::new("dpdk-testpmd")
+        .args([
+            "-l",
+            "0,1",
+            "--main-lcore",
+            "1",
+            "--no-huge",
+            "-m",
+            "512",
+            "--no-pci",
+            "--file-prefix",
+            "rigbench",
+        ])
+        .args(["--vdev", "net_null0,size=60,copy=0", "--vdev", "net_null1,size=60,copy=0", "--"])
+        .args(["--forward-mode=macswap", "--nb-cores=1", "--total-num-mbufs=32768", "--auto-start", "-i"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut stdin = child.stdin.take()?;
+    let mut say = |line: &str, wait: f64| {
+        let _ = writeln!(stdin, "{line}");
+        std::thread::sleep(Duration::from_secs_f64(wait));
+    };
+    say("", 2.0);
+    say("show port stats all", seconds);
+    say("show port stats all", 0.2);
+    say("quit", 0.0);
+    drop(stdin);
+    let output = child.wait_with_output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rates: Vec<f64> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Tx-pps:")?.split_whitespace().next()?.parse().ok())
+        .collect();
+    let [.., a, b] = rates[..] else { return None };
+    Some(1e9 / (a + b))
+}
+
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+fn report(name: &str, samples: &mut [f64], reference: Option<f64>) -> f64 {
+    let middle = median(samples);
+    let (low, high) = (samples[0], samples[samples.len() - 1]);
+    let ratio = reference
+        .map_or(String::new(), |reference| format!("   {:.2} x testpmd macswap", reference / middle));
+    println!("{name:<28} {middle:>7.1} ns ({low:.1}..{high:.1})   {:>6.2} Mpps{ratio}", 1e3 / middle);
+    middle
+}
+
+fn main() {
+    let options = options();
+    let until = options.frames.map_or(Until::Elapsed(options.seconds), Until::Frames);
+    let rounds = if options.frames.is_some() { 1 } else { options.rounds };
+    let mut samples = vec![Vec::new(); options.macs.len()];
+    let mut peer = Vec::new();
+    for _ in 0..rounds {
+        for (samples, &macs) in samples.iter_mut().zip(&options.macs) {
+            samples.push(ours(macs, &until));
+        }
+        if options.peers && options.frames.is_none() {
+            peer.extend(testpmd(options.seconds));
+        }
+    }
+    println!("64-byte frames, one worker, learning; median (min..max) of {rounds} interleaved rounds");
+    let reference = (!peer.is_empty()).then(|| report("testpmd macswap, null PMD", &mut peer, None));
+    for (samples, macs) in samples.iter_mut().zip(&options.macs) {
+        report(&format!("rigswitch, {macs} MACs"), samples, reference);
+    }
+}

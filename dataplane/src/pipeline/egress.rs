@@ -1,0 +1,278 @@
+//! Leaving: does the frame fit the device, is it fit for the wire, and then into the device's burst.
+
+use super::{Context, Observer};
+use crate::counters::WorkerCounters;
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
+use crate::ids::{DeviceId, DomainId};
+use crate::ports::Now;
+use crate::tables::{Device, Tables};
+use crate::wire::{self, segment::Segmenter};
+
+/// Where frames go out: the ports of a worker, or whatever stands for them.
+pub trait Transmit {
+    /// Sends the frames of `burst` out of `device`: it is empty afterwards, each frame sent, held, or dropped with a reason.
+    fn transmit(&mut self, io: TransmitIo<'_>, device: DeviceId, burst: &mut Burst);
+}
+
+/// What [`Transmit`] works with.
+pub struct TransmitIo<'a> {
+    /// The worker's packet memory.
+    pub pool: &'a mut Pool,
+    /// The worker's counters.
+    pub counters: &'a WorkerCounters,
+    /// Who owns what.
+    pub tables: &'a Tables,
+    /// The time of this burst.
+    pub now: Now,
+}
+
+/// Copies that may wait to be sent at one time: a flood goes out in slices, so that one broadcast on a thousand ports
+/// needs no more packet memory than this.
+const SLICE: usize = 256;
+
+/// Frames on their way out, by device.
+#[derive(Default)]
+pub struct Egress {
+    queues: Vec<Burst>,   // by device
+    dirty: Vec<DeviceId>, // those with frames in them
+    waiting: usize,       // frames in all of them
+    forwarded: u64,
+    copies: u64,
+}
+
+impl Egress {
+    /// Makes room for `devices` devices.
+    pub(super) fn prepare(&mut self, devices: usize) {
+        if self.queues.len() < devices {
+            self.queues.resize_with(devices, Burst::new);
+            self.dirty.reserve(devices);
+        }
+    }
+
+    /// Every frame of `burst`, which came from `from`, leaves by `to`.
+    pub(super) fn forward_all<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        from: DeviceId,
+        to: DeviceId,
+        burst: &mut Burst,
+    ) {
+        for frame in burst.drain() {
+            self.forward(cx, from, to, frame);
+        }
+    }
+
+    /// `frame`, which came from `from`, leaves by `to`.
+    #[inline]
+    pub(crate) fn forward<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        from: DeviceId,
+        to: DeviceId,
+        mut frame: Frame,
+    ) {
+        self.forwarded += 1;
+        if !frame.is_wire_ready() {
+            find_partial_checksums(cx, from, &mut frame);
+        }
+        self.leave(cx, to, frame);
+    }
+
+    /// `frame`, which came from `from`, leaves by every other member of `domain`: fresh copies for all but the last,
+    /// which takes the original.
+    pub(crate) fn flood<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        from: DeviceId,
+        domain: DomainId,
+        mut frame: Frame,
+    ) {
+        let tables = cx.tables;
+        let mut members = tables.domain(domain).members.iter().copied().filter(|&member| member != from);
+        let Some(mut member) = members.next() else {
+            return cx.discard(from, Direction::Rx, DropReason::NoEgress, frame);
+        };
+        self.forwarded += 1;
+        find_partial_checksums(cx, from, &mut frame);
+        for next in members {
+            self.copy_out(cx, member, &frame);
+            member = next;
+        }
+        self.leave(cx, member, frame);
+    }
+
+    fn copy_out<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: &Frame,
+    ) {
+        if self.waiting >= SLICE {
+            self.flush(cx);
+        }
+        match cx.pool.copy(frame) {
+            Some(copy) => self.leave(cx, to, copy),
+            None => self.no_memory(cx, to, frame),
+        }
+    }
+
+    /// A copy that could not be made for want of packet memory.
+    #[cold]
+    fn no_memory<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, of: &Frame) {
+        self.copies += 1;
+        cx.observer.dropped(to, Direction::Tx, DropReason::PoolEmpty, of);
+        cx.counters.device(to).drops(Direction::Tx, DropReason::PoolEmpty).add(1, of.len() as u64);
+    }
+
+    /// One copy leaves by `to`.
+    #[inline]
+    fn leave<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, frame: Frame) {
+        let device = cx.tables.device(to);
+        if frame.is_wire_ready() && frame.len() <= device.longest as usize {
+            self.enqueue(cx, to, frame);
+        } else {
+            self.leave_unready(cx, to, frame);
+        }
+    }
+
+    /// The same for a frame that is too long, or not fit for the wire as it is.
+    #[cold]
+    fn leave_unready<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        mut frame: Frame,
+    ) {
+        let device = cx.tables.device(to);
+        if let Err(reason) = finish(cx, to, device, &mut frame) {
+            self.copies += 1;
+            cx.discard(to, Direction::Tx, reason, frame);
+        } else if frame.gso().is_some() && !device.capabilities.gso {
+            self.cut(cx, to, frame);
+        } else {
+            self.enqueue(cx, to, frame);
+        }
+    }
+
+    #[inline(always)]
+    fn enqueue<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, frame: Frame) {
+        self.copies += 1;
+        cx.observer.egress(to, &frame);
+        let queue = &mut self.queues[to.index()];
+        if queue.is_empty() {
+            self.dirty.push(to);
+        }
+        match queue.push(frame) {
+            Ok(()) => self.waiting += 1,
+            Err(frame) => self.enqueue_after_flush(cx, to, frame),
+        }
+    }
+
+    #[cold]
+    fn enqueue_after_flush<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: Frame,
+    ) {
+        self.flush(cx);
+        self.dirty.push(to);
+        self.waiting += 1;
+        if self.queues[to.index()].push(frame).is_err() {
+            unreachable!("a flushed queue is empty");
+        }
+    }
+
+    /// Sends all that waits.
+    pub(super) fn flush<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>) {
+        cx.counters.forwarded.add(std::mem::take(&mut self.forwarded));
+        cx.counters.copies.add(std::mem::take(&mut self.copies));
+        for device in self.dirty.drain(..) {
+            let io = TransmitIo { pool: cx.pool, counters: cx.counters, tables: cx.tables, now: cx.now };
+            cx.ports.transmit(io, device, &mut self.queues[device.index()]);
+        }
+        self.waiting = 0;
+    }
+
+    /// Cuts a super-frame into segments, each a frame of its own.
+    #[cold]
+    fn cut<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, whole: Frame) {
+        let Some(gso) = whole.gso() else { unreachable!("only super-frames are cut") };
+        let Ok(segmenter) = segmenter(&whole, gso) else {
+            self.copies += 1;
+            return cx.discard(to, Direction::Tx, DropReason::MalformedOffload, whole);
+        };
+        for n in 0..segmenter.count() {
+            if self.waiting >= SLICE {
+                self.flush(cx);
+            }
+            let Some(segment) = segment(cx.pool, &segmenter, n) else {
+                self.no_memory(cx, to, &whole);
+                continue;
+            };
+            cx.counters.device(to).segments_made.add(1);
+            self.enqueue(cx, to, segment);
+        }
+        cx.pool.free(whole);
+    }
+}
+
+/// Makes a frame fit `device`: its size is checked, per segment if it is a super-frame, and a checksum that the device
+/// would not pass on is completed.
+fn finish<O: Observer, T: Transmit>(
+    cx: &Context<'_, O, T>,
+    to: DeviceId,
+    device: &Device,
+    frame: &mut Frame,
+) -> Result<(), DropReason> {
+    if let Some(gso) = frame.gso() {
+        // Cutting completes the checksums; a device that takes it whole takes them partial.
+        let fits = segmenter(frame, gso)?.longest() <= device.longest as usize;
+        return if fits { Ok(()) } else { Err(DropReason::MtuExceeded) };
+    }
+    if frame.len() > device.longest as usize {
+        return Err(DropReason::MtuExceeded);
+    }
+    if let Checksum::Partial { start, offset } = frame.checksum()
+        && !device.capabilities.partial_checksum
+    {
+        wire::checksum::complete(frame.bytes_mut(), start.into(), offset.into())
+            .map_err(|_| DropReason::MalformedOffload)?;
+        frame.set_checksum(Checksum::Complete);
+        cx.counters.device(to).checksums_completed.add(1);
+    }
+    Ok(())
+}
+
+/// What cuts `frame`, if it is the super-frame that its offload state claims.
+fn segmenter(frame: &Frame, gso: Gso) -> Result<Segmenter<'_>, DropReason> {
+    let Checksum::Partial { start, .. } = frame.checksum() else { return Err(DropReason::MalformedOffload) };
+    Segmenter::new(frame.bytes(), gso.kind, gso.size, start.into()).map_err(|_| DropReason::MalformedOffload)
+}
+
+/// Segment `n` in memory of its own; `None` if there is none left.
+fn segment(pool: &mut Pool, segmenter: &Segmenter<'_>, n: usize) -> Option<Frame> {
+    let mut frame = pool.alloc(segmenter.longest())?;
+    let len = if frame.set_len(segmenter.longest()) { segmenter.write(n, frame.bytes_mut()) } else { None };
+    let fits = len.is_some_and(|len| frame.set_len(len));
+    debug_assert!(fits, "the segment is one of those there are, and no longer than the longest");
+    Some(frame)
+}
+
+/// Frames of AF_XDP come with no word about their checksums: partial ones are found by looking, once, before any copy
+/// is made.
+#[cold]
+fn find_partial_checksums<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    frame: &mut Frame,
+) {
+    if frame.checksum() == Checksum::Unknown {
+        let completed = wire::partial::complete_partial(frame.bytes_mut());
+        frame.set_checksum(Checksum::Complete);
+        if completed > 0 {
+            cx.counters.device(from).checksums_completed.add(u64::from(completed));
+        }
+    }
+}

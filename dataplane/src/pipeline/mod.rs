@@ -1,0 +1,105 @@
+//! The straight line: what happens to a burst between the device it came from and the ones it leaves by.
+//!
+//! ```text
+//! receive → role ┬ bridge: parse → learn → look up ┬→ egress: fit, finish, queue → transmit
+//!                └ cross-connect ──────────────────┘
+//! ```
+//!
+//! The stages are functions over a burst, in that order; the bridge's live in [`crate::bridge`]. Nothing here
+//! allocates, locks, logs or calls the kernel.
+
+mod egress;
+mod observer;
+
+pub use egress::{Egress, Transmit, TransmitIo};
+pub use observer::{Lesson, Observer, Verdict};
+
+use crate::bridge::BridgeStage;
+use crate::counters::WorkerCounters;
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Burst, Frame, Pool};
+use crate::ids::DeviceId;
+use crate::ports::{Now, PortIo};
+use crate::punt::Punt;
+use crate::tables::{MacTable, Role, Tables, Tick};
+
+/// What a burst goes down the line with: everything it may consult, and everything it may change.
+pub struct Context<'a, O: Observer, T: Transmit> {
+    /// The compiled configuration.
+    pub tables: &'a Tables,
+    /// Who is where.
+    pub macs: &'a MacTable,
+    /// What this worker has counted.
+    pub counters: &'a WorkerCounters,
+    /// The time of this burst.
+    pub now: Now,
+    /// The same, in units of MAC age.
+    pub tick: Tick,
+    /// This worker's packet memory.
+    pub pool: &'a mut Pool,
+    /// Where frames go out.
+    pub ports: &'a mut T,
+    /// Where frames go to control.
+    pub punt: &'a mut Punt,
+    /// Who is looking.
+    pub observer: &'a mut O,
+}
+
+impl<O: Observer, T: Transmit> Context<'_, O, T> {
+    /// Discards a frame or a copy. There is no other way to discard one on the line.
+    #[cold]
+    pub fn discard(&mut self, device: DeviceId, direction: Direction, reason: DropReason, frame: Frame) {
+        self.observer.dropped(device, direction, reason, &frame);
+        let counters = self.counters.device(device);
+        PortIo { pool: self.pool, counters, now: self.now }.discard(frame, direction, reason);
+    }
+}
+
+/// The line's working memory, made once a worker.
+#[derive(Default)]
+pub struct Line {
+    bridge: BridgeStage,
+    egress: Egress,
+}
+
+impl Line {
+    /// Makes room for `devices` devices; called when tables are adopted, never on the path.
+    pub fn prepare(&mut self, devices: usize) {
+        self.egress.prepare(devices);
+    }
+
+    /// Takes `burst`, received from `device`, down the line. It is empty afterwards.
+    pub fn run<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        burst: &mut Burst,
+    ) {
+        let bytes: usize = burst.iter().map(Frame::len).sum();
+        cx.counters.device(device).received.add(burst.len() as u64, bytes as u64);
+        for frame in burst.iter() {
+            cx.observer.received(device, frame);
+        }
+        match cx.tables.device(device).role {
+            Role::Bridge(domain) => self.bridge.run(cx, device, domain, burst, &mut self.egress),
+            Role::Xconnect(peer) => self.egress.forward_all(cx, device, peer, burst),
+            Role::Unused => {
+                for frame in burst.drain() {
+                    cx.discard(device, Direction::Rx, DropReason::Unused, frame);
+                }
+            }
+        }
+        self.egress.flush(cx);
+    }
+
+    /// Sends frames that control has made out of `device`. The burst is empty afterwards.
+    pub fn originate<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        burst: &mut Burst,
+    ) {
+        self.egress.forward_all(cx, device, device, burst);
+        self.egress.flush(cx);
+    }
+}

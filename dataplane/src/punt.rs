@@ -1,0 +1,131 @@
+//! Worker → control and back: frames that need state a worker may not write, and frames that control makes.
+//!
+//! Both ways are bounded copying rings. A punted frame is consumed by the worker; control acts on the copy. An injected
+//! frame is control's: it goes down the line as if received from a device, or straight out of one.
+
+use crate::drops::Direction;
+use crate::ids::DeviceId;
+use crate::ring;
+use crate::tables::Tick;
+
+/// Why a frame goes to control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum PuntReason {
+    /// Its destination is an address that bridges keep to themselves.
+    ReservedAddress,
+}
+
+/// What control learns with a punted frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Punted {
+    /// Where it came from.
+    pub device: DeviceId,
+    /// Why it was punted.
+    pub reason: PuntReason,
+}
+
+/// Frames a device may punt in one tick of 100 ms: a flood of them must not starve what control does for others.
+const PER_TICK: u16 = 100;
+
+/// A worker's way to control.
+pub struct Punt {
+    ring: ring::Sender,
+    budgets: Vec<Budget>, // by device
+}
+
+#[derive(Clone, Copy, Default)]
+struct Budget {
+    tick: Tick,
+    used: u16,
+}
+
+impl Punt {
+    /// Punts into `ring`.
+    pub fn new(ring: ring::Sender) -> Self {
+        Self { ring, budgets: Vec::new() }
+    }
+
+    /// Makes room for `devices` devices; never called on the path.
+    pub fn prepare(&mut self, devices: usize) {
+        if self.budgets.len() < devices {
+            self.budgets.resize(devices, Budget::default());
+        }
+    }
+
+    /// Copies a frame to control; `false` if the device has used up its share of this tick, or the ring is full.
+    pub fn offer(&mut self, device: DeviceId, reason: PuntReason, tick: Tick, frame: &[u8]) -> bool {
+        let Some(budget) = self.budgets.get_mut(device.index()) else { return false };
+        if budget.tick != tick {
+            *budget = Budget { tick, used: 0 };
+        }
+        if budget.used == PER_TICK {
+            return false;
+        }
+        let taken = self.ring.push([u64::from(device.0), u64::from(reason as u8)], frame).is_ok();
+        self.ring.flush();
+        budget.used += u16::from(taken);
+        taken
+    }
+}
+
+/// Control's end of the way from a worker.
+pub struct PuntReceiver(ring::Receiver);
+
+impl PuntReceiver {
+    /// Receives from `ring`.
+    pub fn new(ring: ring::Receiver) -> Self {
+        Self(ring)
+    }
+
+    /// The next punted frame, if there is one.
+    pub fn receive(&mut self) -> Option<(Punted, Vec<u8>)> {
+        let record = self.0.peek()?;
+        let mut bytes = vec![0; record.len];
+        self.0.pop_into(&mut bytes);
+        let device = DeviceId(u16::try_from(record.meta[0]).expect("a worker punts from a device"));
+        // One reason so far: the number that travels with the frame is its place in the enum.
+        Some((Punted { device, reason: PuntReason::ReservedAddress }, bytes))
+    }
+}
+
+/// Where an injected frame starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Injection {
+    /// The device.
+    pub device: DeviceId,
+    /// [`Direction::Rx`]: as if received from it. [`Direction::Tx`]: straight out of it.
+    pub direction: Direction,
+}
+
+impl Injection {
+    fn encode(self) -> [u64; 2] {
+        [u64::from(self.device.0), self.direction as u64]
+    }
+
+    pub(crate) fn decode(meta: [u64; 2]) -> Self {
+        let device = DeviceId(u16::try_from(meta[0]).expect("control injects at a device"));
+        let direction = if meta[1] == Direction::Rx as u64 { Direction::Rx } else { Direction::Tx };
+        Self { device, direction }
+    }
+}
+
+/// Control's way to a worker.
+pub struct Inject(ring::Sender);
+
+impl Inject {
+    /// Injects into `ring`.
+    pub fn new(ring: ring::Sender) -> Self {
+        Self(ring)
+    }
+
+    /// Copies a frame to the worker.
+    ///
+    /// # Errors
+    /// If the ring is full, or the frame longer than it.
+    pub fn offer(&mut self, injection: Injection, frame: &[u8]) -> Result<(), ring::Full> {
+        self.0.push(injection.encode(), frame)?;
+        self.0.flush();
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! The worker: one thread that owns its queues and its packet memory, and runs the line over what they bring.
+
+mod handoff;
+mod links;
+mod queues;
+
+pub use handoff::{HandoffReceiver, HandoffSender, handoff};
+pub use links::{Command, Event, Idle, Links, run};
+
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::bell::Bell;
+use crate::clock::Clock;
+use crate::counters::WorkerCounters;
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Burst, Pool};
+use crate::ids::DeviceId;
+use crate::pipeline::{Context, Line, Observer, Transmit, TransmitIo};
+use crate::ports::Now;
+use crate::punt::{Injection, Punt};
+use crate::ring;
+use crate::sync::Ordering::Relaxed;
+use crate::sys::poll::{Interest, PollSet};
+use crate::tables::{MacTable, Reader, Tables, Tick, WorkerId};
+use queues::Queues;
+
+/// Empty turns before an adaptive worker goes to sleep. Few: sleeping in `poll` frees the CPU for the sender, whose
+/// softirq does the receive work of a veth.
+const EMPTY_TURNS: u32 = 8;
+
+/// The longest sleep. Every source of frames wakes the worker before; this bounds what a lost wake-up would cost.
+const SLEEP: Duration = Duration::from_secs(1);
+
+/// The longest sleep while a transmit ring holds frames of ours, whose completion wakes nobody.
+const SLEEP_HOLDING: Duration = Duration::from_millis(10);
+
+/// A worker at work, from one start to the next panic or the end.
+pub struct Worker<'a, O: Observer> {
+    pool: Pool,
+    queues: Queues<'a>,
+    line: Line,
+    burst: Burst,
+    observer: O,
+    incarnation: u32,
+    running: bool,
+    held: usize,
+    at: &'a mut Option<DeviceId>, // the device whose frames are in hand, for whoever counts them after a panic
+    sources: PollSet,             // what to poll while asleep, the bell first
+    sources_stale: bool,
+    // From the links:
+    id: WorkerId,
+    idle: Idle,
+    tables: &'a mut Reader<Tables>,
+    macs: &'a MacTable,
+    counters: &'a WorkerCounters,
+    clock: &'a Clock,
+    bell: &'a Bell,
+    commands: &'a Receiver<Command>,
+    events: &'a crossbeam_channel::Sender<(WorkerId, Event)>,
+    handed_on: &'a mut [HandoffReceiver],
+    punt: &'a mut Punt,
+    inject: &'a mut ring::Receiver,
+}
+
+impl<'a, O: Observer> Worker<'a, O> {
+    /// A worker with these links and this packet memory, and no queue yet.
+    pub fn new(
+        links: &'a mut Links,
+        pool: Pool,
+        incarnation: u32,
+        observer: O,
+        at: &'a mut Option<DeviceId>,
+    ) -> Self {
+        let mut worker = Self {
+            pool,
+            queues: Queues::new(links.worker, &mut links.handoffs),
+            line: Line::default(),
+            burst: Burst::new(),
+            observer,
+            incarnation,
+            running: true,
+            held: 0,
+            at,
+            sources: PollSet::new(),
+            sources_stale: true,
+            id: links.worker,
+            idle: links.idle,
+            tables: &mut links.tables,
+            macs: &links.macs,
+            counters: &links.counters,
+            clock: &links.clock,
+            bell: &links.bell,
+            commands: &links.commands,
+            events: &links.events,
+            handed_on: &mut links.handed_on,
+            punt: &mut links.punt,
+            inject: &mut links.inject,
+        };
+        worker.prepare();
+        worker
+    }
+
+    /// Turns until asked to stop.
+    pub fn run(&mut self) {
+        let mut empty = 0;
+        while self.running {
+            if self.turn() > 0 {
+                empty = 0;
+                continue;
+            }
+            empty += 1;
+            if empty > EMPTY_TURNS && self.idle == Idle::Adaptive {
+                self.sleep();
+            }
+        }
+    }
+
+    /// One turn: what control has asked, then a burst of every source. Returns how many frames came in.
+    pub fn turn(&mut self) -> usize {
+        if self.tables.adopt() {
+            self.prepare();
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+        let (now, tick) = (self.clock.now(), self.clock.tick());
+        let mut moved = 0;
+        for index in 0..self.queues.len() {
+            let device = self.queues.receive(index, &mut self.pool, self.counters, now, &mut self.burst);
+            if !self.burst.is_empty() {
+                moved += self.burst.len();
+                self.down_the_line(device, Direction::Rx, now, tick);
+            }
+        }
+        moved += self.take_handed_on(now) + self.take_injected(now, tick);
+        self.held = self.queues.complete(&mut self.pool, self.counters, now);
+        self.counters.held.store(self.held as u64, Relaxed);
+        while let Some((device, error)) = self.queues.reap(&mut self.pool, self.counters, now) {
+            self.sources_stale = true;
+            self.tell(Event::Gone { device, error });
+        }
+        self.counters.busy_turns.add(u64::from(moved > 0));
+        moved
+    }
+
+    /// Takes the burst down the line, as received from `device` or to be sent out of it.
+    fn down_the_line(&mut self, device: DeviceId, direction: Direction, now: Now, tick: Tick) {
+        *self.at = Some(device);
+        let mut cx = Context {
+            tables: self.tables.current(),
+            macs: self.macs,
+            counters: self.counters,
+            now,
+            tick,
+            pool: &mut self.pool,
+            ports: &mut self.queues,
+            punt: self.punt,
+            observer: &mut self.observer,
+        };
+        match direction {
+            Direction::Rx => self.line.run(&mut cx, device, &mut self.burst),
+            Direction::Tx => self.line.originate(&mut cx, device, &mut self.burst),
+        }
+    }
+
+    /// Sends what other workers have handed over.
+    fn take_handed_on(&mut self, now: Now) -> usize {
+        let mut moved = 0;
+        for source in self.handed_on.iter_mut() {
+            if let Some(device) = source.receive(&mut self.pool, self.counters, &mut self.burst) {
+                moved += self.burst.len().max(1);
+                *self.at = Some(device);
+                let tables = self.tables.current();
+                let io = TransmitIo { pool: &mut self.pool, counters: self.counters, tables, now };
+                self.queues.transmit(io, device, &mut self.burst);
+            }
+        }
+        moved
+    }
+
+    /// Sends on what control has made.
+    fn take_injected(&mut self, now: Now, tick: Tick) -> usize {
+        let mut moved = 0;
+        while moved < crate::frames::BURST
+            && let Some(record) = self.inject.peek()
+        {
+            moved += 1;
+            let Injection { device, direction } = Injection::decode(record.meta);
+            let Some(mut frame) = self.pool.alloc(record.len) else {
+                // A frame that never was: counted as received from nobody, so that it is neither lost nor invented.
+                self.counters.originated.add(1);
+                self.counters
+                    .device(device)
+                    .drops(Direction::Rx, DropReason::PoolEmpty)
+                    .add(1, record.len as u64);
+                self.inject.skip();
+                continue;
+            };
+            let fits = frame.set_len(record.len);
+            debug_assert!(fits, "alloc gave the room that was asked for");
+            self.inject.pop_into(frame.bytes_mut());
+            if direction == Direction::Tx {
+                self.counters.originated.add(1);
+            }
+            if self.burst.push(frame).is_err() {
+                unreachable!("the burst was empty");
+            }
+            self.down_the_line(device, direction, now, tick);
+        }
+        moved
+    }
+
+    fn obey(&mut self, command: Command) {
+        self.sources_stale = true;
+        let now = self.clock.now();
+        match command {
+            Command::Open { device, queue, incarnation } if incarnation == self.incarnation => {
+                self.queues.open(device, queue);
+            }
+            Command::Open { .. } => {} // opened on memory that is no more; control opens it again
+            Command::Close(device) => {
+                self.queues.close(Some(device), &mut self.pool, self.counters, now);
+                self.tell(Event::Closed(device));
+            }
+            Command::Stop => {
+                self.queues.close(None, &mut self.pool, self.counters, now);
+                self.counters.held.store(0, Relaxed);
+                self.running = false;
+            }
+        }
+    }
+
+    /// Makes room for what newly adopted tables name.
+    fn prepare(&mut self) {
+        let devices = self.tables.current().devices().len();
+        self.line.prepare(devices);
+        self.punt.prepare(devices);
+    }
+
+    /// Sleeps until a source has something, or somebody rings.
+    fn sleep(&mut self) {
+        if std::mem::take(&mut self.sources_stale) {
+            self.sources.clear();
+            self.sources.add(self.bell, Interest::Read);
+            self.queues.watch(&mut self.sources);
+        }
+        self.bell.prepare_to_sleep();
+        // Whatever came before the bell was set is found here; whatever comes after rings it.
+        if self.turn() == 0 && self.running {
+            self.counters.sleeps.add(1);
+            self.tables.park();
+            let timeout = if self.held > 0 { SLEEP_HOLDING } else { SLEEP };
+            // An error would be a bug in the set; the next turn finds whatever there is to find.
+            let _ = self.sources.wait(Some(timeout));
+            if self.tables.unpark() {
+                self.prepare();
+            }
+        }
+        self.bell.awake();
+    }
+
+    fn tell(&self, event: Event) {
+        let _ = self.events.send((self.id, event));
+    }
+}

@@ -1,0 +1,101 @@
+//! Workers never allocate per frame: an allocator that counts must read zero over a hundred thousand frames.
+#![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // helpers of tests are tests
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use rigswitch_dataplane::frames::{Checksum, PoolConfig};
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ports::PortQueue;
+use rigswitch_dataplane::worker::Links;
+use support::generator::Generator;
+use support::{Rig, one_bridge, worker};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting the calls of each thread.
+struct Counting;
+
+fn count() {
+    // A thread that is ending has no counter any more, and nobody who asks for it.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches nothing of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's word is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's word is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations and frees by this thread while `work` runs.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+/// Turns worker 0 of a rig until it has taken in `frames`, once to warm up and once counted.
+fn turn(rig: &Rig, links: &mut Links, ports: Vec<Box<dyn PortQueue + Send>>, frames: usize) -> usize {
+    let mut at = None;
+    let (mut worker, _) = worker(links, (), &mut at);
+    for (id, port) in (0..).zip(ports) {
+        rig.open(0, DeviceId(id), port);
+    }
+    let mut run = || {
+        let mut moved = 0;
+        while moved < frames {
+            moved += worker.turn();
+        }
+    };
+    run();
+    allocations(run)
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 2);
+}
+
+#[test]
+fn forwarding_and_learning_allocate_nothing() {
+    let (rig, mut links) = Rig::new(1, one_bridge(2, 1), PoolConfig::singles(1024), 1024);
+    let ports: Vec<Box<dyn PortQueue + Send>> =
+        vec![Box::new(Generator::new(64, 0, 1, 256, 64)), Box::new(Generator::new(1518, 1, 0, 256, 64))];
+    assert_eq!(turn(&rig, &mut links[0], ports, 100_000), 0);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn flooding_a_hundred_ports_and_a_full_table_allocate_nothing() {
+    let (rig, mut links) = Rig::new(1, one_bridge(100, 1), PoolConfig::singles(2048), 16);
+    // Nobody is behind port 200: everything is flooded.
+    let ports =
+        (0..100).map(|id| Box::new(Generator::new(64, id, 200, 4096, 4)) as Box<dyn PortQueue + Send>);
+    assert_eq!(turn(&rig, &mut links[0], ports.collect(), 20_000), 0);
+    assert!(rig.counters[0].table_full.value() > 0);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn handing_off_and_completing_checksums_allocate_nothing() {
+    let (rig, mut links) = Rig::new(2, one_bridge(2, 2), PoolConfig::singles(1024), 1024);
+    let port = Generator::new(128, 0, 1, 16, 64).with_checksum(Checksum::Unknown);
+    assert_eq!(turn(&rig, &mut links[0], vec![Box::new(port)], 10_000), 0);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+}

@@ -1,0 +1,174 @@
+//! What the tests and benches of the whole data plane share: workers with everything around them, stepped by hand.
+#![allow(dead_code, unreachable_pub)] // each test and bench takes the part it needs
+
+pub mod generator;
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rigswitch_dataplane::bell::Bell;
+use rigswitch_dataplane::clock::Clock;
+use rigswitch_dataplane::counters::{Ledger, WorkerCounters};
+use rigswitch_dataplane::frames::{Area, Pool, PoolConfig};
+use rigswitch_dataplane::ids::{DeviceId, DomainId};
+use rigswitch_dataplane::pipeline::Observer;
+use rigswitch_dataplane::ports::{Now, PortQueue};
+use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
+use rigswitch_dataplane::ring::ring;
+use rigswitch_dataplane::tables::{
+    Buckets, Device, Domain, Entry, Key, MacControl, MacTable, Publisher, Role, Tables, Tick, WorkerId,
+};
+use rigswitch_dataplane::worker::{Command, Event, Idle, Links, Worker, handoff};
+
+/// Bytes of ring between a worker and control.
+const CONTROL_RING: usize = 1 << 18;
+
+/// Control's side of some workers: what it would hold.
+pub struct Rig {
+    pub publisher: Publisher<Tables>,
+    pub macs: MacControl,
+    pub clock: Arc<Clock>,
+    pub counters: Vec<Arc<WorkerCounters>>,
+    pub commands: Vec<Sender<Command>>,
+    pub punts: Vec<PuntReceiver>,
+    pub injects: Vec<Inject>,
+    pub bells: Vec<Arc<Bell>>,
+    pub events: Receiver<(WorkerId, Event)>,
+    pub devices: usize,
+}
+
+/// A device that receives what it is sent whole, up to the default MTU.
+pub fn device(role: Role, owner: usize) -> Device {
+    Device {
+        role,
+        owner: WorkerId(u16::try_from(owner).unwrap()),
+        longest: Device::longest_for_mtu(1500),
+        capabilities: Default::default(),
+    }
+}
+
+/// The domain of this number.
+pub fn domain(number: u16) -> DomainId {
+    DomainId::new(number).unwrap()
+}
+
+/// Tables of one bridge over all of `devices` devices, owned by `workers` workers in turn.
+pub fn one_bridge(devices: usize, workers: usize) -> Tables {
+    let ids = (0..devices).map(|id| DeviceId(u16::try_from(id).unwrap()));
+    let members = Domain { members: ids.collect(), punts_reserved: false };
+    let devices = (0..devices).map(|id| device(Role::Bridge(domain(1)), id % workers)).collect();
+    Tables::new(devices, Box::new([members]))
+}
+
+impl Rig {
+    /// `workers` workers on `tables`, with `memory` each, and a MAC table for `macs` stations.
+    pub fn new(workers: usize, tables: Tables, memory: PoolConfig, macs: usize) -> (Self, Vec<Links>) {
+        let devices = tables.devices().len();
+        let (events_in, events) = unbounded();
+        let mut publisher = Publisher::new(tables);
+        let macs = MacControl::new(MacTable::new(Buckets::for_macs(macs), 0x5eed).unwrap());
+        let clock = Arc::new(Clock::new());
+        let bells: Vec<_> = (0..workers).map(|_| Arc::new(Bell::new().unwrap())).collect();
+        let mut handoffs: Vec<Vec<_>> = (0..workers).map(|_| (0..workers).map(|_| None).collect()).collect();
+        let mut handed_on: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        for (from, handoffs) in handoffs.iter_mut().enumerate() {
+            for (to, bell) in bells.iter().enumerate().filter(|(to, _)| *to != from) {
+                let (sender, receiver) = handoff(Arc::clone(bell));
+                handoffs[to] = Some(sender);
+                handed_on[to].push(receiver);
+            }
+        }
+        let mut rig = Self {
+            publisher: Publisher::new(Tables::default()),
+            macs,
+            clock,
+            counters: Vec::new(),
+            commands: Vec::new(),
+            punts: Vec::new(),
+            injects: Vec::new(),
+            bells,
+            events,
+            devices,
+        };
+        let mut links = Vec::new();
+        for (id, (handoffs, handed_on)) in handoffs.into_iter().zip(handed_on).enumerate() {
+            let counters = Arc::new(WorkerCounters::new());
+            for device in 0..devices {
+                counters.prepare(DeviceId(u16::try_from(device).unwrap()));
+            }
+            let (commands_in, commands) = unbounded();
+            let (punt_in, punt_out) = ring(CONTROL_RING);
+            let (inject_in, inject_out) = ring(CONTROL_RING);
+            links.push(Links {
+                worker: WorkerId(u16::try_from(id).unwrap()),
+                memory,
+                idle: Idle::Adaptive,
+                tables: publisher.reader(),
+                macs: Arc::clone(rig.macs.table()),
+                counters: Arc::clone(&counters),
+                clock: Arc::clone(&rig.clock),
+                bell: Arc::clone(&rig.bells[id]),
+                commands,
+                events: events_in.clone(),
+                handoffs,
+                handed_on,
+                punt: Punt::new(punt_in),
+                inject: inject_out,
+            });
+            rig.counters.push(counters);
+            rig.commands.push(commands_in);
+            rig.punts.push(PuntReceiver::new(punt_out));
+            rig.injects.push(Inject::new(inject_in));
+        }
+        rig.publisher = publisher;
+        (rig, links)
+    }
+
+    /// Hands a queue to a worker that is in its first incarnation.
+    pub fn open(&self, worker: usize, device: DeviceId, queue: Box<dyn PortQueue + Send>) {
+        self.commands[worker].send(Command::Open { device, queue, incarnation: 0 }).unwrap();
+    }
+
+    /// Sets the time.
+    pub fn at(&self, tick: u32) {
+        self.clock.set(Tick::new(tick), Now { unix_ns: u64::from(tick) * 100_000_000 });
+    }
+
+    /// Sets an entry. No worker is in the middle of a burst, so every grace period is over at once.
+    pub fn set_fixed(&mut self, key: Key, entry: Entry) {
+        self.macs.insert(key, entry, || ()).unwrap();
+    }
+
+    /// Removes the entries that `keep` does not hold for, and frees their slots.
+    pub fn retain(&mut self, keep: impl FnMut(Key, Entry) -> bool) -> usize {
+        let all = 0..self.macs.table().buckets().len();
+        let removed = self.macs.retain(all.clone(), keep);
+        self.macs.reclaim(all);
+        removed
+    }
+
+    /// Where all frames and copies are.
+    pub fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::default();
+        for counters in &self.counters {
+            ledger.add_worker(counters, self.ids());
+        }
+        ledger
+    }
+
+    /// All devices.
+    pub fn ids(&self) -> impl Iterator<Item = DeviceId> + use<> {
+        (0..self.devices).map(|id| DeviceId(u16::try_from(id).unwrap()))
+    }
+}
+
+/// A worker on `links`, to be turned by hand.
+pub fn worker<'a, O: Observer>(
+    links: &'a mut Links,
+    observer: O,
+    at: &'a mut Option<DeviceId>,
+) -> (Worker<'a, O>, Arc<Area>) {
+    let pool = Pool::new(links.memory);
+    let area = Arc::clone(pool.area());
+    (Worker::new(links, pool, 0, observer, at), area)
+}
