@@ -9,7 +9,7 @@ use rigswitch_dataplane::wire::{checksum, ethernet, layers, partial, segment, vl
 use crate::support::{Rig, one_bridge, worker};
 
 /// Anything that reads a frame's headers: no bytes make it panic, and what it writes stays within them.
-pub fn parse(bytes: &[u8]) {
+pub(crate) fn parse(bytes: &[u8]) {
     let _ = ethernet::Ethernet::view(bytes);
     let _ = vlan::untagged(bytes);
     assert!(layers::layers(bytes).count() <= layers::MAX_LAYERS);
@@ -33,7 +33,7 @@ pub fn parse(bytes: &[u8]) {
 
 /// Frames into a whole switch: two bytes of length, one of where and how, then the frame; and again. Nothing is lost from the
 /// ledger, and nothing comes out that did not go in.
-pub fn switch(mut bytes: &[u8]) {
+pub(crate) fn switch(mut bytes: &[u8]) {
     let memory = PoolConfig { frames: 64, runs: 4, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS };
     let (rig, mut links) = Rig::new(1, one_bridge(3, 1), memory, 16);
     let mut at = None;
