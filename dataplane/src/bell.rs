@@ -23,7 +23,9 @@ pub trait Notify {
 /// calls [`Self::awake`] in either case.
 #[derive(Debug, Default)]
 pub struct Bell<N = EventFd> {
-    asleep: AtomicBool, // the owner sets, the first ringer or the owner clears
+    /// The owner sets it; the owner and whoever rings first clear it. All swap, so that each write is ordered after the
+    /// one before it.
+    asleep: AtomicBool,
     notify: N,
 }
 
@@ -44,7 +46,7 @@ impl<N: Notify> Bell<N> {
     pub fn ring(&self) {
         // After what was written to the source; pairs with the fence in `prepare_to_sleep`.
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Acquire) {
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
             self.notify.ring();
         }
     }
@@ -52,14 +54,14 @@ impl<N: Notify> Bell<N> {
     /// From here on a ring makes the descriptor readable. The owner must look at its sources after this, before it
     /// polls.
     pub fn prepare_to_sleep(&self) {
-        self.asleep.store(true, Ordering::Release);
+        self.asleep.swap(true, Ordering::AcqRel);
         // Before the last look at the sources; pairs with the fence in `ring`.
         fence(Ordering::SeqCst);
     }
 
     /// From here on the owner looks at its sources by itself. A ring that comes late may end its next sleep early.
     pub fn awake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.swap(false, Ordering::AcqRel);
         self.notify.clear();
     }
 }
@@ -181,7 +183,9 @@ mod models {
 
     /// Each ringer fills a source of its own `rounds` times; the owner sleeps whenever all are empty.
     fn model(ringers: usize, rounds: u64) {
-        loom::model(move || {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3); // Enough to fail without any one of the fences, in seconds.
+        builder.check(move || {
             let bell = Arc::new(Bell::<Alarm>::default());
             let sources: Vec<_> = (0..ringers).map(|_| Arc::new(AtomicU64::new(0))).collect();
             for source in &sources {
