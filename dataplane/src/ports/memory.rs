@@ -23,7 +23,8 @@ impl From<Vec<u8>> for Wire {
     }
 }
 
-/// The switch's end of a memory port.
+/// The switch's end of a memory port. Clones are handles on the same queue.
+#[derive(Clone)]
 pub struct Memory {
     rx: Receiver<Wire>,
     tx: Sender<Wire>,

@@ -93,6 +93,16 @@ impl TapQueue {
         (&self.file).write_vectored(parts)
     }
 
+    /// Another handle on the same queue, which the kernel counts as one: the device stays while either is there.
+    ///
+    /// # Errors
+    /// The kernel's, when the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let file = self.file.try_clone()?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { file, open: Arc::clone(&self.open) })
+    }
+
     /// The device under its present name, in the namespace where it is now: a TAP may be renamed and moved.
     ///
     /// # Errors
