@@ -1,0 +1,116 @@
+//! Why the switch does not do what it was asked: the object, the rule and the remedy.
+
+use std::error::Error;
+use std::io;
+
+/// What is refused, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchError {
+    /// A port did not open.
+    #[error("port {name}: {source}{}", remedy(&**source))]
+    Port {
+        /// The port.
+        name: String,
+        /// What was met.
+        source: Box<dyn Error>,
+    },
+    /// A worker did not start.
+    #[error("worker {worker}: {source}")]
+    Worker {
+        /// Which, from 0.
+        worker: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A worker did not stop.
+    #[error("worker {0} did not stop in time: its ports close with this process")]
+    Stuck(u16),
+    /// A CPU that is not there for us.
+    #[error("worker {worker}: CPU {cpu} is not one this process may use: choose among {allowed}")]
+    Cpu {
+        /// Which worker, from 0.
+        worker: usize,
+        /// The CPU asked for.
+        cpu: u16,
+        /// Those there are.
+        allowed: String,
+    },
+    /// An entry for a device that is no port of a bridge.
+    #[error("{0} is not a port of a bridge: `rigswitch show config` lists those that are")]
+    NotAMember(String),
+    /// A flush of what is no bridge.
+    #[error("{0} is neither a bridge nor a port of one: `rigswitch show config` lists them")]
+    NotABridge(String),
+    /// A port of another bridge.
+    #[error("{port} is not a port of {bridge}: `rigswitch show config` lists its ports")]
+    NotAPortOf {
+        /// The port named.
+        port: String,
+        /// The bridge named.
+        bridge: String,
+    },
+    /// An address that stands for no single station.
+    #[error(
+        "`{0}` is not the address of one station: give six octets in hex, the first of them even, not all zero"
+    )]
+    NotAStation(String),
+    /// An entry where there is one.
+    #[error("{mac} is in {bridge} already, behind {ifname}: `fdb replace` puts another in its place")]
+    Exists {
+        /// The station.
+        mac: String,
+        /// The bridge.
+        bridge: String,
+        /// Where it is.
+        ifname: String,
+    },
+    /// A second place for one station.
+    #[error("{mac} is behind {ifname} already, and a station is behind one port: `fdb replace` moves it")]
+    SecondPlace {
+        /// The station.
+        mac: String,
+        /// Where it is.
+        ifname: String,
+    },
+    /// Nothing to take away.
+    #[error("{bridge} has no entry of {mac} behind {ifname}: `rigswitch show fdb` lists those there are")]
+    NoEntry {
+        /// The station.
+        mac: String,
+        /// The bridge.
+        bridge: String,
+        /// The port named.
+        ifname: String,
+    },
+    /// No room.
+    #[error("no room for {0}: too many fixed entries; raise `mac_table` in [switch]")]
+    TableFull(String),
+}
+
+/// What to do about what the kernel said.
+fn remedy(error: &(dyn Error + 'static)) -> &'static str {
+    let mut cause = Some(error);
+    let io = loop {
+        match cause.map(|cause| (cause.downcast_ref::<io::Error>(), cause.source())) {
+            Some((Some(io), _)) => break io,
+            Some((None, source)) => cause = source,
+            None => return "",
+        }
+    };
+    match io.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ": run the switch as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
+        }
+        io::ErrorKind::NotFound => ": make it first, or name another",
+        io::ErrorKind::ResourceBusy => ": another program has it; stop that one, or name another",
+        _ if io.raw_os_error() == Some(NO_SUCH_DEVICE) => ": make it first, or name another",
+        _ if io.raw_os_error() == Some(NO_SUCH_FAMILY) => ": this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)",
+        _ => "",
+    }
+}
+
+/// `ENODEV`
+const NO_SUCH_DEVICE: i32 = 19;
+
+/// `EAFNOSUPPORT`
+const NO_SUCH_FAMILY: i32 = 97;

@@ -1,0 +1,217 @@
+//! The forwarding database: what an operator changes in it, and ageing, both off the data path.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rigswitch_dataplane::bridge::{BridgeConfig, FdbState};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
+use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTable, Peer, Tick};
+
+use super::error::SwitchError;
+use super::{Switch, grace};
+use crate::compile::domain;
+use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
+
+/// Ageing: the table is gone through in slices, one a tick.
+pub(super) struct Sweep {
+    ageing: Vec<u32>, // by bridge, in ticks
+    slice: Range<usize>,
+    length: usize,
+    buckets: usize,
+    grace: Generation, // when all workers have seen it, what was removed from the table is nobody's any more
+    pub(super) expired: u64,
+}
+
+impl Sweep {
+    pub(super) fn new(bridges: &[BridgeConfig], table: &MacTable, grace: Generation) -> Self {
+        let ageing: Vec<u32> = bridges.iter().map(|bridge| ticks(bridge.ageing_time)).collect();
+        // All of it within an eighth of the shortest time, so that nothing outlives its time by more; ten seconds at most.
+        let turns = (ageing.iter().min().copied().unwrap_or(u32::MAX) / 8).clamp(1, 100);
+        let buckets = table.buckets().len();
+        let length = buckets.div_ceil(usize::try_from(turns).unwrap_or(1));
+        Self { ageing, slice: 0..0, length, buckets, grace, expired: 0 }
+    }
+
+    fn next_slice(&self) -> Range<usize> {
+        let start = if self.slice.end < self.buckets { self.slice.end } else { 0 };
+        start..(start + self.length).min(self.buckets)
+    }
+}
+
+/// A time in ticks, rounded up.
+fn ticks(time: Duration) -> u32 {
+    let ticks = time.as_millis().div_ceil(u128::from(Tick::MILLIS));
+    u32::try_from(ticks).unwrap_or(Tick::SPAN).min(Tick::SPAN)
+}
+
+impl Switch {
+    /// Adds an entry, or puts it in another's place, as `how` says.
+    ///
+    /// # Errors
+    /// [`SwitchError`], when there is no such port, the address is no station's, or something is there that must not be.
+    pub fn change_fdb(&mut self, change: &FdbChange) -> Result<(), SwitchError> {
+        let mac = station(&change.mac)?;
+        let (device, domain) = self.member(&change.ifname)?;
+        let key = Key::new(domain, mac);
+        if let Some(found) = self.entry(key) {
+            let ifname = self.name(found.egress().device).to_owned();
+            match change.how {
+                FdbHow::Add => {
+                    let bridge = self.bridge(domain).name.clone();
+                    return Err(SwitchError::Exists { mac: mac.to_string(), bridge, ifname });
+                }
+                FdbHow::Append if found.egress().device != device => {
+                    return Err(SwitchError::SecondPlace { mac: mac.to_string(), ifname });
+                }
+                FdbHow::Append | FdbHow::Replace => {}
+            }
+        }
+        self.put(key, device, change.state)
+    }
+
+    /// Takes an entry away.
+    ///
+    /// # Errors
+    /// [`SwitchError`], when there is none behind that port.
+    pub fn remove_fdb(&mut self, removal: &FdbRemoval) -> Result<(), SwitchError> {
+        let mac = station(&removal.mac)?;
+        let (device, domain) = self.member(&removal.ifname)?;
+        let key = Key::new(domain, mac);
+        if self.entry(key).is_none_or(|entry| entry.egress().device != device) {
+            let bridge = self.bridge(domain).name.clone();
+            return Err(SwitchError::NoEntry {
+                mac: mac.to_string(),
+                bridge,
+                ifname: removal.ifname.clone(),
+            });
+        }
+        self.macs.remove(key);
+        self.sweep.grace = self.publisher.advance();
+        Ok(())
+    }
+
+    /// Takes away every entry that matches, and says how many they were.
+    ///
+    /// # Errors
+    /// [`SwitchError`], when the names are not a bridge's and its port's.
+    pub fn flush_fdb(&mut self, flush: &FdbFlush) -> Result<u64, SwitchError> {
+        let bridge = self.config.bridges.iter().position(|bridge| bridge.name == flush.dev);
+        let (domain, device) = match (bridge, &flush.brport) {
+            (Some(place), None) => (self.domain_at(place), None),
+            (Some(place), Some(port)) => {
+                let wrong = || SwitchError::NotAPortOf {
+                    port: port.clone(),
+                    bridge: self.config.bridges[place].name.clone(),
+                };
+                let (device, domain) = self.member(port).map_err(|_| wrong())?;
+                if domain != self.domain_at(place) {
+                    return Err(wrong());
+                }
+                (domain, Some(device))
+            }
+            (None, _) => {
+                let member = self.member(&flush.dev);
+                let (device, domain) = member.map_err(|_| SwitchError::NotABridge(flush.dev.clone()))?;
+                (domain, Some(device))
+            }
+        };
+        let is_wanted = |entry: Entry| {
+            let flags = entry.flags();
+            device.is_none_or(|device| entry.egress().device == device)
+                && flush.permanent.is_none_or(|wanted| wanted == (flags == Flags::LOCAL))
+                && flush.fixed.is_none_or(|wanted| wanted == entry.is_fixed())
+                && flush.dynamic.is_none_or(|wanted| wanted != entry.is_fixed())
+        };
+        let all = 0..self.sweep.buckets;
+        let removed = self.macs.retain(all, |key, entry| key.domain() != domain || !is_wanted(entry));
+        self.sweep.grace = self.publisher.advance();
+        Ok(u64::try_from(removed).unwrap_or(u64::MAX))
+    }
+
+    /// What the file says of the database.
+    pub(super) fn put_configured_entries(&mut self) -> Result<(), SwitchError> {
+        let bridges = std::mem::take(&mut self.config.bridges);
+        let mut result = Ok(());
+        for (bridge, place) in bridges.iter().zip(1..) {
+            for entry in &bridge.fdb {
+                let Some(device) = self.device(&entry.device) else { continue };
+                let state = match entry.state {
+                    FdbState::Static => FdbStateWord::Static,
+                    FdbState::Dynamic => FdbStateWord::Dynamic,
+                    FdbState::Permanent => FdbStateWord::Permanent,
+                };
+                result = result.and_then(|()| self.put(Key::new(domain(place), entry.mac), device, state));
+            }
+        }
+        self.config.bridges = bridges;
+        result
+    }
+
+    /// Frees what was taken out of the last slice of the table, and forgets what was not seen for too long in the next.
+    pub(super) fn age(&mut self) {
+        if !self.publisher.all_seen(self.sweep.grace) {
+            return; // a worker is in a long burst: next tick
+        }
+        self.macs.reclaim(self.sweep.slice.clone());
+        self.sweep.slice = self.sweep.next_slice();
+        let slice = self.sweep.slice.clone();
+        let (now, ageing) = (self.clock.tick(), &self.sweep.ageing);
+        let limit = |key: Key| ageing.get(usize::from(key.domain().number()) - 1).copied().unwrap_or(0);
+        let expired = self.macs.retain(slice, |key, entry| !entry.has_expired(now, limit(key)));
+        self.sweep.expired += u64::try_from(expired).unwrap_or(0);
+        self.sweep.grace = self.publisher.advance();
+    }
+
+    fn put(&mut self, key: Key, device: DeviceId, state: FdbStateWord) -> Result<(), SwitchError> {
+        let flags = match state {
+            FdbStateWord::Static => Flags::STATIC,
+            FdbStateWord::Dynamic => Flags::DYNAMIC,
+            FdbStateWord::Permanent => Flags::LOCAL,
+        };
+        let entry = Entry::new(Egress { device, peer: Peer::NONE }, self.clock.tick(), flags);
+        let inserted = self.macs.insert(key, entry, || grace(&mut self.publisher));
+        self.sweep.grace = self.publisher.advance();
+        inserted.map_err(|_| SwitchError::TableFull(key.mac().to_string()))
+    }
+
+    fn entry(&self, key: Key) -> Option<Entry> {
+        let table = self.macs.table();
+        table.find(table.locate(key))
+    }
+
+    /// A bridge's port, and the domain it belongs to.
+    fn member(&self, port: &str) -> Result<(DeviceId, DomainId), SwitchError> {
+        let is_in = |bridge: &BridgeConfig| bridge.ports.iter().any(|member| member.device == port);
+        let place = self.config.bridges.iter().position(is_in);
+        let found = self.device(port).zip(place);
+        let (device, place) = found.ok_or_else(|| SwitchError::NotAMember(port.to_owned()))?;
+        Ok((device, self.domain_at(place)))
+    }
+
+    fn device(&self, port: &str) -> Option<DeviceId> {
+        self.ports
+            .iter()
+            .zip(0..)
+            .find(|(candidate, _)| candidate.config.name == port)
+            .map(|(_, id)| DeviceId(id))
+    }
+
+    fn domain_at(&self, place: usize) -> DomainId {
+        domain(u16::try_from(place + 1).expect("there are fewer bridges than devices"))
+    }
+
+    /// The bridge of a domain.
+    pub(super) fn bridge(&self, domain: DomainId) -> &BridgeConfig {
+        &self.config.bridges[usize::from(domain.number()) - 1]
+    }
+
+    /// The name of a device.
+    pub(super) fn name(&self, device: DeviceId) -> &str {
+        self.ports.get(device.index()).map_or("?", |port| &port.config.name)
+    }
+}
+
+fn station(text: &str) -> Result<MacAddr, SwitchError> {
+    let mac = text.parse().ok().filter(|mac: &MacAddr| !mac.is_group() && *mac != MacAddr::ZERO);
+    mac.ok_or_else(|| SwitchError::NotAStation(text.to_owned()))
+}

@@ -1,0 +1,194 @@
+//! What is seen of a running switch: counters and tables summed into views.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rigswitch_dataplane::bridge::{FdbEntryConfig, FdbState};
+use rigswitch_dataplane::counters::{DeviceCounters, Ledger, Volume};
+use rigswitch_dataplane::drops::{Direction, DropReason};
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
+
+use super::Switch;
+use super::port::Port;
+use crate::config::Config;
+use crate::views::{DropView, DropsView, FdbView, LedgerView, PortView, TrafficView, WorkerView};
+
+impl Switch {
+    /// Every port and its traffic.
+    pub fn ports(&self) -> Vec<PortView> {
+        self.ports.iter().zip(0..).map(|(port, id)| self.port_view(port, DeviceId(id))).collect()
+    }
+
+    /// Every forwarding entry, by bridge and address.
+    pub fn fdb(&self) -> Vec<FdbView> {
+        let now = self.clock.tick();
+        let mut entries: Vec<_> = self.macs.iter().collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        // One that two workers learn at this moment may be seen twice.
+        entries.dedup_by_key(|(key, _)| *key);
+        let view = |(key, entry): (Key, Entry)| FdbView {
+            mac: key.mac().to_string(),
+            ifname: self.name(entry.egress().device).to_owned(),
+            updated: Some(seconds(now.since(entry.updated()))),
+            flags: Vec::new(),
+            master: self.bridge(key.domain()).name.clone(),
+            state: state(entry).to_owned(),
+        };
+        entries.into_iter().map(view).collect()
+    }
+
+    /// How many entries each bridge has in each state.
+    pub fn fdb_counts(&self) -> BTreeMap<(&str, &'static str), u64> {
+        let mut counts = BTreeMap::new();
+        for (key, entry) in self.macs.iter() {
+            *counts.entry((self.bridge(key.domain()).name.as_str(), state(entry))).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Entries forgotten because they were not seen for the ageing time.
+    pub fn expired(&self) -> u64 {
+        self.sweep.expired
+    }
+
+    /// Every reason for which frames were dropped, and the ledger.
+    pub fn drops(&self) -> DropsView {
+        let mut drops = Vec::new();
+        for (port, id) in self.ports.iter().zip(0..) {
+            for (direction, reason, volume) in self.drops_of(DeviceId(id)) {
+                drops.push(DropView {
+                    device: port.config.name.clone(),
+                    direction: direction.name().to_owned(),
+                    reason: reason.name().to_owned(),
+                    packets: volume.packets,
+                    bytes: volume.bytes,
+                    meaning: reason.meaning().to_owned(),
+                });
+            }
+        }
+        DropsView { drops, lost: Vec::new(), ledger: self.ledger_view() }
+    }
+
+    /// Every worker and what it has done.
+    pub fn workers(&self) -> Vec<WorkerView> {
+        let workers = self.crew.members.len();
+        let view = |(member, worker): (&super::crew::Member, u16)| {
+            let owns = |port: &&Port| {
+                (0..port.open.len()).any(|queue| port.worker_of(queue, workers) == usize::from(worker))
+            };
+            let counters = &member.counters;
+            WorkerView {
+                worker,
+                cpu: member.cpu,
+                ports: self.ports.iter().filter(owns).map(|port| port.config.name.clone()).collect(),
+                frames: u64::try_from(member.memory.frames).unwrap_or(u64::MAX),
+                cpu_ns: member.cpu_ns,
+                busy_ratio: member.busy_ratio,
+                held: counters.held.load(Relaxed),
+                busy_turns: counters.busy_turns.value(),
+                sleeps: counters.sleeps.value(),
+                panics: member.panics,
+                learned: counters.learned.value(),
+                moved: counters.moved.value(),
+                table_full: counters.table_full.value(),
+            }
+        };
+        self.crew.members.iter().zip(0..).map(view).collect()
+    }
+
+    /// The configuration in force: the file's, with the fixed entries that there are now.
+    pub fn config(&self) -> Config {
+        let mut config = self.config.clone();
+        config.bridges.iter_mut().for_each(|bridge| bridge.fdb.clear());
+        for (key, entry) in self.macs.iter().filter(|(_, entry)| entry.is_fixed()) {
+            let state = if entry.flags() == Flags::LOCAL { FdbState::Permanent } else { FdbState::Static };
+            let device = self.name(entry.egress().device).to_owned();
+            let bridge = &mut config.bridges[usize::from(key.domain().number()) - 1];
+            bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state });
+        }
+        config.bridges.iter_mut().for_each(|bridge| bridge.fdb.sort_by_key(|entry| entry.mac));
+        config
+    }
+
+    fn port_view(&self, port: &Port, id: DeviceId) -> PortView {
+        let drops = self.drops_of(id);
+        let dropped = |direction| -> u64 {
+            drops.iter().filter(|drop| drop.0 == direction).map(|drop| drop.2.packets).sum()
+        };
+        let traffic = |volume: Volume, direction| TrafficView {
+            packets: volume.packets,
+            bytes: volume.bytes,
+            dropped: dropped(direction),
+        };
+        PortView {
+            ifname: port.config.name.clone(),
+            kind: port.config.kind.name().to_owned(),
+            operstate: port.operstate().to_owned(),
+            mtu: port.mtu,
+            address: port.address().to_string(),
+            rx: traffic(self.sum(id, |counters| counters.received.volume()), Direction::Rx),
+            tx: traffic(self.sum(id, |counters| counters.sent.volume()), Direction::Tx),
+            drops: drops
+                .iter()
+                .map(|(direction, reason, volume)| {
+                    (format!("{}.{}", direction.name(), reason.name()), volume.packets)
+                })
+                .collect(),
+        }
+    }
+
+    /// The reasons that have occurred on a device.
+    fn drops_of(&self, id: DeviceId) -> Vec<(Direction, DropReason, Volume)> {
+        let all = Direction::ALL
+            .iter()
+            .flat_map(|&direction| DropReason::ALL.iter().map(move |&reason| (direction, reason)));
+        all.map(|(direction, reason)| {
+            (direction, reason, self.sum(id, |counters| counters.drops(direction, reason).volume()))
+        })
+        .filter(|(_, _, volume)| *volume != Volume::default())
+        .collect()
+    }
+
+    /// What all workers have counted on a device.
+    fn sum(&self, id: DeviceId, what: impl Fn(&DeviceCounters) -> Volume) -> Volume {
+        let members = self.crew.members.iter();
+        members.fold(Volume::default(), |sum, member| sum + what(member.counters.device(id)))
+    }
+
+    fn ledger_view(&self) -> LedgerView {
+        let mut ledger = Ledger::default();
+        for member in &self.crew.members {
+            ledger.add_worker(&member.counters, self.ports.iter().zip(0..).map(|(_, id)| DeviceId(id)));
+        }
+        let (frames, copies) = ledger.imbalance();
+        let signed = |missing: i128| i64::try_from(missing).unwrap_or(i64::MAX);
+        LedgerView {
+            received: ledger.received,
+            originated: ledger.originated,
+            consumed: ledger.consumed,
+            frames_dropped: ledger.frames_dropped,
+            forwarded: ledger.forwarded,
+            copies: ledger.copies,
+            sent: ledger.sent,
+            copies_dropped: ledger.copies_dropped,
+            held: ledger.held,
+            frames_missing: signed(frames),
+            copies_missing: signed(copies),
+            balanced: (frames, copies) == (0, 0),
+        }
+    }
+}
+
+/// bridge(8)'s word for how an entry lasts.
+fn state(entry: Entry) -> &'static str {
+    match entry.flags() {
+        Flags::LOCAL => "permanent",
+        Flags::STATIC => "static",
+        _ => "",
+    }
+}
+
+fn seconds(ticks: u32) -> u32 {
+    u32::try_from(u64::from(ticks) * Tick::MILLIS / 1000).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,241 @@
+//! What an operator sees of a running switch: the shapes that the socket sends and the command line prints.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One port: an element of `show ports -j`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortView {
+    /// Its name.
+    pub ifname: String,
+    /// `xdp`, `tap`, `pcap` or `memory`.
+    pub kind: String,
+    /// `UP`, `DOWN` or, for a device that is gone, `NOTPRESENT`: the kernel's words.
+    pub operstate: String,
+    /// Bytes of payload.
+    pub mtu: u32,
+    /// The device's MAC address; zero where there is no device.
+    pub address: String,
+    /// What came from the device.
+    pub rx: TrafficView,
+    /// What went to the device.
+    pub tx: TrafficView,
+    /// Packets dropped, by `<direction>.<reason>`; reasons that never occurred are left out.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// One direction of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TrafficView {
+    /// Frames, those dropped on the way in included.
+    pub packets: u64,
+    /// Their bytes, from the destination address on.
+    pub bytes: u64,
+    /// Frames dropped in this direction.
+    pub dropped: u64,
+}
+
+/// One forwarding entry: an element of `show fdb -j`, as `bridge -j fdb show` prints it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FdbView {
+    /// The station.
+    pub mac: String,
+    /// The port it is behind.
+    pub ifname: String,
+    /// Seconds since it was last seen or set; `bridge fdb show` has it with `-s` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<u32>,
+    /// What else there is to say of it; nothing so far.
+    pub flags: Vec<String>,
+    /// The bridge.
+    pub master: String,
+    /// `static`, `permanent`, or nothing for one that ages.
+    pub state: String,
+}
+
+/// `show drops -j`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DropsView {
+    /// Every reason that has occurred, by device and direction.
+    pub drops: Vec<DropView>,
+    /// What the kernel dropped before the switch could see it, by device: outside the ledger.
+    pub lost: Vec<LostView>,
+    /// Whether every frame and every copy is accounted for.
+    pub ledger: LedgerView,
+}
+
+/// One reason on one device in one direction.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DropView {
+    /// The port.
+    pub device: String,
+    /// `rx` or `tx`.
+    pub direction: String,
+    /// The reason's name.
+    pub reason: String,
+    /// Frames or copies.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What happened, in one sentence.
+    pub meaning: String,
+}
+
+/// One of the kernel's counters of a device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LostView {
+    /// The port.
+    pub device: String,
+    /// The kernel's name of the counter.
+    pub counter: String,
+    /// Frames.
+    pub packets: u64,
+}
+
+/// Where every frame and every copy is: `received + originated = consumed + frames_dropped + forwarded`, and
+/// `copies = sent + copies_dropped + held`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LedgerView {
+    /// Frames taken from devices.
+    pub received: u64,
+    /// Frames put on devices by control.
+    pub originated: u64,
+    /// Frames handed to control.
+    pub consumed: u64,
+    /// Frames dropped on the way in.
+    pub frames_dropped: u64,
+    /// Frames sent on.
+    pub forwarded: u64,
+    /// Copies made of those.
+    pub copies: u64,
+    /// Copies sent.
+    pub sent: u64,
+    /// Copies dropped on the way out.
+    pub copies_dropped: u64,
+    /// Copies in transmit rings and between workers.
+    pub held: u64,
+    /// Frames that are missing, or too many if negative. While frames move it is a burst or so.
+    pub frames_missing: i64,
+    /// Copies likewise.
+    pub copies_missing: i64,
+    /// Whether both are zero.
+    pub balanced: bool,
+}
+
+/// One worker: an element of `show workers -j`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its number.
+    pub worker: u16,
+    /// The CPU it is pinned to.
+    pub cpu: Option<u16>,
+    /// The ports it owns.
+    pub ports: Vec<String>,
+    /// Frames of packet memory.
+    pub frames: u64,
+    /// CPU time used, in nanoseconds.
+    pub cpu_ns: u64,
+    /// The share of a CPU it used over the last second, 0 to 1.
+    pub busy_ratio: f64,
+    /// Copies that wait in its transmit rings.
+    pub held: u64,
+    /// Turns of its loop that moved frames.
+    pub busy_turns: u64,
+    /// Times it went to sleep.
+    pub sleeps: u64,
+    /// Times it panicked and was started again.
+    pub panics: u64,
+    /// MACs it learned.
+    pub learned: u64,
+    /// MACs it saw move to another port.
+    pub moved: u64,
+    /// MACs it could not learn for want of room in the table.
+    pub table_full: u64,
+}
+
+/// A change of one forwarding entry, in bridge(8)'s words.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FdbChange {
+    /// The station.
+    pub mac: String,
+    /// The port it is behind.
+    pub ifname: String,
+    /// `permanent` unless said.
+    #[serde(default)]
+    pub state: FdbStateWord,
+    /// What may be there already.
+    #[serde(default)]
+    pub how: FdbHow,
+}
+
+/// How an entry that is put there lasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FdbStateWord {
+    /// The bridge's own address: frames to it end there. What bridge(8) takes when nothing is said.
+    #[default]
+    Permanent,
+    /// Never aged.
+    Static,
+    /// Aged like a learned one.
+    Dynamic,
+}
+
+/// What a change expects to find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FdbHow {
+    /// No entry of this address.
+    #[default]
+    Add,
+    /// No entry of this address on another port.
+    Append,
+    /// Anything.
+    Replace,
+}
+
+/// An entry to take away.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FdbRemoval {
+    /// The station.
+    pub mac: String,
+    /// The port it is behind.
+    pub ifname: String,
+}
+
+/// Which entries to flush: all of a bridge, or those that match every word that is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FdbFlush {
+    /// The bridge, or one of its ports.
+    pub dev: String,
+    /// Only those behind this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brport: Option<String>,
+    /// Only permanent ones, or only others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permanent: Option<bool>,
+    /// Only static ones, or only others. A permanent entry is static too.
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<bool>,
+    /// Only those that age, or only others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic: Option<bool>,
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FlushedView {
+    /// Entries taken away.
+    pub flushed: u64,
+}
+
+/// What a refused request is answered with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// What, why and what to do.
+    pub error: String,
+}
