@@ -1,0 +1,135 @@
+//! The command line's end of the socket: one request, one answer, with time limits.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::views::ErrorView;
+
+/// How long the switch may be silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A switch, by its socket.
+pub struct Client {
+    path: PathBuf,
+}
+
+/// Why the switch did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no switch.
+    #[error("no switch answers on {0}: start one with `rigswitch run`, or name its socket with --socket")]
+    NotRunning(PathBuf),
+    /// The socket is not ours to use.
+    #[error("{0}: permission denied: ask as root or as a member of the socket's group")]
+    Denied(PathBuf),
+    /// The connection broke.
+    #[error("{0}: {1}")]
+    Broken(PathBuf, io::Error),
+    /// What came back is not an answer.
+    #[error("{0}: what answers there is no rigswitch of this version")]
+    NotOurs(PathBuf),
+    /// The switch refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Client {
+    /// The switch whose socket is at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// What is at `target`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        self.read(&self.exchange("GET", target, &[])?)
+    }
+
+    /// The text at `target`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn text(&self, target: &str) -> Result<String, ClientError> {
+        let body = self.exchange("GET", target, &[])?;
+        String::from_utf8(body).map_err(|_| ClientError::NotOurs(self.path.clone()))
+    }
+
+    /// What the switch answers when `body` is sent to `target`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn send<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        target: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|e| ClientError::Broken(self.path.clone(), e.into()))?;
+        self.read(&self.exchange(method, target, &body)?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|_| ClientError::NotOurs(self.path.clone()))
+    }
+
+    fn exchange(&self, method: &str, target: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
+        let answer = self.converse(method, target, body).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning(self.path.clone())
+            }
+            io::ErrorKind::PermissionDenied => ClientError::Denied(self.path.clone()),
+            _ => ClientError::Broken(self.path.clone(), error),
+        })?;
+        let (status, body) = parse_answer(&answer).ok_or_else(|| ClientError::NotOurs(self.path.clone()))?;
+        if status == 200 {
+            return Ok(body.to_vec());
+        }
+        let refused: ErrorView = self.read(body)?;
+        Err(ClientError::Refused(refused.error))
+    }
+
+    /// HTTP/1.0, so that the answer is whole when the switch closes: nothing to frame, nothing to keep alive.
+    fn converse(&self, method: &str, target: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = UnixStream::connect(&self.path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let length = body.len();
+        let head = format!(
+            "{method} {target} HTTP/1.0\r\nHost: rig\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// Status and body of an answer.
+fn parse_answer(answer: &[u8]) -> Option<(u16, &[u8])> {
+    const END: &[u8] = b"\r\n\r\n";
+    let end = answer.windows(END.len()).position(|window| window == END)?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some((status, &answer[end + END.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_status_and_a_body() {
+        assert_eq!(parse_answer(b"HTTP/1.0 200 OK\r\na: b\r\n\r\n[]"), Some((200, &b"[]"[..])));
+        for noise in [&b""[..], b"\r\n\r\n", b"HTTP/1.1 xx\r\n\r\n", b"SSH-2.0\r\n\r\n", b"HTTP/1.0 200 OK"] {
+            assert_eq!(parse_answer(noise), None);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `/metrics`: the views as Prometheus text (exposition format 0.0.4).
+
+use std::fmt::{Display, Write};
+
+use rigswitch_dataplane::drops::DropReason;
+
+use crate::switch::Switch;
+use crate::views::PortView;
+
+/// Everything the switch counts.
+pub(super) fn text(switch: &Switch) -> String {
+    let (ports, drops, workers) = (switch.ports(), switch.drops(), switch.workers());
+    let mut text = Text(String::new());
+    let packets = "Frames taken from (receive) or sent by (transmit) the device.";
+    let bytes = "Bytes of those frames, from the destination address on.";
+    text.traffic("receive_packets", packets, &ports, |port| port.rx.packets);
+    text.traffic("receive_bytes", bytes, &ports, |port| port.rx.bytes);
+    text.traffic("transmit_packets", packets, &ports, |port| port.tx.packets);
+    text.traffic("transmit_bytes", bytes, &ports, |port| port.tx.bytes);
+    text.family("rigswitch_up", "gauge", "Whether the device is up.");
+    for port in &ports {
+        text.sample("rigswitch_up", &[("device", &port.ifname)], u8::from(port.operstate == "UP"));
+    }
+    text.family("rigswitch_drops_total", "counter", &drop_help());
+    for drop in &drops.drops {
+        let labels = [("device", &*drop.device), ("direction", &drop.direction), ("reason", &drop.reason)];
+        text.sample("rigswitch_drops_total", &labels, drop.packets);
+    }
+    let lost = "rigswitch_lost_before_switch_total";
+    text.family(
+        lost,
+        "counter",
+        "Frames that the kernel dropped before the switch could see them, by its names.",
+    );
+    for counter in &drops.lost {
+        text.sample(lost, &[("device", &counter.device), ("counter", &counter.counter)], counter.packets);
+    }
+    text.family("rigswitch_fdb_entries", "gauge", "Forwarding entries; state is empty for those that age.");
+    for ((bridge, state), count) in switch.fdb_counts() {
+        text.sample("rigswitch_fdb_entries", &[("bridge", bridge), ("state", state)], count);
+    }
+    let totals = [
+        ("fdb_learned", "Addresses learned.", workers.iter().map(|worker| worker.learned).sum()),
+        (
+            "fdb_moved",
+            "Addresses that moved to another port.",
+            workers.iter().map(|worker| worker.moved).sum(),
+        ),
+        (
+            "fdb_expired",
+            "Addresses forgotten because they were not seen for the ageing time.",
+            switch.expired(),
+        ),
+        (
+            "fdb_full",
+            "Addresses not learned because the table had no room.",
+            workers.iter().map(|w| w.table_full).sum(),
+        ),
+        (
+            "worker_panics",
+            "Times a worker panicked and was started again.",
+            workers.iter().map(|w| w.panics).sum(),
+        ),
+    ];
+    for (name, help, value) in totals {
+        let name = format!("rigswitch_{name}_total");
+        text.family(&name, "counter", help);
+        text.sample::<u64>(&name, &[], value);
+    }
+    text.family("rigswitch_worker_busy_ratio", "gauge", "Share of a CPU used over the last second.");
+    for worker in &workers {
+        text.sample(
+            "rigswitch_worker_busy_ratio",
+            &[("worker", &worker.worker.to_string())],
+            worker.busy_ratio,
+        );
+    }
+    text.family(
+        "rigswitch_transmit_ring_frames",
+        "gauge",
+        "Copies that wait in the worker's transmit rings.",
+    );
+    for worker in &workers {
+        text.sample("rigswitch_transmit_ring_frames", &[("worker", &worker.worker.to_string())], worker.held);
+    }
+    text.0
+}
+
+fn drop_help() -> String {
+    let reasons = DropReason::ALL.iter().map(|reason| format!("{}: {}", reason.name(), reason.meaning()));
+    format!("Frames (rx) and copies (tx) dropped, by reason. {}", reasons.collect::<Vec<_>>().join(" "))
+}
+
+struct Text(String);
+
+impl Text {
+    fn traffic(&mut self, what: &str, help: &str, ports: &[PortView], value: impl Fn(&PortView) -> u64) {
+        let name = format!("rigswitch_{what}_total");
+        self.family(&name, "counter", help);
+        for port in ports {
+            self.sample(&name, &[("device", &port.ifname)], value(port));
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample<V: Display>(&mut self, name: &str, labels: &[(&str, &str)], value: V) {
+        let quote = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels: Vec<_> =
+            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", quote(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_quoted() {
+        let mut text = Text(String::new());
+        text.family("a_total", "counter", "one\ntwo");
+        text.sample("a_total", &[("device", "p\"0\\"), ("reason", "x")], 3);
+        text.sample("a_total", &[], 0.5);
+        let expected = "# HELP a_total one\\ntwo\n# TYPE a_total counter\n\
+                        a_total{device=\"p\\\"0\\\\\",reason=\"x\"} 3\na_total 0.5\n";
+        assert_eq!(text.0, expected);
+    }
+}
