@@ -1,3 +1,7 @@
 //! The `rigswitch` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rigswitch::cli::main()
+}

@@ -72,8 +72,8 @@ const ENTRY: Shape = Shape {
 };
 const XCONNECT: Shape = Shape { label: "[[xconnect]]", keys: &["a", "b"], later: &[] };
 
-/// The longest ageing time: as many tenths of a second as the MAC table's ages count.
-pub(crate) const LONGEST_AGEING: Duration = Duration::from_millis(100 * 0xff_ffff);
+/// The longest ageing time: what the MAC table can tell apart.
+pub(crate) const LONGEST_AGEING: Duration = Duration::from_millis(100 * ((1 << 23) - 1));
 
 /// Every `[[bridge]]` and every `[[xconnect]]`, what they do with ports entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> (Vec<BridgeConfig>, Vec<XconnectConfig>) {

@@ -171,7 +171,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// "did you mean …?", if one of `known` is near enough to `word` to be meant.
-pub(super) fn suggest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+pub(crate) fn suggest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
     const LONGEST: usize = 32;
     if word.len() > LONGEST {
         return None;

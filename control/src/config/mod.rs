@@ -21,6 +21,8 @@ use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::PortConfig;
 use toml::de::DeTable;
 
+pub(crate) use fields::suggest;
+
 use fields::{Fields, Shape};
 use problem::Problems;
 use roles::Roles;

@@ -1,0 +1,171 @@
+//! `rigswitch fdb`: bridge(8)'s words for changing the forwarding database.
+
+use clap::Subcommand;
+
+use super::{Failure, print};
+use crate::api::client::Client;
+use crate::config::suggest;
+use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FlushedView};
+
+#[derive(Subcommand)]
+pub(super) enum Fdb {
+    /// Add an entry where there is none
+    #[command(override_usage = "rigswitch fdb add MAC dev PORT [master] [permanent|static|dynamic]")]
+    Add(Words),
+    /// Add an entry beside others of its address
+    #[command(override_usage = "rigswitch fdb append MAC dev PORT [master] [permanent|static|dynamic]")]
+    Append(Words),
+    /// Put an entry in place of whatever is there
+    #[command(override_usage = "rigswitch fdb replace MAC dev PORT [master] [permanent|static|dynamic]")]
+    Replace(Words),
+    /// Take an entry away
+    #[command(override_usage = "rigswitch fdb del MAC dev PORT [master]")]
+    Del(Words),
+    /// Take many entries away
+    #[command(
+        override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [[no]permanent] [[no]static] [[no]dynamic]"
+    )]
+    Flush(Words),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Words {
+    /// bridge(8)'s words
+    #[arg(required = true)]
+    words: Vec<String>,
+}
+
+impl Fdb {
+    pub(super) fn run(self, client: &Client) -> Result<(), Failure> {
+        match self {
+            Self::Add(Words { words }) => change(client, FdbHow::Add, &words),
+            Self::Append(Words { words }) => change(client, FdbHow::Append, &words),
+            Self::Replace(Words { words }) => change(client, FdbHow::Replace, &words),
+            Self::Del(Words { words }) => {
+                let said = Said::parse(&words, true, &["dev", "master"])?;
+                let removal = FdbRemoval { mac: said.mac, ifname: said.dev };
+                Ok(client.send("DELETE", "/v1/fdb", &removal).map(|_: serde_json::Value| ())?)
+            }
+            Self::Flush(Words { words }) => {
+                let flushed: FlushedView = client.send("POST", "/v1/fdb/flush", &parse_flush(&words)?)?;
+                print(&format!("{} entries flushed\n", flushed.flushed))
+            }
+        }
+    }
+}
+
+fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure> {
+    let said = Said::parse(words, true, &["dev", "master", "permanent", "local", "static", "dynamic"])?;
+    let state = match said.flags.iter().rev().find(|flag| **flag != "master") {
+        Some(&"static") => FdbStateWord::Static,
+        Some(&"dynamic") => FdbStateWord::Dynamic,
+        _ => FdbStateWord::Permanent,
+    };
+    let change = FdbChange { mac: said.mac, ifname: said.dev, state, how };
+    Ok(client.send("POST", "/v1/fdb", &change).map(|_: serde_json::Value| ())?)
+}
+
+fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
+    let known =
+        ["dev", "brport", "master", "permanent", "nopermanent", "static", "nostatic", "dynamic", "nodynamic"];
+    let said = Said::parse(words, false, &known)?;
+    let asked = |yes: &str, no: &str| {
+        let last = said.flags.iter().rev().find(|flag| **flag == yes || **flag == no);
+        last.map(|flag| *flag == yes)
+    };
+    Ok(FdbFlush {
+        permanent: asked("permanent", "nopermanent"),
+        fixed: asked("static", "nostatic"),
+        dynamic: asked("dynamic", "nodynamic"),
+        dev: said.dev,
+        brport: said.brport,
+    })
+}
+
+/// Words of bridge(8) that stand for what this version does not have.
+const LATER: [&str; 12] = [
+    "self",
+    "vlan",
+    "dst",
+    "vni",
+    "port",
+    "via",
+    "src_vni",
+    "nhid",
+    "sticky",
+    "extern_learn",
+    "use",
+    "router",
+];
+
+/// What was said, whatever the order.
+struct Said<'w> {
+    mac: String,
+    dev: String,
+    brport: Option<String>,
+    flags: Vec<&'w str>,
+}
+
+impl<'w> Said<'w> {
+    fn parse(words: &'w [String], with_mac: bool, known: &[&str]) -> Result<Self, Failure> {
+        let usage = |text: String| Failure::Usage(text);
+        let mut words = words.iter().map(String::as_str);
+        let mac = if with_mac { words.next().unwrap_or_default().to_owned() } else { String::new() };
+        let (mut dev, mut brport, mut flags) = (None, None, Vec::new());
+        while let Some(word) = words.next() {
+            if LATER.contains(&word) {
+                return Err(Failure::Refused(format!("`{word}`: this version does not have it yet")));
+            }
+            if !known.contains(&word) {
+                let hint = suggest(word, known.iter().copied()).unwrap_or_else(|| known.join(", "));
+                return Err(usage(format!("unknown word `{word}`: {hint}")));
+            }
+            let target = match word {
+                "dev" => &mut dev,
+                "brport" => &mut brport,
+                flag => {
+                    flags.push(flag);
+                    continue;
+                }
+            };
+            let value = words.next().ok_or_else(|| usage(format!("`{word}` needs a name after it")))?;
+            *target = Some(value.to_owned());
+        }
+        let dev = dev.ok_or_else(|| usage("say which device: dev NAME".into()))?;
+        Ok(Self { mac, dev, brport, flags })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn words_are_bridge_8s() {
+        let text = words("02:00:00:00:00:01 dev p0 master static");
+        let said = Said::parse(&text, true, &["dev", "master", "static"]).unwrap();
+        assert_eq!(
+            (&*said.mac, &*said.dev, said.flags),
+            ("02:00:00:00:00:01", "p0", vec!["master", "static"])
+        );
+        let flush = parse_flush(&words("dev br0 brport p0 nopermanent static")).unwrap();
+        assert_eq!((flush.dev.as_str(), flush.brport.as_deref()), ("br0", Some("p0")));
+        assert_eq!((flush.permanent, flush.fixed, flush.dynamic), (Some(false), Some(true), None));
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_usage_and_those_of_later_versions_are_refused() {
+        let failure = |text| Said::parse(&words(text), true, &["dev", "static"]).err().unwrap().to_string();
+        assert!(failure("02:0:0:0:0:1 dev p0 sttaic").contains("did you mean `static`?"));
+        assert!(failure("02:0:0:0:0:1 dev").contains("needs a name"));
+        assert!(failure("02:0:0:0:0:1 static").contains("say which device"));
+        assert_eq!(
+            failure("02:0:0:0:0:1 dev p0 vlan 10"),
+            "rigswitch: `vlan`: this version does not have it yet"
+        );
+    }
+}

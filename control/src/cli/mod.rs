@@ -1,0 +1,147 @@
+//! The command line: its words, its exit codes, and one clear line when something is refused.
+
+mod fdb;
+mod run;
+mod show;
+mod table;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::api::client::{Client, ClientError};
+use crate::api::socket::default_path;
+use crate::config::{Config, Refused};
+
+/// A userspace packet switch: a learning bridge on AF_XDP and TAP.
+#[derive(Parser)]
+#[command(name = "rigswitch", version, about, disable_help_subcommand = true)]
+struct Cli {
+    /// The switch's socket [default: /run/rigswitch/rig.sock, in another network namespace netns-<inode>.sock there]
+    #[arg(long, global = true, value_name = "PATH", env = "RIGSWITCH_SOCKET")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a switch in the foreground
+    Run {
+        /// The configuration file
+        #[arg(short, long, value_name = "FILE", default_value = "/etc/rigswitch/rig.toml")]
+        config: PathBuf,
+    },
+    /// Say whether a configuration file is valid, and what is wrong with it
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+    /// Show what a running switch does
+    Show(show::Show),
+    /// Change the forwarding database, in bridge(8)'s words
+    #[command(subcommand)]
+    Fdb(fdb::Fdb),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Refused or failed: exit code 1.
+    #[error("rigswitch: {0}")]
+    Refused(String),
+    /// A configuration that is not valid: exit code 1, and every line starts with the place.
+    #[error(transparent)]
+    Config(#[from] Refused),
+    /// Words that mean nothing: exit code 2.
+    #[error("rigswitch: {0}\nFor more information, try '--help'.")]
+    Usage(String),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Refused(_) | Self::Config(_) => ExitCode::FAILURE,
+            Self::Usage(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+/// Does what the command line says: 0 done, 1 refused or failed, 2 usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.run(cli.socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody may be there to read it; the exit code says the same.
+            let _ = writeln!(io::stderr(), "{failure}");
+            failure.code()
+        }
+    }
+}
+
+impl Command {
+    fn run(self, socket: Option<PathBuf>) -> Result<(), Failure> {
+        let client = |socket: Option<PathBuf>| Client::new(socket.unwrap_or_else(default_path));
+        match self {
+            Self::Run { config } => run::run(&config, socket),
+            Self::Check { file } => check(&file),
+            Self::Show(show) => show.run(&client(socket)),
+            Self::Fdb(fdb) => fdb.run(&client(socket)),
+            Self::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "rigswitch", &mut script);
+                print(&String::from_utf8_lossy(&script))
+            }
+        }
+    }
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file)?;
+    print(&format!("{}: valid: {}\n", file.display(), summary(&config)))
+}
+
+/// What a configuration holds, in a few words.
+pub(crate) fn summary(config: &Config) -> String {
+    let count =
+        |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let ports = count(config.ports.len(), "port", "ports");
+    let bridges = count(config.bridges.len(), "bridge", "bridges");
+    let wires = count(config.xconnects.len(), "cross-connect", "cross-connects");
+    format!("{ports}, {bridges}, {wires}")
+}
+
+/// Writes to standard output; that its reader has gone is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Refused(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

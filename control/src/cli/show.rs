@@ -1,0 +1,189 @@
+//! `rigswitch show`: the views of a running switch, as tables or as JSON.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::table::{Table, colour};
+use super::{Failure, print};
+use crate::api::client::Client;
+use crate::views::{DropsView, FdbView, LedgerView, PortView, WorkerView};
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// What to show
+    what: What,
+    /// As JSON
+    #[arg(short)]
+    json: bool,
+    /// As JSON on many lines, with -j
+    #[arg(short, requires = "json")]
+    pretty: bool,
+    /// Again every second
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// Ports and their traffic
+    Ports,
+    /// Who is where
+    Fdb,
+    /// What was dropped and why, and whether every frame is accounted for
+    Drops,
+    /// The threads that move frames
+    Workers,
+    /// The configuration in force, as a file
+    Config,
+}
+
+impl Show {
+    pub(super) fn run(&self, client: &Client) -> Result<(), Failure> {
+        const AGAIN: Duration = Duration::from_secs(1);
+        const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+        if !self.watch {
+            return print(&self.text(client)?);
+        }
+        loop {
+            let text = self.text(client)?;
+            print(&if io::stdout().is_terminal() { format!("{CLEAR}{text}") } else { text })?;
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    fn text(&self, client: &Client) -> Result<String, Failure> {
+        match self.what {
+            What::Ports => self.render(&client.get("/v1/ports")?, ports),
+            What::Fdb => {
+                let mut entries: Vec<FdbView> = client.get("/v1/fdb")?;
+                if self.json {
+                    entries.iter_mut().for_each(|entry| entry.updated = None);
+                }
+                self.render(&entries, fdb)
+            }
+            What::Drops => self.render(&client.get("/v1/drops")?, drops),
+            What::Workers => self.render(&client.get("/v1/workers")?, workers),
+            What::Config if self.pretty => {
+                self.render::<serde_json::Value>(&client.get("/v1/config")?, |_| String::new())
+            }
+            What::Config if self.json => Ok(client.text("/v1/config")? + "\n"),
+            What::Config => Ok(client.text("/v1/config.toml")?),
+        }
+    }
+
+    fn render<T: Serialize>(&self, view: &T, table: impl FnOnce(&T) -> String) -> Result<String, Failure> {
+        let json = match (self.json, self.pretty) {
+            (false, _) => return Ok(table(view)),
+            (true, false) => serde_json::to_string(view),
+            (true, true) => serde_json::to_string_pretty(view),
+        };
+        json.map(|text| text + "\n").map_err(|error| Failure::Refused(error.to_string()))
+    }
+}
+
+fn ports(ports: &Vec<PortView>) -> String {
+    let mut table = Table::new(&[
+        "PORT",
+        "KIND",
+        "STATE",
+        ">MTU",
+        "ADDRESS",
+        ">RX PACKETS",
+        ">RX BYTES",
+        ">RX DROPPED",
+        ">TX PACKETS",
+        ">TX BYTES",
+        ">TX DROPPED",
+    ]);
+    for port in ports {
+        table.row([
+            port.ifname.clone(),
+            port.kind.clone(),
+            port.operstate.clone(),
+            port.mtu.to_string(),
+            port.address.clone(),
+            port.rx.packets.to_string(),
+            port.rx.bytes.to_string(),
+            port.rx.dropped.to_string(),
+            port.tx.packets.to_string(),
+            port.tx.bytes.to_string(),
+            port.tx.dropped.to_string(),
+        ]);
+    }
+    table.text(colour())
+}
+
+fn fdb(entries: &Vec<FdbView>) -> String {
+    let mut table = Table::new(&["MAC", "PORT", "BRIDGE", "STATE", ">AGE"]);
+    for entry in entries {
+        let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
+        let (port, bridge) = (entry.ifname.clone(), entry.master.clone());
+        table.row([entry.mac.clone(), port, bridge, entry.state.clone(), age.unwrap_or_default()]);
+    }
+    table.text(colour())
+}
+
+fn drops(drops: &DropsView) -> String {
+    let mut table = Table::new(&["PORT", "DIR", "REASON", ">PACKETS", ">BYTES", "MEANING"]);
+    for drop in &drops.drops {
+        let (packets, bytes) = (drop.packets.to_string(), drop.bytes.to_string());
+        let (device, direction) = (drop.device.clone(), drop.direction.clone());
+        table.row([device, direction, drop.reason.clone(), packets, bytes, drop.meaning.clone()]);
+    }
+    let mut text = table.text(colour());
+    if !drops.lost.is_empty() {
+        let mut table = Table::new(&["PORT", "LOST BEFORE THE SWITCH", ">PACKETS"]);
+        for lost in &drops.lost {
+            table.row([lost.device.clone(), lost.counter.clone(), lost.packets.to_string()]);
+        }
+        text += &format!("\n{}", table.text(colour()));
+    }
+    text + "\n" + &ledger(&drops.ledger)
+}
+
+fn ledger(ledger: &LedgerView) -> String {
+    let LedgerView { received, originated, consumed, frames_dropped, forwarded, .. } = ledger;
+    let LedgerView { copies, sent, copies_dropped, held, frames_missing, copies_missing, .. } = ledger;
+    let verdict = match ledger.balanced {
+        true => "every frame and every copy is accounted for".to_owned(),
+        false => format!(
+            "missing: {frames_missing} frames, {copies_missing} copies (a burst or so while frames move)"
+        ),
+    };
+    format!(
+        "frames: {received} received + {originated} originated = {consumed} consumed + {frames_dropped} dropped \
+         + {forwarded} forwarded\ncopies: {copies} made = {sent} sent + {copies_dropped} dropped + {held} held\n\
+         {verdict}\n"
+    )
+}
+
+fn workers(workers: &Vec<WorkerView>) -> String {
+    let mut table = Table::new(&[
+        ">WORKER",
+        ">CPU",
+        ">BUSY",
+        ">CPU TIME",
+        ">SLEEPS",
+        ">PANICS",
+        ">FRAMES",
+        ">LEARNED",
+        "PORTS",
+    ]);
+    for worker in workers {
+        table.row([
+            worker.worker.to_string(),
+            worker.cpu.map_or("any".into(), |cpu| cpu.to_string()),
+            format!("{:.1}%", worker.busy_ratio * 100.0),
+            format!("{:.2}s", Duration::from_nanos(worker.cpu_ns).as_secs_f64()),
+            worker.sleeps.to_string(),
+            worker.panics.to_string(),
+            worker.frames.to_string(),
+            worker.learned.to_string(),
+            worker.ports.join(" "),
+        ]);
+    }
+    table.text(colour())
+}
