@@ -208,3 +208,9 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn skipped(test: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
 }
+
+/// Whether this process is root of the machine, which AF_XDP takes.
+pub(crate) fn is_machine_root() -> bool {
+    let everybody = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+    is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(everybody)
+}
