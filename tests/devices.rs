@@ -1,9 +1,11 @@
 //! The command on real devices: hosts on AF_XDP veths and TAPs reach each other through a switch that runs, restarts,
 //! is killed, and loses devices.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod command;
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use command::{Folder, is_machine_root, skipped, wait_for};
@@ -210,5 +212,36 @@ fn a_device_that_is_deleted_and_made_again_is_taken_back() {
     site.add_veth(0);
     wait_for("the port to be back", || (site.state(0) == "UP").then_some(()));
     wait_for("traffic to flow again", || (site.ping(0, 1) == 3).then_some(()));
+    site.balances();
+}
+
+#[test]
+fn what_the_kernel_drops_before_the_switch_is_shown() {
+    if !is_machine_root() {
+        return skipped("what_the_kernel_drops_before_the_switch_is_shown", "AF_XDP needs root");
+    }
+    let site = Site::new("cli-lost", 1, 1);
+    let switch = site.folder.start(&site.config);
+    site.plug_in_taps();
+    site.everybody_reaches_everybody();
+    switch.signal("STOP");
+    for from in [0, 1] {
+        let flood = || -> io::Result<()> {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            // More than any ring or queue of theirs holds.
+            (0..5000).try_for_each(|_| socket.send_to(&[0; 18], (Site::address(1 - from), 9)).map(|_| ()))
+        };
+        // A host may be told that its own queue is full: just that is wanted.
+        let _ = site.hosts[from].run(flood).unwrap();
+    }
+    switch.signal("CONT");
+    for port in ["p1", "p2"] {
+        wait_for("the loss to be told", || {
+            let drops = site.json("show drops -j");
+            let lost = drops["lost"].as_array().unwrap().iter().find(|lost| lost["device"] == port)?;
+            lost["packets"].as_u64().filter(|&packets| packets > 0)
+        });
+    }
+    site.everybody_reaches_everybody();
     site.balances();
 }

@@ -12,6 +12,7 @@ use rigswitch_dataplane::bell::Bell;
 use rigswitch_dataplane::clock::Clock;
 use rigswitch_dataplane::counters::WorkerCounters;
 use rigswitch_dataplane::frames::{Area, PoolConfig};
+use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
 use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::sys::cpu;
@@ -44,6 +45,8 @@ pub(super) struct Member {
     /// What it takes queues on; none while it starts again.
     pub(super) ready: Option<Ready>,
     pub(super) panics: u64,
+    /// What the kernel dropped before its queues could see it, as last told.
+    pub(super) lost: Vec<(DeviceId, &'static str, u64)>,
     /// CPU time used, in nanoseconds, as of the last look.
     pub(super) cpu_ns: u64,
     /// The share of a CPU it used between the last two looks.
@@ -116,6 +119,7 @@ impl Crew {
                 memory: memory[worker],
                 ready: None,
                 panics: 0,
+                lost: Vec::new(),
                 cpu_ns: 0,
                 busy_ratio: 0.0,
                 statistics,

@@ -123,6 +123,7 @@ impl Switch {
                     self.crew.members.iter().for_each(|member| member.ask(Command::Close(device)));
                 }
             }
+            Event::Lost(lost) => self.crew.members[worker.index()].lost = lost,
             Event::Closed(_) | Event::Stopped => {}
         }
     }
@@ -131,6 +132,7 @@ impl Switch {
     fn look(&mut self, news: &mut Vec<String>) {
         self.crew.measure(self.looked.elapsed());
         self.looked = Instant::now();
+        self.crew.members.iter().for_each(|member| member.ask(Command::ReportLost));
         let mut changed = false;
         for port in &mut self.ports {
             if port.is_gone() && port.take_back() {

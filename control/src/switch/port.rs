@@ -153,6 +153,14 @@ impl Port {
         Ok(opened)
     }
 
+    /// What the kernel dropped before the switch could see it, as far as control can ask it without a worker.
+    pub(super) fn lost_before_us(&self) -> Vec<(&'static str, u64)> {
+        match &self.device {
+            Some(Device { source: Source::Tap(queues), .. }) => queues[0].lost_before_us(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Frames of packet memory that a queue of it may hold.
     pub(super) fn frames_per_queue(&self) -> u32 {
         match self.config.kind {

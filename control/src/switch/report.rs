@@ -12,7 +12,7 @@ use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use super::Switch;
 use super::port::Port;
 use crate::config::Config;
-use crate::views::{DropView, DropsView, FdbView, LedgerView, PortView, TrafficView, WorkerView};
+use crate::views::{DropView, DropsView, FdbView, LedgerView, LostView, PortView, TrafficView, WorkerView};
 
 impl Switch {
     /// Every port and its traffic.
@@ -67,7 +67,25 @@ impl Switch {
                 });
             }
         }
-        DropsView { drops, lost: Vec::new(), ledger: self.ledger_view() }
+        DropsView { drops, lost: self.lost(), ledger: self.ledger_view() }
+    }
+
+    /// What the kernel dropped before the switch could see it.
+    fn lost(&self) -> Vec<LostView> {
+        let told = self.crew.members.iter().flat_map(|member| member.lost.iter().copied());
+        let asked = self.ports.iter().zip(0..).flat_map(|(port, id)| {
+            port.lost_before_us().into_iter().map(move |(counter, frames)| (DeviceId(id), counter, frames))
+        });
+        let mut sums = BTreeMap::new();
+        for (device, counter, frames) in told.chain(asked) {
+            *sums.entry((device, counter)).or_insert(0) += frames;
+        }
+        let view = |((device, counter), packets): ((_, &str), _)| LostView {
+            device: self.name(device).to_owned(),
+            counter: counter.to_owned(),
+            packets,
+        };
+        sums.into_iter().filter(|(_, packets)| *packets > 0).map(view).collect()
     }
 
     /// Every worker and what it has done.

@@ -44,12 +44,13 @@ impl Tap {
         Ok(queues.into_iter().enumerate().map(port).collect())
     }
 
-    /// Another handle on the same queue. While control holds one, the device survives the worker that has the other.
+    /// Another handle on the same queue. While control holds one, the device survives the worker that has the other, and
+    /// control's reports what the kernel dropped.
     ///
     /// # Errors
     /// The kernel's, when the process has no descriptor left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { queue: self.queue.try_clone()?, ..*self })
+        Ok(Self { queue: self.queue.try_clone()?, is_first: false, ..*self })
     }
 
     /// The device, wherever it was moved and whatever it is called by now.

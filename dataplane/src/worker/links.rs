@@ -44,6 +44,8 @@ pub enum Command {
     },
     /// Close all queues of this device.
     Close(DeviceId),
+    /// Say what the kernel dropped before the queues could see it.
+    ReportLost,
     /// Close all queues and end.
     Stop,
 }
@@ -66,6 +68,8 @@ pub enum Event {
     },
     /// All queues of this device that were open are closed, as asked.
     Closed(DeviceId),
+    /// What the kernel dropped before each queue could see it, by the kernel's names, since the queue was opened.
+    Lost(Vec<(DeviceId, &'static str, u64)>),
     /// It panicked, has lost its queues, and starts again.
     Panicked {
         /// What the panic said.

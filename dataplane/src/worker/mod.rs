@@ -224,6 +224,7 @@ impl<'a, O: Observer> Worker<'a, O> {
                 self.queues.close(Some(device), &mut self.pool, self.counters, now);
                 self.tell(Event::Closed(device));
             }
+            Command::ReportLost => self.tell(Event::Lost(self.queues.lost_before_us())),
             Command::Stop => {
                 self.queues.close(None, &mut self.pool, self.counters, now);
                 self.counters.held.store(0, Relaxed);

@@ -60,6 +60,15 @@ impl<'a> Queues<'a> {
         }
     }
 
+    /// What the kernel dropped before each queue could see it.
+    pub(super) fn lost_before_us(&self) -> Vec<(DeviceId, &'static str, u64)> {
+        let of_slot = |slot: &Slot| {
+            let device = slot.device;
+            slot.queue.lost_before_us().into_iter().map(move |(counter, frames)| (device, counter, frames))
+        };
+        self.slots.iter().flat_map(of_slot).collect()
+    }
+
     /// Closes the queues of `device`, or all of them, whose frames go back to the pool.
     pub(super) fn close(
         &mut self,
