@@ -13,8 +13,8 @@ fn key(number: u64) -> Key {
     Key::new(DomainId::new(1).expect("not zero"), MacAddr::from_bits(number))
 }
 
-fn fixed(device: u16) -> Entry {
-    Entry::new(DeviceId(device).into(), NOW, Flags::STATIC)
+fn fixed(device: u16, flags: Flags) -> Entry {
+    Entry::new(DeviceId(device).into(), NOW, flags)
 }
 
 type Table = Arc<MacTable<Vec<Bucket>>>;
@@ -169,16 +169,28 @@ fn loom_a_learner_never_writes_into_the_entry_of_another_key() {
     });
 }
 
-#[test]
-fn loom_a_fixed_entry_prevails_over_one_learned_at_the_same_moment() {
-    loom::model(|| {
+/// What is left of a station that control sets at device 7 while a worker learns it at device 1.
+fn set_while_learned(flags: Flags, check: fn(&[u16])) {
+    loom::model(move || {
         let mut control = control(2);
         let table = control.table().clone();
         let worker = thread::spawn(move || learn(&table, 1, 1));
-        control.insert(key(1), fixed(7), || unreachable!("there is room")).unwrap();
+        control.insert(key(1), fixed(7, flags), || unreachable!("there is room")).unwrap();
         worker.join().unwrap();
-        assert_eq!(entries(&control, 1), [7]);
+        let left: Vec<_> = control.iter().filter(|(k, _)| *k == key(1)).collect();
+        assert!(left.iter().all(|(_, entry)| entry.flags() == flags));
+        check(&left.iter().map(|(_, entry)| entry.egress().device.0).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn loom_a_sticky_entry_prevails_over_one_learned_at_the_same_moment() {
+    set_while_learned(Flags::STICKY, |left| assert_eq!(left, [7]));
+}
+
+#[test]
+fn loom_a_static_entry_learned_at_the_same_moment_stays_static_and_alone() {
+    set_while_learned(Flags::STATIC, |left| assert!(left == [7] || left == [1], "{left:?}"));
 }
 
 #[test]
@@ -201,7 +213,7 @@ fn loom_a_look_up_beside_an_eviction_meets_its_own_entry_or_none() {
                 thread::yield_now();
             }
         };
-        control.insert(key(1), fixed(7), wait).unwrap();
+        control.insert(key(1), fixed(7, Flags::STATIC), wait).unwrap();
         worker.join().unwrap();
         assert_eq!(entries(&control, 1), [7]);
     });
