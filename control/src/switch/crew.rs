@@ -134,6 +134,7 @@ impl Crew {
         Ok(crew)
     }
 
+    /// Waits until every worker takes queues.
     fn wait_until_ready(&mut self) -> Result<(), SwitchError> {
         let deadline = Instant::now() + START;
         while let Some(worker) = self.members.iter().position(|member| member.ready.is_none()) {
@@ -142,10 +143,28 @@ impl Crew {
                     self.members[worker.index()].ready = Some(Ready { incarnation, area });
                 }
                 Ok(_) => {}
-                Err(_) => {
-                    let source = io::Error::from(io::ErrorKind::TimedOut);
-                    return Err(SwitchError::Worker { worker: number(worker), source });
+                Err(_) => return Err(too_slow(worker)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the workers have taken over `queues` queues: from then on nothing that arrives there is lost.
+    pub(super) fn wait_until_open(&mut self, mut queues: usize) -> Result<(), SwitchError> {
+        let deadline = Instant::now() + START;
+        while queues > 0 {
+            match self.events.recv_deadline(deadline) {
+                Ok((_, Event::Opened(_))) => queues -= 1,
+                Ok((worker, Event::Panicked { message })) => {
+                    let source = io::Error::other(message);
+                    return Err(SwitchError::Worker { worker: worker.0, source });
                 }
+                Ok((worker, Event::Gone { error, .. })) => {
+                    let source = io::Error::other(error);
+                    return Err(SwitchError::Worker { worker: worker.0, source });
+                }
+                Ok(_) => {}
+                Err(_) => return Err(too_slow(0)),
             }
         }
         Ok(())
@@ -249,6 +268,10 @@ fn spawn(worker: usize, cpu: Option<u16>, links: Links) -> io::Result<(JoinHandl
 /// The CPU time of a thread, in nanoseconds: the first number of its statistics (Documentation/scheduler/sched-stats.rst).
 fn cpu_time(statistics: &Path) -> Option<u64> {
     fs::read_to_string(statistics).ok()?.split(' ').next()?.parse().ok()
+}
+
+fn too_slow(worker: usize) -> SwitchError {
+    SwitchError::Worker { worker: number(worker), source: io::ErrorKind::TimedOut.into() }
 }
 
 fn number(worker: usize) -> u16 {

@@ -6,6 +6,8 @@ mod fdb;
 mod memory;
 mod port;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use error::SwitchError;
 
@@ -15,7 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 use rigswitch_dataplane::clock::Clock;
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{MemoryEnd, Now};
-use rigswitch_dataplane::tables::{Buckets, MacControl, MacTable, Publisher, Tables, Tick, WorkerId};
+use rigswitch_dataplane::tables::{
+    Buckets, Generation, MacControl, MacTable, Publisher, Tables, Tick, WorkerId,
+};
 use rigswitch_dataplane::worker::{Command, Event};
 
 use crate::compile::{PortFacts, compile};
@@ -68,6 +72,7 @@ impl Switch {
         switch.prepare_counters();
         switch.open_queues().into_iter().try_for_each(|(_, error)| Err(error))?;
         switch.put_configured_entries()?;
+        switch.crew.wait_until_open(switch.ports.iter().map(|port| port.open.len()).sum())?;
         Ok(switch)
     }
 
@@ -124,7 +129,7 @@ impl Switch {
                 }
             }
             Event::Lost(lost) => self.crew.members[worker.index()].lost = lost,
-            Event::Closed(_) | Event::Stopped => {}
+            Event::Opened(_) | Event::Closed(_) | Event::Stopped => {}
         }
     }
 
@@ -204,11 +209,12 @@ impl Switch {
         failed
     }
 
-    /// Compiles what there is and puts it in force.
+    /// Compiles what there is and puts it in force: no worker acts on anything older when this returns.
     fn publish(&mut self) {
         let facts: Vec<_> = self.ports.iter().map(Port::facts).collect();
         let tables = compile(&facts, &self.config.bridges, &self.config.xconnects);
-        self.publisher.publish(tables);
+        let generation = self.publisher.publish(tables);
+        wait_until_seen(&self.publisher, generation);
     }
 
     fn prepare_counters(&self) {
@@ -258,6 +264,10 @@ fn open_ports(config: &Config) -> Result<Vec<Port>, SwitchError> {
 /// Waits until every worker has let go of what it had read before: the rest of a burst, no more.
 fn grace(publisher: &mut Publisher<Tables>) {
     let generation = publisher.advance();
+    wait_until_seen(publisher, generation);
+}
+
+fn wait_until_seen(publisher: &Publisher<Tables>, generation: Generation) {
     while !publisher.all_seen(generation) {
         std::thread::yield_now();
     }

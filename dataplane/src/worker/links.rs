@@ -59,6 +59,8 @@ pub enum Event {
         /// The memory that sockets are to register.
         area: Arc<Area>,
     },
+    /// It has taken over a queue of this device, as asked.
+    Opened(DeviceId),
     /// A queue of this device was closed because the device is gone.
     Gone {
         /// Which.

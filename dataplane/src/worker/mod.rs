@@ -218,6 +218,7 @@ impl<'a, O: Observer> Worker<'a, O> {
         match command {
             Command::Open { device, queue, incarnation } if incarnation == self.incarnation => {
                 self.queues.open(device, queue);
+                self.tell(Event::Opened(device));
             }
             Command::Open { .. } => {} // opened on memory that is no more; control opens it again
             Command::Close(device) => {

@@ -1,0 +1,127 @@
+//! A switch in memory: what it forwards, what survives a worker's panic, and what moves between workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd};
+use rigswitch_dataplane::worker::Command;
+
+use super::{Switch, TICK};
+use crate::config::Config;
+use crate::views::{FdbChange, FdbFlush, FdbHow, FdbStateWord};
+
+/// Ticks as `run` does until `done`, within reason.
+fn tick_until(switch: &mut Switch, what: &str, mut done: impl FnMut(&mut Switch, &[String]) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut next = Instant::now();
+    let mut all_news = Vec::new();
+    loop {
+        if Instant::now() >= next {
+            all_news.extend(switch.tick());
+            next = Instant::now() + TICK;
+        }
+        if done(switch, &all_news) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}; the news were {all_news:?}");
+        std::thread::yield_now();
+    }
+}
+
+fn switch(workers: u16, ports: u16, idle: &str) -> Switch {
+    let mut text = format!("[switch]\nmac_table = 1024\nidle = \"{idle}\"\nworkers = {workers}\n");
+    (0..ports).for_each(|port| text += &format!("[[port]]\nname = \"p{port}\"\nmemory = true\n"));
+    text += "[[bridge]]\nname = \"br0\"\n";
+    (0..ports).for_each(|port| text += &format!("[[bridge.port]]\ndevice = \"p{port}\"\n"));
+    Switch::start(Config::parse(&text, "rig.toml").unwrap()).unwrap()
+}
+
+/// A frame from station `from` to station `to`; nobody is station 0.
+fn frame(from: u8, to: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 60];
+    (bytes[0], bytes[5]) = (2, to);
+    (bytes[6], bytes[11]) = (2, from);
+    bytes
+}
+
+fn carried(switch: &mut Switch, from: &MemoryEnd, frame: Vec<u8>, to: &MemoryEnd) {
+    from.send(frame.clone()).unwrap();
+    tick_until(switch, "a frame", |_, _| to.receive().is_some_and(|wire| wire.bytes == frame));
+}
+
+fn balances(switch: &mut Switch) {
+    tick_until(switch, "a balanced ledger", |switch, _| switch.drops().ledger.balanced);
+}
+
+#[test]
+fn frames_cross_from_worker_to_worker() {
+    let mut switch = switch(2, 4, "spin");
+    let ends: Vec<_> = (0..4).map(|port| switch.memory_end(&format!("p{port}")).unwrap()).collect();
+    let owners: Vec<_> = switch.workers().into_iter().map(|worker| worker.ports).collect();
+    assert_eq!(owners, [["p0", "p2"], ["p1", "p3"]]);
+    for (from, end) in (1u8..).zip(&ends) {
+        end.send(frame(from, 0)).unwrap();
+        for other in (1u8..).zip(&ends).filter(|(number, _)| *number != from).map(|(_, end)| end) {
+            tick_until(&mut switch, "a flood", |_, _| other.receive().is_some());
+        }
+    }
+    for from in 0..4u8 {
+        let to = (from + 1) % 4;
+        let (near, far) = (&ends[usize::from(from)], &ends[usize::from(to)]);
+        carried(&mut switch, near, frame(from + 1, to + 1), far);
+    }
+    balances(&mut switch);
+    assert!(ends.iter().all(|end| end.receive().is_none()), "what is known is not flooded");
+    assert_eq!(switch.fdb().len(), 4);
+    assert_eq!(switch.drops().ledger.sent, 4 * 3 + 4);
+    switch.stop(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_worker_that_panics_starts_again_and_the_tables_survive() {
+    let mut switch = switch(1, 2, "spin");
+    let [p0, p1] = ["p0", "p1"].map(|port| switch.memory_end(port).unwrap());
+    p0.send(frame(1, 0)).unwrap();
+    tick_until(&mut switch, "a flood", |_, _| p1.receive().is_some());
+    assert_eq!(switch.fdb().len(), 1);
+
+    // One more queue of p1, which panics once.
+    let armed = Arc::new(AtomicBool::new(true));
+    let schedule = move || armed.swap(false, Ordering::Relaxed).then_some(Fault::Panic);
+    let (memory, _far) = Memory::new(1, Capabilities::default());
+    let incarnation = switch.crew.members[0].ready.as_ref().unwrap().incarnation;
+    let queue = Box::new(Faulty::new(memory, schedule));
+    switch.crew.members[0].ask(Command::Open { device: DeviceId(1), queue, incarnation });
+    tick_until(&mut switch, "the restart", |switch, news| {
+        let restarted =
+            switch.crew.members[0].ready.as_ref().is_some_and(|ready| ready.incarnation == incarnation + 1);
+        restarted && news.iter().any(|line| line.starts_with("worker 0 panicked and starts again: "))
+    });
+
+    assert_eq!(switch.workers()[0].panics, 1);
+    assert_eq!(switch.fdb().len(), 1, "the table survived");
+    carried(&mut switch, &p1, frame(2, 1), &p0);
+    carried(&mut switch, &p0, frame(1, 2), &p1);
+    balances(&mut switch);
+    switch.stop(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_table_full_of_fixed_entries_refuses_the_next_one_by_name() {
+    let mut switch = switch(1, 1, "adaptive");
+    let entry = |number: u32| {
+        let [_, _, a, b] = number.to_be_bytes();
+        let mac = format!("02:00:00:00:{a:02x}:{b:02x}");
+        FdbChange { mac, ifname: "p0".into(), state: FdbStateWord::Static, how: FdbHow::Add }
+    };
+    let refused = (0..=u32::from(u16::MAX)).find_map(|number| switch.change_fdb(&entry(number)).err());
+    let text = refused.expect("a table is finite").to_string();
+    assert!(text.starts_with("no room for 02:00:00:00:"), "{text}");
+    let entries = switch.fdb().len();
+    assert!(entries >= 1024, "there is room for what was asked for: {entries}");
+    let all = FdbFlush { dev: "br0".into(), ..FdbFlush::default() };
+    assert_eq!(switch.flush_fdb(&all).unwrap(), entries as u64);
+    assert!(switch.fdb().is_empty());
+}
