@@ -1,7 +1,19 @@
 //! The data plane of rigswitch: everything a frame meets between the port it came from and the one it leaves by.
 //!
-//! Imports run one way: `ids → drops counters sync → sys wire → frames → ports` and
-//! `frames → tables → bridge → pipeline`; [`worker`](crate) joins ports and pipeline.
+//! ```text
+//! worker            one thread: receive a burst, take it down the line, send; sleep when there is nothing
+//!   ├─ ports        xdp tap pcap memory: where bursts come from and go to, each a PortQueue
+//!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
+//!        ├─ bridge  parse → learn → look up
+//!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
+//! frames            packet memory: area, pool, frame, burst, offload state
+//! wire              views over bytes: headers, checksums, segmentation
+//! sys               the kernel, wrapped; with `frames` the only place for unsafe code
+//! ring bell punt    between threads: copies of frames, and wake-ups
+//! ```
+//!
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge pipeline`, and
+//! `frames → ports`; [`worker`] joins ports and pipeline. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
 pub mod bell;
