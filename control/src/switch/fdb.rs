@@ -128,6 +128,14 @@ impl Switch {
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
+    /// Forgets who was learned behind a port that is down or gone, as the kernel does (`br_stp_disable_port`): they may be
+    /// reached another way.
+    pub(super) fn forget_stations(&mut self, device: DeviceId) {
+        let all = 0..self.sweep.buckets;
+        self.macs.retain(all, |_, entry| entry.is_fixed() || entry.egress().device != device);
+        self.sweep.grace = self.publisher.advance();
+    }
+
     /// What the file says of the database.
     pub(super) fn put_configured_entries(&mut self) -> Result<(), SwitchError> {
         let bridges = std::mem::take(&mut self.config.bridges);

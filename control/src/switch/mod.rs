@@ -126,6 +126,7 @@ impl Switch {
                     news.push(format!("port {} is gone: {error}", port.config.name));
                     port.gone();
                     self.crew.members.iter().for_each(|member| member.ask(Command::Close(device)));
+                    self.forget_stations(device);
                 }
             }
             Event::Lost(lost) => self.crew.members[worker.index()].lost = lost,
@@ -144,6 +145,11 @@ impl Switch {
                 news.push(format!("port {} is back", port.config.name));
             }
             changed |= port.look();
+        }
+        for id in 0..self.ports.len() {
+            if self.ports[id].has_gone_down() {
+                self.forget_stations(DeviceId(u16::try_from(id).expect("devices are numbered in 16 bits")));
+            }
         }
         if changed {
             self.publish();

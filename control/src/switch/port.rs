@@ -28,6 +28,8 @@ pub(super) struct Port {
     pub(super) owner: WorkerId,
     /// Bytes of payload, as last seen.
     pub(super) mtu: u32,
+    /// Whether it was up when last asked.
+    up: bool,
     /// What its queues do with offload state.
     pub(super) capabilities: Capabilities,
     device: Option<Device>, // none: it is gone
@@ -62,7 +64,7 @@ impl Port {
         let device = Device::open(&config)?;
         let capabilities = Capabilities::default();
         let (open, trouble) = (Vec::new(), String::new());
-        let mut port = Self { config, owner, mtu: 0, capabilities, device: None, open, trouble };
+        let mut port = Self { config, owner, mtu: 0, up: false, capabilities, device: None, open, trouble };
         port.put(device);
         Ok(port)
     }
@@ -110,6 +112,12 @@ impl Port {
             None => self.mtu,
         };
         std::mem::replace(&mut self.mtu, mtu) != mtu
+    }
+
+    /// Whether it is down and was up when last asked.
+    pub(super) fn has_gone_down(&mut self) -> bool {
+        let up = self.operstate() == "UP";
+        std::mem::replace(&mut self.up, up) && !up
     }
 
     /// The kernel's word for how it is: `UP`, `DOWN` or `NOTPRESENT`.
