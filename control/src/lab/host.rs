@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::sys::netdev::Netdev;
 use rigswitch_dataplane::sys::netns::Netns;
 
@@ -78,6 +79,15 @@ impl Host {
     /// When there is no such device, or it has the address already.
     pub fn add_address(&self, device: &str, address: IpAddr, prefix_length: u8) -> Result<(), LabError> {
         link::add_address(&self.netns, device, address, prefix_length)
+    }
+
+    /// Gives `device` another MAC address.
+    ///
+    /// # Errors
+    /// When there is no such device, or the address is not one station's.
+    pub fn set_mac(&self, device: &str, mac: MacAddr) -> Result<(), LabError> {
+        let doing = format!("giving {device} in {} the address {mac}", self.name);
+        self.netdev(device)?.set_mac(mac).map_err(LabError::system(doing))
     }
 
     /// Brings `device` up.

@@ -8,7 +8,7 @@ mod probe;
 
 pub use host::Host;
 pub use privilege::as_root;
-pub use probe::{Ping, Transfer, ping, tcp_transfer, udp_echo};
+pub use probe::{Ping, Transfer, ping, send_frame, tcp_transfer, udp_echo};
 
 use std::io;
 use std::path::Path;
@@ -40,6 +40,11 @@ impl LabError {
     fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         |source| Self::System { doing, source }
+    }
+
+    /// Whether root would have been given what was asked for.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 }
 
@@ -82,14 +87,28 @@ impl Lab {
         host.netdev("lo")?.set_up(true).map_err(LabError::system("bringing up a host's loopback"))?;
         Ok(host)
     }
+
+    /// Removes every host, as its drop does, and says whether that went well.
+    ///
+    /// # Errors
+    /// The first; the others are removed nonetheless.
+    pub fn remove(mut self) -> Result<(), LabError> {
+        self.take_down()
+    }
+
+    fn take_down(&mut self) -> Result<(), LabError> {
+        let mut outcome = Ok(());
+        for name in self.names.drain(..) {
+            outcome = outcome.and(Netns::remove(&name));
+        }
+        outcome.map_err(LabError::system("removing a host"))
+    }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for name in &self.names {
-            // Nothing better can be done here; the next laboratory of this purpose tries again.
-            let _ = Netns::remove(name);
-        }
+        // Nothing better can be done here; the next laboratory of this purpose tries again.
+        let _ = self.take_down();
     }
 }
 

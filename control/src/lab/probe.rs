@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rigswitch_dataplane::sys::packet::PacketSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Host, LabError};
@@ -136,6 +137,16 @@ pub fn udp_echo(
         Ok(buffer[..length] == datagram)
     };
     Ok((0..count).map(|number| u32::from(echo(number).unwrap_or(false))).sum())
+}
+
+/// Puts `frame`, from the destination address on, on `device` of `host` as it is.
+///
+/// # Errors
+/// When there is no such device, or it does not take the frame.
+pub fn send_frame(host: &Host, device: &str, frame: &[u8]) -> Result<(), LabError> {
+    let doing = || LabError::system(format!("sending a frame from {}", host.name()));
+    let index = host.netdev(device)?.index().map_err(doing())?;
+    host.run(|| PacketSocket::silent(index)?.send(frame))?.map_err(doing())
 }
 
 /// An ICMP echo request (RFC 792, RFC 4443 §4.1) and what tells its reply.
