@@ -11,5 +11,6 @@ pub mod compile;
 pub mod config;
 pub mod lab;
 pub mod notify;
+mod service;
 pub mod switch;
 pub mod views;

@@ -1,9 +1,9 @@
 //! The command line: its words, its exit codes, and one clear line when something is refused.
 
 mod fdb;
-mod run;
-mod show;
-mod table;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod table;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::api::client::{Client, ClientError};
 use crate::api::socket::default_path;
 use crate::config::{Config, Refused};
+use crate::service::ServiceError;
 
 /// A userspace packet switch: a learning bridge on AF_XDP and TAP.
 #[derive(Parser)]
@@ -80,6 +81,12 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
 /// Does what the command line says: 0 done, 1 refused or failed, 2 usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -113,6 +120,12 @@ impl Command {
 fn check(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file)?;
     print(&format!("{}: valid: {}\n", file.display(), summary(&config)))
+}
+
+/// What control runs on: one thread.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Refused(format!("the runtime: {error}")))
 }
 
 /// What a configuration holds, in a few words.

@@ -1,0 +1,76 @@
+//! A switch with its socket and its clock: what `run` keeps in the foreground, and the demo beside its hosts.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::api::serve;
+use crate::api::socket::{Socket, SocketError};
+use crate::config::Config;
+use crate::switch::{Switch, SwitchError, TICK};
+
+/// How long the workers may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A switch that forwards and answers on its socket.
+pub(crate) struct Service {
+    switch: Rc<RefCell<Switch>>,
+    server: JoinHandle<()>,
+    socket: Socket,
+}
+
+/// Why it does not.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+    #[error("{0}: {1}")]
+    Listener(PathBuf, io::Error),
+}
+
+impl Service {
+    /// Starts it, on a `LocalSet`. The socket comes first: it tells whether another switch has these ports.
+    pub(crate) fn start(config: Config, path: &Path) -> Result<Self, ServiceError> {
+        let (socket, listener) = Socket::bind(path)?;
+        let switch = Rc::new(RefCell::new(Switch::start(config)?));
+        let listener = UnixListener::from_std(listener);
+        let listener = listener.map_err(|error| ServiceError::Listener(path.to_owned(), error))?;
+        let server = tokio::task::spawn_local(serve(listener, Rc::clone(&switch)));
+        Ok(Self { switch, server, socket })
+    }
+
+    /// Where it answers.
+    pub(crate) fn path(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// Keeps it running until `stop`, and tells what an operator should know, a line each.
+    pub(crate) async fn run_until(
+        self,
+        stop: impl Future<Output = ()>,
+        tell: impl Fn(&str),
+    ) -> Result<(), ServiceError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let tick = async {
+            loop {
+                ticks.tick().await;
+                self.switch.borrow_mut().tick().iter().for_each(|news| tell(news));
+            }
+        };
+        tokio::select! {
+            () = tick => {}
+            () = stop => {}
+        }
+        self.server.abort();
+        Ok(self.switch.borrow_mut().stop(PATIENCE)?)
+    }
+}
