@@ -3,12 +3,13 @@
 //! [`config`] reads a file into the data plane's validated types, [`compile`] makes immutable tables of them,
 //! [`switch::Switch`] runs them: it opens ports, starts workers and is the single writer of everything they consult. [`api`]
 //! serves it over a Unix socket, and [`cli`] is that socket's other end. What is seen of a switch has one shape in both,
-//! [`views`].
+//! [`views`]. `rigswitch demo` puts one between the hosts of a [`lab`].
 
 pub mod api;
 pub mod cli;
 pub mod compile;
 pub mod config;
+mod demo;
 pub mod lab;
 pub mod notify;
 mod service;

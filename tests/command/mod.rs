@@ -148,8 +148,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let line = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+        signal(name, self.child.id());
     }
 
     /// Waits for its end.
@@ -173,6 +172,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(name: &str, process: u32) {
+    let line = format!("kill -{name} {process}");
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
 }
 
 /// Asks until there is an answer.

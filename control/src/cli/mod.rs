@@ -14,6 +14,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::api::client::{Client, ClientError};
 use crate::api::socket::default_path;
 use crate::config::{Config, Refused};
+use crate::demo;
 use crate::service::ServiceError;
 
 /// A userspace packet switch: a learning bridge on AF_XDP and TAP.
@@ -34,6 +35,12 @@ enum Command {
         /// The configuration file
         #[arg(short, long, value_name = "FILE", default_value = "/etc/rigswitch/rig.toml")]
         config: PathBuf,
+    },
+    /// See it switch: four hosts in network namespaces, real traffic between all of them, everything removed afterwards
+    Demo {
+        /// Print the configuration that the demo's switch runs from, and do nothing else
+        #[arg(long)]
+        print_config: bool,
     },
     /// Say whether a configuration file is valid, and what is wrong with it
     Check {
@@ -105,6 +112,8 @@ impl Command {
         let client = |socket: Option<PathBuf>| Client::new(socket.unwrap_or_else(default_path));
         match self {
             Self::Run { config } => run::run(&config, socket),
+            Self::Demo { print_config: true } => print(demo::CONFIG),
+            Self::Demo { print_config: false } => demo::run(socket),
             Self::Check { file } => check(&file),
             Self::Show(show) => show.run(&client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),

@@ -84,7 +84,8 @@ impl Show {
     }
 }
 
-fn ports(ports: &Vec<PortView>) -> String {
+/// The table of `show ports`.
+pub(crate) fn ports(ports: &Vec<PortView>) -> String {
     let mut table = Table::new(&[
         "PORT",
         "KIND",
@@ -116,7 +117,8 @@ fn ports(ports: &Vec<PortView>) -> String {
     table.text(colour())
 }
 
-fn fdb(entries: &Vec<FdbView>) -> String {
+/// The table of `show fdb`.
+pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
     let mut table = Table::new(&["MAC", "PORT", "BRIDGE", "STATE", ">AGE"]);
     for entry in entries {
         let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
@@ -126,7 +128,8 @@ fn fdb(entries: &Vec<FdbView>) -> String {
     table.text(colour())
 }
 
-fn drops(drops: &DropsView) -> String {
+/// The tables of `show drops`.
+pub(crate) fn drops(drops: &DropsView) -> String {
     let mut table = Table::new(&["PORT", "DIR", "REASON", ">PACKETS", ">BYTES", "MEANING"]);
     for drop in &drops.drops {
         let (packets, bytes) = (drop.packets.to_string(), drop.bytes.to_string());

@@ -44,7 +44,7 @@ impl Table {
 }
 
 /// Whether standard output takes colour: a terminal, and nobody has asked for none (no-color.org).
-pub(super) fn colour() -> bool {
+pub(crate) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

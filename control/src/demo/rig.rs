@@ -1,0 +1,110 @@
+//! What the demo is made of: four hosts, each behind a port of the switch.
+
+use std::fs;
+use std::net::IpAddr;
+
+use rigswitch_dataplane::ids::MacAddr;
+
+use crate::lab::{Host, Lab, LabError, leftovers};
+
+/// What the demo's namespaces are named after.
+const PURPOSE: &str = "demo";
+
+/// The hosts and the namespace that the switch runs in. All of it goes with this.
+pub(super) struct Rig {
+    lab: Lab,
+    pub(super) switch: Host,
+    pub(super) stations: Vec<Station>,
+}
+
+/// A host, and the port of the switch that it is behind.
+#[derive(Clone)]
+pub(super) struct Station {
+    pub(super) host: Host,
+    pub(super) name: String,
+    pub(super) port: String,
+    pub(super) wire: Wire,
+    pub(super) address: IpAddr,
+    /// The host's end of the wire.
+    pub(super) device: String,
+    pub(super) mac: MacAddr,
+}
+
+/// What is between a host and its port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// A veth pair, whose far end the switch takes through AF_XDP.
+    Veth,
+    /// A TAP that the switch makes.
+    Tap,
+}
+
+impl Wire {
+    /// The kind of the port.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Veth => "xdp",
+            Self::Tap => "tap",
+        }
+    }
+}
+
+/// The namespaces that demos which were killed have left behind.
+pub(super) fn left_behind() -> Result<usize, LabError> {
+    Ok(leftovers(PURPOSE)?.len())
+}
+
+impl Rig {
+    /// Makes the hosts, and the veth pairs between them and the switch's namespace. What an earlier demo left behind goes
+    /// first.
+    pub(super) fn build() -> Result<Self, LabError> {
+        let mut lab = Lab::new(PURPOSE)?;
+        let switch = lab.host("switch")?;
+        quieten(&switch)?;
+        let mut stations = Vec::new();
+        for (number, wire) in (1..).zip([Wire::Veth, Wire::Veth, Wire::Tap, Wire::Tap]) {
+            let (name, port) = (format!("h{number}"), format!("p{number}"));
+            let device = if wire == Wire::Veth { "eth0".to_owned() } else { port.clone() };
+            let address = IpAddr::from([10, 79, 0, number]);
+            let mac = MacAddr::new([2, 0, 0, 0, 0, number]);
+            let host = lab.host(&name)?;
+            quieten(&host)?;
+            let station = Station { host, name, port, wire, address, device, mac };
+            if wire == Wire::Veth {
+                station.host.add_veth(&station.device, &station.port, switch.netns())?;
+                station.set_up()?;
+            }
+            stations.push(station);
+        }
+        Ok(Self { lab, switch, stations })
+    }
+
+    /// Moves the TAPs that the switch has made into their hosts.
+    pub(super) fn plug_taps(&self) -> Result<(), LabError> {
+        for station in self.stations.iter().filter(|station| station.wire == Wire::Tap) {
+            station.host.adopt(&station.port, self.switch.netns())?;
+            station.set_up()?;
+        }
+        Ok(())
+    }
+
+    /// Removes it all.
+    pub(super) fn remove(self) -> Result<(), LabError> {
+        self.lab.remove()
+    }
+}
+
+impl Station {
+    /// Gives the host's end of the wire its addresses, and brings it up.
+    fn set_up(&self) -> Result<(), LabError> {
+        self.host.set_mac(&self.device, self.mac)?;
+        self.host.add_address(&self.device, self.address, 24)?;
+        self.host.set_up(&self.device)
+    }
+}
+
+/// Keeps a host from announcing itself by IPv6 on devices that it gets: every frame in the tables is to be the demo's own.
+fn quieten(host: &Host) -> Result<(), LabError> {
+    // Where the file system is read-only, a few multicasts more do no harm.
+    host.run(|| drop(fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")))
+}
