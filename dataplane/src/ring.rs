@@ -172,18 +172,22 @@ impl Shared {
     fn write_words(&self, at: usize, from: &[[u8; WORD]]) {
         let (until_end, from_start) = self.runs(at);
         let (first, second) = from.split_at(from.len().min(until_end.len()));
-        for (word, from) in zip(until_end, first).chain(zip(from_start, second)) {
+        let copy = |(word, from): (&AtomicU64, &[u8; WORD])| {
             word.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
-        }
+        };
+        zip(until_end, first).for_each(copy);
+        zip(from_start, second).for_each(copy);
     }
 
     #[inline]
     fn read_words(&self, at: usize, into: &mut [[u8; WORD]]) {
         let (until_end, from_start) = self.runs(at);
         let (first, second) = into.split_at_mut(into.len().min(until_end.len()));
-        for (word, into) in zip(until_end, first).chain(zip(from_start, second)) {
+        let copy = |(word, into): (&AtomicU64, &mut [u8; WORD])| {
             *into = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
+        };
+        zip(until_end, first).for_each(copy);
+        zip(from_start, second).for_each(copy);
     }
 
     /// The words from `at` on, and those that follow when the ring wraps.
