@@ -47,7 +47,7 @@ pub enum Learned {
         /// Where it was.
         from: Egress,
     },
-    /// A fixed entry says otherwise, and stays.
+    /// A pinned entry says otherwise, and stays.
     Refused,
     /// Both buckets are full; nothing was evicted.
     Full,
