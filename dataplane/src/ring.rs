@@ -63,7 +63,9 @@ impl Sender {
                 return Err(Full);
             }
         }
-        self.shared.write_words(self.written, &[meta[0], meta[1], bytes.len() as u64].map(u64::to_ne_bytes));
+        for (offset, word) in [meta[0], meta[1], bytes.len() as u64].into_iter().enumerate() {
+            self.shared.word(self.written.wrapping_add(offset)).store(word, Ordering::Relaxed);
+        }
         self.shared.write(self.written.wrapping_add(HEADER), bytes);
         self.written = self.written.wrapping_add(words);
         Ok(())
@@ -97,9 +99,9 @@ impl Receiver {
                 return None;
             }
         }
-        let mut header = [[0; WORD]; HEADER];
-        self.shared.read_words(self.read, &mut header);
-        let [first, second, len] = header.map(u64::from_ne_bytes);
+        let [first, second, len] = std::array::from_fn(|offset| {
+            self.shared.word(self.read.wrapping_add(offset)).load(Ordering::Relaxed)
+        });
         Some(Record { meta: [first, second], len: len as usize })
     }
 
@@ -149,52 +151,51 @@ struct Cursor(AtomicUsize);
 
 impl Shared {
     fn write(&self, at: usize, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks();
-        self.write_words(at, words);
+        let (whole, rest) = bytes.as_chunks();
+        let (until_end, from_start) = self.runs(at);
+        let (first, second) = whole.split_at(whole.len().min(until_end.len()));
+        let copy = |(word, bytes): (&AtomicU64, &[u8; WORD])| {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        };
+        zip(until_end, first).for_each(copy);
+        zip(from_start, second).for_each(copy);
         if !rest.is_empty() {
             let mut last = [0; WORD];
             last[..rest.len()].copy_from_slice(rest);
-            self.write_words(at.wrapping_add(words.len()), &[last]);
+            self.word(at.wrapping_add(whole.len())).store(u64::from_ne_bytes(last), Ordering::Relaxed);
         }
     }
 
     fn read(&self, at: usize, bytes: &mut [u8]) {
-        let (words, rest) = bytes.as_chunks_mut();
-        self.read_words(at, words);
+        let (whole, rest) = bytes.as_chunks_mut();
+        let (until_end, from_start) = self.runs(at);
+        let (first, second) = whole.split_at_mut(whole.len().min(until_end.len()));
+        let copy = |(word, bytes): (&AtomicU64, &mut [u8; WORD])| {
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+        };
+        zip(until_end, first).for_each(copy);
+        zip(from_start, second).for_each(copy);
         if !rest.is_empty() {
-            let mut last = [[0; WORD]];
-            self.read_words(at.wrapping_add(words.len()), &mut last);
-            rest.copy_from_slice(&last[0][..rest.len()]);
+            let last = self.word(at.wrapping_add(whole.len())).load(Ordering::Relaxed).to_ne_bytes();
+            rest.copy_from_slice(&last[..rest.len()]);
         }
     }
 
-    #[inline]
-    fn write_words(&self, at: usize, from: &[[u8; WORD]]) {
-        let (until_end, from_start) = self.runs(at);
-        let (first, second) = from.split_at(from.len().min(until_end.len()));
-        let copy = |(word, from): (&AtomicU64, &[u8; WORD])| {
-            word.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
-        };
-        zip(until_end, first).for_each(copy);
-        zip(from_start, second).for_each(copy);
-    }
-
-    #[inline]
-    fn read_words(&self, at: usize, into: &mut [[u8; WORD]]) {
-        let (until_end, from_start) = self.runs(at);
-        let (first, second) = into.split_at_mut(into.len().min(until_end.len()));
-        let copy = |(word, into): (&AtomicU64, &mut [u8; WORD])| {
-            *into = word.load(Ordering::Relaxed).to_ne_bytes();
-        };
-        zip(until_end, first).for_each(copy);
-        zip(from_start, second).for_each(copy);
-    }
-
     /// The words from `at` on, and those that follow when the ring wraps.
-    #[inline]
     fn runs(&self, at: usize) -> (&[AtomicU64], &[AtomicU64]) {
-        let (from_start, until_end) = self.words.split_at(at & (self.words.len() - 1));
+        let (from_start, until_end) = self.words.split_at(self.index(at));
         (until_end, from_start)
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> &AtomicU64 {
+        &self.words[self.index(at)]
+    }
+
+    /// Where the word that a cursor counts is; there is a power of two of them.
+    #[inline]
+    fn index(&self, at: usize) -> usize {
+        at & (self.words.len() - 1)
     }
 }
 
@@ -362,6 +363,9 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod models {
+    use std::sync::Mutex;
+
+    use loom::cell::UnsafeCell;
     use loom::thread;
 
     use super::*;
@@ -395,6 +399,32 @@ mod models {
             let pushed = producer.join().unwrap();
             while take() {}
             assert_eq!(taken, pushed);
+        });
+    }
+
+    /// loom cannot let a relaxed load see a later store, so that who owns the words is shown on a cell that the same
+    /// two cursors hand to and fro; the mutex makes it `Sync` and orders nothing that loom sees.
+    #[test]
+    fn loom_a_record_and_its_room_change_hands() {
+        loom::model(|| {
+            let (mut sender, mut receiver) = ring(32);
+            let written = Arc::new(Mutex::new(UnsafeCell::new(())));
+            let read = Arc::clone(&written);
+            let producer = thread::spawn(move || {
+                for _ in 0..2 {
+                    if sender.push([0; 2], &[0; 8]).is_ok() {
+                        written.try_lock().unwrap().with_mut(|_| ());
+                        sender.flush();
+                    }
+                }
+            });
+            for _ in 0..2 {
+                if receiver.peek().is_some() {
+                    read.try_lock().unwrap().with(|_| ());
+                    receiver.skip();
+                }
+            }
+            producer.join().unwrap();
         });
     }
 }
