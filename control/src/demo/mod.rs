@@ -102,7 +102,8 @@ impl Demo {
         screen.say(&text::refused_line(refused, screen.is_live));
         let drops: DropsView = self.poll("/v1/drops", |drops: &DropsView| drops.ledger.balanced).await?;
         screen.clear();
-        screen.say(&format!("\n{}\n{}", self.tables()?, text::ledger_line(&drops.ledger)));
+        screen.say_cut(&format!("\n{}\n", self.tables()?));
+        screen.say(&text::ledger_line(&drops.ledger));
         verdict(&working, refused, drops.ledger.balanced)
     }
 

@@ -10,13 +10,13 @@ use crate::views::LedgerView;
 pub(super) fn picture(socket: &std::path::Path) -> String {
     format!(
         "\
-rigswitch demo: four hosts, each in a network namespace of its own, and a switch between them
+rigswitch demo: four hosts, each in its own network namespace, on one switch
 
     h1 10.79.0.1 ── veth ── p1 ┐           ┌ p3 ── TAP ── h3 10.79.0.3
                        AF_XDP  ├─── br0 ───┤
     h2 10.79.0.2 ── veth ── p2 ┘           └ p4 ── TAP ── h4 10.79.0.4
 
-It answers on {}, as every switch does, while the demo runs.
+While the demo runs, the switch answers on {}.
 
 ",
         socket.display()
@@ -99,4 +99,54 @@ fn gigabits(time: Duration) -> f64 {
     // A transfer this size is far from what a float cannot hold.
     let bits = u32::try_from(TCP_BYTES * 8 / 1000).unwrap_or(u32::MAX);
     f64::from(bits) / 1e6 / time.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Ping;
+
+    fn path(ping: Result<Ping, String>, tcp: Result<Duration, String>) -> Path {
+        Path { hosts: ["h1".into(), "h3".into()], kinds: ["xdp", "tap"], ping, tcp }
+    }
+
+    #[test]
+    fn a_path_passes_only_when_nothing_was_lost() {
+        let rtt = Duration::from_micros(45);
+        let pings = |answered| Ok(Ping { sent: 2, round_trips: vec![rtt; answered] });
+        let tcp = Ok(Duration::from_secs(1));
+        let line = |ping, tcp| path_line(&path(ping, tcp), false);
+        let good = line(pings(2), tcp.clone());
+        assert_eq!(good, "pass  h1 → h3  xdp → tap       2/2        45 µs     0.54 Gbit/s\n");
+        assert!(line(pings(1), tcp).starts_with("FAIL  h1 → h3  xdp → tap       1/2 "));
+        assert!(line(pings(2), Err("no route".into())).ends_with("  no route\n"));
+        assert!(line(Err("no socket".into()), Err("not tried".into())).ends_with("  no socket\n"));
+    }
+
+    #[test]
+    fn the_ledger_line_leaves_out_what_did_not_occur() {
+        let mut ledger = LedgerView {
+            received: 10,
+            originated: 0,
+            consumed: 0,
+            frames_dropped: 1,
+            forwarded: 9,
+            copies: 9,
+            sent: 9,
+            copies_dropped: 0,
+            held: 0,
+            frames_missing: 0,
+            copies_missing: 0,
+            balanced: true,
+        };
+        let line = ledger_line(&ledger);
+        assert_eq!(line, "every frame accounted for: received 10 = forwarded 9 + dropped 1\n");
+        (ledger.originated, ledger.consumed) = (2, 2);
+        assert!(
+            ledger_line(&ledger)
+                .contains("received 10 + 2 originated = forwarded 9 + dropped 1 + 2 consumed")
+        );
+        (ledger.balanced, ledger.frames_missing) = (false, 3);
+        assert!(ledger_line(&ledger).starts_with("NOT every frame is accounted for: 3 frames"));
+    }
 }

@@ -1,11 +1,12 @@
 //! The demo's traffic: what is sent over every path between two hosts, and what came of it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::rig::Station;
-use crate::lab::{Ping, Transfer, ping, tcp_transfer};
+use crate::lab::{LabError, Ping, Transfer, ping, tcp_transfer};
 
 /// Echo requests over a path.
 const PINGS: u32 = 20;
@@ -87,8 +88,7 @@ pub(super) fn transfer_all(pinged: Vec<Pinged>, tell: &Tell) -> Vec<bool> {
         let answers =
             |ping: &Result<Ping, String>| ping.as_ref().is_ok_and(|ping| !ping.round_trips.is_empty());
         let moved = match answers(&there) || answers(&back) {
-            true => tcp_transfer(&one.host, &two.host, (two.address, 0).into(), TCP_BYTES)
-                .map_err(|error| error.to_string()),
+            true => tcp_transfer(&one.host, &two.host, (two.address, 0).into(), TCP_BYTES).map_err(cause),
             false => Err("no answer, so TCP was not tried".to_owned()),
         };
         let tcp = |time: fn(&Transfer) -> Duration| moved.as_ref().map(time).map_err(String::clone);
@@ -105,9 +105,12 @@ pub(super) fn transfer_all(pinged: Vec<Pinged>, tell: &Tell) -> Vec<bool> {
 
 /// Pings over one path; where the first is lost, no more: a dead path would take its time twenty times.
 fn ping_one(from: &Station, to: &Station) -> Result<Ping, String> {
-    let ping = |count| {
-        ping(&from.host, to.address, count, PING_BYTES, PING_TIMEOUT).map_err(|error| error.to_string())
-    };
+    let ping = |count| ping(&from.host, to.address, count, PING_BYTES, PING_TIMEOUT).map_err(cause);
     let first = ping(1)?;
     if first.lost() > 0 { Ok(first) } else { ping(PINGS) }
+}
+
+/// What the kernel said: who asked it for what is said beside it.
+fn cause(error: LabError) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

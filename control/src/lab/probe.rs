@@ -13,6 +13,9 @@ use super::{Host, LabError};
 /// How long a probe waits for anything at all before it gives up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a transfer may take each way, whether or not it moves.
+const LONGEST: Duration = Duration::from_secs(20);
+
 /// Bytes of the pattern that a transfer repeats.
 const BLOCK: usize = 251 * 256;
 
@@ -84,7 +87,7 @@ pub fn ping(
 /// compares every one.
 ///
 /// # Errors
-/// When there is no connection, nothing moves for a while, or a byte differs.
+/// When there is no connection, nothing moves for five seconds, not all has moved after twenty, or a byte differs.
 pub fn tcp_transfer(
     client: &Host,
     server: &Host,
@@ -226,6 +229,12 @@ fn stream(mut from: &TcpStream, mut to: &TcpStream, bytes: u64) -> io::Result<Du
         let mut at = 0; // place in the block of the next byte
         let mut left = bytes;
         while left > 0 {
+            if start.elapsed() > LONGEST {
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    "too slow: not all has arrived in twenty seconds",
+                ));
+            }
             let wanted = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK - at);
             let read = to.read(&mut buffer[..wanted])?;
             if read == 0 {
