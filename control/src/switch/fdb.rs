@@ -123,8 +123,10 @@ impl Switch {
                 && flush.dynamic.is_none_or(|wanted| wanted != entry.is_fixed())
         };
         let all = 0..self.sweep.buckets;
-        let removed = self.macs.retain(all, |key, entry| key.domain() != domain || !is_wanted(entry));
-        self.sweep.grace = self.publisher.advance();
+        let removed = self.macs.retain(all.clone(), |key, entry| key.domain() != domain || !is_wanted(entry));
+        // Who flushes often, between tests for example, needs the room before the sweep comes by.
+        grace(&mut self.publisher);
+        self.macs.reclaim(all);
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
