@@ -35,6 +35,16 @@ pub(super) fn text(switch: &Switch) -> String {
     for counter in &drops.lost {
         text.sample(lost, &[("device", &counter.device), ("counter", &counter.counter)], counter.packets);
     }
+    let completed = "rigswitch_checksums_completed_total";
+    text.family(completed, "counter", "Partial checksums completed in software.");
+    for (device, checksums, _) in switch.offloaded() {
+        text.sample(completed, &[("device", device)], checksums);
+    }
+    let segments = "rigswitch_segments_made_total";
+    text.family(segments, "counter", "Segments cut in software from super-frames.");
+    for (device, _, made) in switch.offloaded() {
+        text.sample(segments, &[("device", device)], made);
+    }
     text.family("rigswitch_fdb_entries", "gauge", "Forwarding entries; state is empty for those that age.");
     for ((bridge, state), count) in switch.fdb_counts() {
         text.sample("rigswitch_fdb_entries", &[("bridge", bridge), ("state", state)], count);

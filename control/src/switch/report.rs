@@ -1,10 +1,11 @@
 //! What is seen of a running switch: counters and tables summed into views.
 
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rigswitch_dataplane::bridge::{FdbEntryConfig, FdbState};
-use rigswitch_dataplane::counters::{DeviceCounters, Ledger, Volume};
+use rigswitch_dataplane::counters::{Counter, DeviceCounters, Ledger, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
@@ -88,6 +89,17 @@ impl Switch {
         sums.into_iter().filter(|(_, packets)| *packets > 0).map(view).collect()
     }
 
+    /// What was done in software for want of a card that does it: by port, partial checksums completed and segments cut
+    /// from super-frames.
+    pub fn offloaded(&self) -> Vec<(&str, u64, u64)> {
+        let value =
+            |id, counter: fn(&DeviceCounters) -> &Counter| self.sum(id, |device| counter(device).value());
+        let of =
+            |id| (value(id, |device| &device.checksums_completed), value(id, |device| &device.segments_made));
+        let named = self.ports.iter().map(|port| port.config.name.as_str()).zip((0..).map(DeviceId).map(of));
+        named.map(|(name, (completed, made))| (name, completed, made)).collect()
+    }
+
     /// Every worker and what it has done.
     pub fn workers(&self) -> Vec<WorkerView> {
         let workers = self.crew.members.len();
@@ -169,9 +181,9 @@ impl Switch {
     }
 
     /// What all workers have counted on a device.
-    fn sum(&self, id: DeviceId, what: impl Fn(&DeviceCounters) -> Volume) -> Volume {
+    fn sum<T: Default + Add<Output = T>>(&self, id: DeviceId, what: impl Fn(&DeviceCounters) -> T) -> T {
         let members = self.crew.members.iter();
-        members.fold(Volume::default(), |sum, member| sum + what(member.counters.device(id)))
+        members.fold(T::default(), |sum, member| sum + what(member.counters.device(id)))
     }
 
     fn ledger_view(&self) -> LedgerView {
