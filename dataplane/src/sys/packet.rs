@@ -22,6 +22,7 @@ impl PacketSocket {
         let everything = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
         let socket = Self::silent(ifindex)?;
         set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)?;
+        set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_AUXDATA, &1)?;
         let address = socket.address(everything);
         let length = socklen::<libc::sockaddr_ll>();
         // SAFETY: the kernel reads `length` bytes of a live, initialised address.
@@ -71,16 +72,22 @@ impl PacketSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Receives one frame, and answers its length. One longer than `buffer` is cut off, one with a VLAN tag comes
-    /// without it.
+    /// Receives one frame, and answers its length. One longer than `buffer` is cut off. The VLAN tag that the kernel took
+    /// out of it is back in its place.
     ///
     /// # Errors
     /// `WouldBlock` when none is there; `ENETDOWN` once when the device went down.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (fd, start, len) = (self.fd.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: the kernel writes at most `len` bytes to the slice.
-        let received = unsafe { libc::recv(fd, start.cast(), len, 0) };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+        let mut control = [0; CONTROL];
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: a msghdr of zeros says that there is nothing of anything.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), control.len());
+        // SAFETY: the message points to the slice and to `control`, each live, writable and as long as it says.
+        let received = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, 0) };
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        Ok(put_back(removed_tag(&control), buffer, received))
     }
 
     fn address(&self, protocol: u16) -> libc::sockaddr_ll {
@@ -94,6 +101,30 @@ impl PacketSocket {
             sll_addr: [0; 8],
         }
     }
+}
+
+/// A control message's header, and behind it a `struct tpacket_auxdata` of 20 bytes.
+const CONTROL: usize = size_of::<libc::cmsghdr>() + 24;
+
+/// The tag that the kernel took out of a frame (packet(7), `PACKET_AUXDATA`), if any.
+fn removed_tag(control: &[u8; CONTROL]) -> Option<[u8; 4]> {
+    let auxdata = &control[size_of::<libc::cmsghdr>()..];
+    let half = |at: usize| u16::from_ne_bytes([auxdata[at], auxdata[at + 1]]);
+    let status = u32::from_ne_bytes([auxdata[0], auxdata[1], auxdata[2], auxdata[3]]);
+    let [tci, tpid] = [half(16), half(18)].map(u16::to_be_bytes);
+    (status & libc::TP_STATUS_VLAN_VALID != 0).then_some([tpid[0], tpid[1], tci[0], tci[1]])
+}
+
+/// Puts a tag behind the addresses of the frame of `length` bytes, and answers its new length.
+fn put_back(tag: Option<[u8; 4]>, buffer: &mut [u8], length: usize) -> usize {
+    const ADDRESSES: usize = 12;
+    let Some(tag) = tag.filter(|_| length >= ADDRESSES && buffer.len() >= ADDRESSES + 4) else {
+        return length;
+    };
+    let end = (length + 4).min(buffer.len());
+    buffer.copy_within(ADDRESSES..end - 4, ADDRESSES + 4);
+    buffer[ADDRESSES..ADDRESSES + 4].copy_from_slice(&tag);
+    end
 }
 
 impl AsFd for PacketSocket {
