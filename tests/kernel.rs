@@ -1,0 +1,368 @@
+//! The same frames through our bridge and through the kernel's, on devices alike: the same output, byte for byte.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod command;
+mod rig;
+
+use command::{Running, wait_for};
+use rig::{Plug, Random, Rig, Wire, bridge, frame, has, run_in, tagged};
+use rigswitch_dataplane::sys::cpu;
+
+/// Hosts on each bridge.
+const HOSTS: usize = 3;
+/// What goes in at port 0 may be longer than what fits the others.
+const MTUS: [u16; HOSTS] = [4000, 1500, 1500];
+/// An EtherType for local experiments (IEEE 802-2014 §9.2.3).
+const EXPERIMENT: u16 = 0x88b5;
+const BROADCAST: [u8; 6] = [0xff; 6];
+
+/// One of the two bridges, and the wires of its hosts.
+struct Side {
+    wires: Vec<Wire>,
+    kind: Kind,
+    rig: Rig,
+}
+
+enum Kind {
+    Ours { _switch: Running },
+    Kernels,
+}
+
+/// What came out at every host.
+type Outputs = [Vec<Vec<u8>>; HOSTS];
+
+/// One thing that is done to both.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Host `n` sends this.
+    Send(usize, Vec<u8>),
+    /// The forwarding database is told this, in bridge(8)'s words.
+    Fdb(String),
+}
+
+impl Side {
+    fn ours(test: &str, ageing_ms: u32) -> Option<Self> {
+        let rig = Rig::with_mtus(&format!("{test}-o"), &[Plug::Veth; HOSTS], &MTUS)?.quiet();
+        let ageing = format!("ageing_time = \"{ageing_ms}ms\"\n");
+        // Nothing overtakes on one CPU: a veth hands frames to its far end on the sender's.
+        let worker = format!("[{}]", cpu::allowed()[0]);
+        let switch = rig.start(&worker, &(bridge("br0", 0..HOSTS) + &ageing));
+        Some(Self {
+            wires: (0..HOSTS).map(|n| rig.wire(n)).collect(),
+            kind: Kind::Ours { _switch: switch },
+            rig,
+        })
+    }
+
+    fn kernels(test: &str, ageing_ms: u32) -> Option<Self> {
+        let rig = Rig::with_mtus(&format!("{test}-k"), &[Plug::Veth; HOSTS], &MTUS)?.quiet();
+        let centiseconds = ageing_ms / 10;
+        // A snooping bridge announces itself; without a querier it floods groups as one that does not.
+        run_in(
+            &rig.center,
+            &format!("ip link add br0 type bridge mcast_snooping 0 ageing_time {centiseconds}"),
+        );
+        run_in(&rig.center, "ip link set br0 up");
+        (0..HOSTS).for_each(|n| drop(run_in(&rig.center, &format!("ip link set p{n} master br0"))));
+        wait_for("the kernel's bridge to forward", || {
+            let links = run_in(&rig.center, "bridge link");
+            (links.matches("state forwarding").count() == HOSTS).then_some(())
+        });
+        Some(Self { wires: (0..HOSTS).map(|n| rig.wire(n)).collect(), kind: Kind::Kernels, rig })
+    }
+
+    /// Does it, and answers what came of it.
+    fn step(&self, step: &Step) -> Outputs {
+        match (step, &self.kind) {
+            (Step::Send(from, frame), _) => self.wires[*from].send(frame),
+            (Step::Fdb(words), Kind::Ours { .. }) => drop(self.rig.folder.ask(&format!("fdb {words}"))),
+            (Step::Fdb(words), Kind::Kernels) => {
+                drop(run_in(&self.rig.center, &format!("bridge fdb {words}")))
+            }
+        }
+        self.outputs()
+    }
+
+    /// Everything that was on its way: each host in turn says a word to all, and what it sent before has come before.
+    fn outputs(&self) -> Outputs {
+        let mut outputs = Outputs::default();
+        for (station, from) in (1..).zip(0..HOSTS) {
+            let marker = frame(BROADCAST, [2, 0xfe, 0, 0, 0, station], EXPERIMENT, 60, 0);
+            self.wires[from].send(&marker);
+            for to in (0..HOSTS).filter(|&to| to != from) {
+                outputs[to].extend(self.wires[to].receive_until(&marker));
+            }
+        }
+        outputs
+    }
+}
+
+/// Both, on one CPU.
+fn sides(test: &str, ageing_ms: u32) -> Option<[Side; 2]> {
+    cpu::pin(cpu::allowed()[0]).unwrap();
+    let kernels = has(test, "bridge").then(|| Side::kernels(test, ageing_ms))??;
+    Some([Side::ours(test, ageing_ms)?, kernels])
+}
+
+/// Does the steps to both, and compares what comes of each. Answers how many frames came out.
+fn compare(sides: &[Side; 2], what: &str, steps: &[Step]) -> usize {
+    let mut count = 0;
+    for (number, step) in steps.iter().enumerate() {
+        let [ours, kernels] = [0, 1].map(|side| sides[side].step(step));
+        let lengths =
+            |outputs: &Outputs| outputs.each_ref().map(|out| out.iter().map(Vec::len).collect::<Vec<_>>());
+        assert!(
+            ours == kernels,
+            "{what}, step {number}: {step:02x?}\nlengths out of ours: {:?}, of the kernel's: {:?}",
+            lengths(&ours),
+            lengths(&kernels),
+        );
+        count += ours.iter().map(Vec::len).sum::<usize>();
+    }
+    count
+}
+
+/// Station `n` of case `case`, which no other case knows.
+fn station(case: u8, n: u8) -> [u8; 6] {
+    [2, 0, 0, 0, case, n]
+}
+
+fn text(mac: [u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
+/// A case: its name, its steps, and how many frames are to come out of each bridge.
+type Case = (&'static str, Vec<Step>, usize);
+
+/// Frames of a usual length.
+fn usual(from: usize, destination: [u8; 6], source: [u8; 6]) -> Step {
+    Step::Send(from, frame(destination, source, EXPERIMENT, 100, from as u64))
+}
+
+fn cases() -> Vec<Case> {
+    let mut case = 0;
+    let mut stations = || {
+        case += 1;
+        [1, 2, 3].map(|n| station(case, n))
+    };
+    let mut cases = Vec::new();
+    let [a, b, c] = stations();
+    cases.push((
+        "unknown is flooded, known is not, and nothing goes back",
+        vec![usual(0, b, a), usual(1, a, b), usual(0, b, a), usual(2, a, c), usual(0, a, c), usual(0, c, a)],
+        2 + 1 + 1 + 1,
+    ));
+    let [a, b, c] = stations();
+    cases.push((
+        "a station moves",
+        vec![usual(0, b, a), usual(1, a, b), usual(1, b, a), usual(2, a, c), usual(2, b, a), usual(1, a, b)],
+        2 + 1 + 1 + 1 + 1,
+    ));
+    let [a, b, c] = stations();
+    cases.push((
+        "to itself, and to one behind the same port",
+        vec![usual(0, a, a), usual(0, a, a), usual(1, c, b), usual(1, b, c), usual(1, c, b)],
+        2,
+    ));
+    cases.extend(addresses(&mut stations));
+    cases.extend(entries(&mut stations));
+    cases.extend(lengths(&mut stations));
+    cases.extend(tags(&mut stations));
+    cases
+}
+
+fn addresses(stations: &mut impl FnMut() -> [[u8; 6]; 3]) -> Vec<Case> {
+    let [a, b, c] = stations();
+    let group_source = [3, 0, 0, 0, 0, 9];
+    let mut cases = vec![
+        (
+            "sources that name no station",
+            vec![
+                usual(0, b, group_source),
+                usual(0, b, [0; 6]),
+                usual(0, b, BROADCAST),
+                usual(1, group_source, b),
+                usual(1, [0; 6], b),
+            ],
+            2 + 2,
+        ),
+        (
+            "broadcast and multicast",
+            vec![
+                usual(0, BROADCAST, a),
+                usual(1, [1, 0, 0x5e, 0, 0, 1], b),
+                usual(1, [1, 0, 0x5e, 0x7f, 1, 2], b),
+                usual(2, [0x33, 0x33, 0, 0, 0, 1], c),
+                usual(2, [1, 0x80, 0xc2, 0, 0, 0x10], c),
+                usual(2, [1, 0x80, 0xc2, 0, 1, 0], c),
+                usual(2, [1, 0, 0xc, 0xcc, 0xcc, 0xcc], c),
+                usual(0, c, a),
+            ],
+            7 * 2 + 1,
+        ),
+    ];
+    let [.., c] = stations();
+    for last in 0..16 {
+        let teacher = station(200, last);
+        let reserved = [1, 0x80, 0xc2, 0, 0, last];
+        // Whether it is forwarded, and whether it taught where its source is.
+        let steps = vec![usual(1, reserved, teacher), usual(0, teacher, c)];
+        let out = match last {
+            0 => 2 + 1,
+            1 => 2,
+            _ => 1,
+        };
+        cases.push(("a reserved address", steps, out));
+    }
+    let ethertypes = [0, 1, 0x05dc, 0x05ff, 0x0600, 0x0806, 0x8808, 0x8809, 0x88cc, 0x8847, 0x9000, 0xffff];
+    let [a, b, _] = stations();
+    let steps = ethertypes.map(|ethertype| Step::Send(0, frame(b, a, ethertype, 64, 0))).to_vec();
+    cases.push(("EtherTypes, and lengths in their place", steps, 12 * 2));
+    cases
+}
+
+fn entries(stations: &mut impl FnMut() -> [[u8; 6]; 3]) -> Vec<Case> {
+    let fdb = |verb: &str, mac, port: usize, state: &str| {
+        Step::Fdb(format!("{verb} {} dev p{port} master {state}", text(mac)))
+    };
+    let mut cases = Vec::new();
+    for state in ["static", "dynamic", "permanent"] {
+        let [a, b, _] = stations();
+        let behind_1 = usize::from(state != "permanent");
+        let moves = usize::from(state != "permanent");
+        let steps = vec![
+            fdb("add", b, 1, state),
+            usual(0, b, a),
+            usual(1, b, a),
+            usual(2, a, b), // seen elsewhere
+            usual(0, b, a),
+            usual(1, b, a),
+            fdb("replace", b, 1, state),
+            usual(0, b, a),
+            Step::Fdb(format!("del {} dev p1 master", text(b))),
+            usual(0, b, a),
+        ];
+        // The first two to b; from b to a; two to where b is now; one back; and the flood.
+        cases.push((state, steps, behind_1 + 1 + 2 * moves + behind_1 + 2));
+    }
+    let [a, b, c] = stations();
+    let steps = vec![
+        usual(1, BROADCAST, b),
+        fdb("add", c, 2, "static"),
+        usual(0, b, a),
+        usual(0, c, a),
+        Step::Fdb("flush dev br0 nopermanent nostatic".into()),
+        usual(0, b, a),
+        usual(0, c, a),
+        Step::Fdb("flush dev br0 nopermanent".into()),
+        usual(0, c, a),
+    ];
+    cases.push(("flush", steps, 2 + 1 + 1 + 2 + 1 + 2));
+    cases
+}
+
+fn lengths(stations: &mut impl FnMut() -> [[u8; 6]; 3]) -> Vec<Case> {
+    let [a, b, c] = stations();
+    let sized = |from, destination, length| Step::Send(from, frame(destination, a, EXPERIMENT, length, 1));
+    let runts = (14..=64).map(|length| sized(0, b, length)).collect();
+    // One tag more than the MTU and the header is allowed for, whether or not a tag is there.
+    let mut around: Vec<_> = [1513, 1514, 1515, 1517, 1518, 1519, 1600, 4000, 4014]
+        .into_iter()
+        .flat_map(|length| [sized(0, b, length), sized(0, c, length)])
+        .collect();
+    around.insert(0, usual(2, a, c)); // so that one of each pair is to a known station
+    vec![("runts", runts, 51 * 2), ("around the MTU", around, 1 + 5 * 3)]
+}
+
+fn tags(stations: &mut impl FnMut() -> [[u8; 6]; 3]) -> Vec<Case> {
+    let [a, b, c] = stations();
+    let plain = |length| frame(b, a, EXPERIMENT, length, 2);
+    let customer = [0x81, 0, 0x60, 100];
+    let service = [0x88, 0xa8, 0x0f, 0xff];
+    let priority = [0x81, 0, 0xe0, 0];
+    let mut steps = Vec::new();
+    for tag in [customer, service, priority] {
+        steps.extend([60, 100, 1510, 1514].map(|length| Step::Send(0, tagged(&plain(length), tag))));
+        steps.push(Step::Send(0, tagged(&tagged(&plain(100), customer), tag)));
+        steps.push(Step::Send(0, tagged(&tagged(&tagged(&plain(100), service), customer), tag)));
+    }
+    let learned = vec![
+        Step::Send(2, tagged(&frame(b, c, EXPERIMENT, 100, 3), customer)),
+        usual(0, c, a), // without a tag: a bridge that does not filter by VLAN has one table
+        Step::Send(0, tagged(&frame(c, a, EXPERIMENT, 100, 3), service)),
+    ];
+    vec![("tags", steps, 18 * 2), ("stations behind tags", learned, 2 + 1 + 1)]
+}
+
+#[test]
+fn every_case_comes_out_as_from_the_kernels_bridge() {
+    let Some(sides) = sides("kernel-cases", 300_000) else { return };
+    for (name, steps, expected) in cases() {
+        assert_eq!(compare(&sides, name, &steps), expected, "{name}: frames out");
+    }
+    sides[0].rig.settled();
+}
+
+#[test]
+fn random_frames_come_out_as_from_the_kernels_bridge() {
+    const SEED: u64 = 0x5eed_0001;
+    let Some(sides) = sides("kernel-random", 300_000) else { return };
+    let mut random = Random(SEED);
+    let steps: Vec<_> = (0..600).map(|number| random_step(&mut random, number)).collect();
+    let out = compare(&sides, &format!("seed {SEED:#x}"), &steps);
+    assert!(out > 400, "{out} frames came out");
+    sides[0].rig.settled();
+}
+
+fn random_step(random: &mut Random, number: u64) -> Step {
+    let stations: Vec<_> = (0..5).map(|n| station(0, n)).collect();
+    let port = random.below(HOSTS);
+    if random.below(25) == 0 {
+        let mac = text(*random.pick(&stations));
+        let state = random.pick(&["static", "dynamic", "permanent"]);
+        return Step::Fdb(match random.below(6) {
+            0 => "flush dev br0 nopermanent nostatic".into(),
+            1 => "flush dev br0".into(),
+            _ => format!("replace {mac} dev p{port} master {state}"),
+        });
+    }
+    let rare = [
+        [0; 6],
+        BROADCAST,
+        [1, 0x80, 0xc2, 0, 0, u8::try_from(random.below(17)).unwrap()],
+        [1, 0, 0x5e, 0, 0, 7],
+        [0x33, 0x33, 0, 0, 0, 9],
+        station(0, 9),
+    ];
+    let [destination, source] = [4, 12].map(|one_in| {
+        let is_rare = random.below(one_in) == 0;
+        *random.pick(if is_rare { &rare[..] } else { &stations })
+    });
+    let ethertype = *random.pick(&[0x0800, 0x86dd, 0x0806, EXPERIMENT, 0x8808, 46]);
+    let length = *random.pick(&[14, 15, 33, 60, 61, 100, 590, 1500, 1514]);
+    let mut bytes = frame(destination, source, ethertype, length, number);
+    // A tag that is cut off never reaches the kernel's bridge, nor, from ours, the far host.
+    if random.below(4) == 0 && (18..=1510).contains(&length) {
+        bytes = tagged(&bytes, *random.pick(&[[0x81, 0, 0, 1], [0x81, 0, 0x2f, 0xff], [0x88, 0xa8, 0, 7]]));
+    }
+    Step::Send(port, bytes)
+}
+
+#[test]
+fn stations_are_forgotten_as_by_the_kernels_bridge() {
+    for (test, ageing_ms) in [("kernel-ageing", 1000), ("kernel-ageless", 0)] {
+        let Some(sides) = sides(test, ageing_ms) else { return };
+        for side in &sides {
+            let [a, b, _] = [1, 2, 3].map(|n| station(0, n));
+            let probe = || side.step(&usual(0, b, a)).map(|out| out.len());
+            if ageing_ms > 0 {
+                wait_for("a machine quick enough to find the station known", || {
+                    side.step(&usual(1, a, b));
+                    (probe() == [0, 1, 0]).then_some(())
+                });
+            }
+            side.step(&usual(1, a, b));
+            wait_for("the station to be forgotten", || (probe() == [0, 1, 1]).then_some(()));
+        }
+    }
+}
