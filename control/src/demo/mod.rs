@@ -69,7 +69,7 @@ async fn tour(socket: Option<PathBuf>) -> Result<(), Failure> {
     };
     screen.clear();
     let removed = demo.remove().await;
-    outcome.and(removed)?;
+    removed.and(outcome)?;
     screen.say(&text::farewell());
     Ok(())
 }
@@ -182,7 +182,7 @@ impl From<LabError> for Failure {
     fn from(error: LabError) -> Self {
         Self::Refused(match error.is_denied() {
             true => {
-                "demo: it makes network namespaces and AF_XDP sockets, which takes root: run it with sudo"
+                "the demo makes network namespaces and AF_XDP sockets, which takes root: run it with sudo"
                     .into()
             }
             false => error.to_string(),
