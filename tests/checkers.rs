@@ -31,7 +31,10 @@ fn passed(output: &str) -> usize {
 
 #[test]
 fn loom_finds_no_bad_interleaving() {
-    let words = ["test", "-p", "rigswitch-dataplane", "--lib", "--release", "loom"];
+    // The models are worth optimising, the whole program as one is not.
+    let quick = ["--config", "profile.release.lto=false", "--config", "profile.release.codegen-units=16"];
+    let words =
+        [&["test", "-p", "rigswitch-dataplane", "--lib", "--release"][..], &quick, &["loom"]].concat();
     let (ok, output) = cargo(&words, "loom", &[("RUSTFLAGS", "--cfg loom")]);
     assert!(ok && passed(&output) > 0, "{output}");
 }

@@ -5,6 +5,7 @@ use std::slice;
 
 use super::area::CHUNK;
 use super::offload::{Checksum, Gso, Packed};
+use crate::sys::hints;
 
 /// One frame, owned: a linear token for a chunk, or for a run of adjacent chunks, of its worker's area.
 ///
@@ -59,6 +60,14 @@ impl Frame {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and `&mut self` is the only access.
         unsafe { slice::from_raw_parts_mut(self.data.as_ptr(), self.len as usize) }
+    }
+
+    /// Starts to bring the frame's headers closer: another CPU has just written them.
+    #[inline]
+    pub fn prefetch(&self) {
+        if let Some(first) = self.bytes().first() {
+            hints::prefetch(first);
+        }
     }
 
     /// Bytes in the frame.

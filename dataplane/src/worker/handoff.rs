@@ -48,8 +48,9 @@ impl HandoffSender {
             }
         }
         io.counters.handed_off.add(sent);
-        self.ring.flush();
-        self.bell.ring();
+        if self.ring.flush() {
+            self.bell.ring();
+        }
     }
 }
 

@@ -249,8 +249,9 @@ impl<'a, O: Observer> Worker<'a, O> {
             self.queues.watch(&mut self.sources);
         }
         self.bell.prepare_to_sleep();
-        // Whatever came before the bell was set is found here; whatever comes after rings it.
-        if self.turn() == 0 && self.running {
+        // Whatever came before the bell was set is found here; whatever comes after rings it. A command may have changed
+        // what there is to wait for.
+        if self.turn() == 0 && self.running && !self.sources_stale {
             self.counters.sleeps.add(1);
             self.tables.park();
             let timeout = if self.held > 0 { SLEEP_HOLDING } else { SLEEP };

@@ -57,6 +57,7 @@ impl Receiving {
             false => self.reclaim(io.pool, descriptor)?,
             true => self.gather(io, descriptor)?,
         };
+        frame.prefetch();
         // An offloading far end may have left checksums partial, and AF_XDP does not say.
         frame.set_checksum(Checksum::Unknown);
         Some(frame)
