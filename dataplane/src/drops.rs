@@ -57,7 +57,6 @@ drop_reasons! {
     Unused "unused" "The device it came from is in no bridge and no cross-connect."
     MtuExceeded "mtu_exceeded" "The frame is longer than the MTU of the device it was to leave by, with its Ethernet header and one tag."
     MalformedOffload "malformed_offload" "The offload state that came with the frame contradicts the frame."
-    VlanTagLost "vlan_tag_lost" "The frame's VLAN tag was in metadata that could not be read; forwarding it untagged would be a leak."
     PoolEmpty "pool_empty" "No free packet memory was left for it."
     RingFull "ring_full" "The transmit ring of the device was full."
     HandoffFull "handoff_full" "The queue to the worker that owns the device was full."

@@ -81,7 +81,7 @@ impl Switch {
     pub fn tick(&mut self) -> Vec<String> {
         set(&self.clock, self.started);
         self.ticks += 1;
-        let mut news = Vec::new();
+        let mut news = if self.ticks == 1 { self.warnings() } else { Vec::new() };
         while let Ok((worker, event)) = self.crew.events.try_recv() {
             self.hear(worker, event, &mut news);
         }
@@ -90,6 +90,14 @@ impl Switch {
             self.look(&mut news);
         }
         news
+    }
+
+    /// What an operator should know of the set-up.
+    fn warnings(&self) -> Vec<String> {
+        let losing = self.ports.iter().filter(|port| port.capabilities.may_lose_tags);
+        let text = "a VLAN tag may be lost before the switch sees the frame: use native mode where the driver has it, or \
+                    `ethtool -K DEVICE txvlan off` at the far end";
+        losing.map(|port| format!("port {}: {text}", port.config.name)).collect()
     }
 
     /// Ends the workers and closes the ports.
