@@ -111,7 +111,8 @@ fn taps_reach_each_other_and_are_gone_with_the_switch() {
     if !lab::as_root("taps_reach_each_other_and_are_gone_with_the_switch") {
         return;
     }
-    let site = Site::new("cli-tap", 0, 2);
+    let mut site = Site::new("cli-tap", 0, 2);
+    site.config = site.config.replace("tap = \"eth0\"\n", "tap = \"eth0\"\nmtu = 3000\n");
     let mut switch = site.folder.start(&site.config);
     site.plug_in_taps();
     site.everybody_reaches_everybody();
@@ -120,6 +121,10 @@ fn taps_reach_each_other_and_are_gone_with_the_switch() {
     let ports = site.json("show ports -j");
     let mac = site.hosts[0].netdev("eth0").unwrap().mac().unwrap().to_string();
     assert_eq!((&ports[0]["kind"], &ports[0]["address"]), (&"tap".into(), &Value::from(mac)));
+    assert_eq!(
+        (ports[0]["mtu"].as_u64(), site.hosts[0].netdev("eth0").unwrap().mtu().unwrap()),
+        (Some(3000), 3000)
+    );
     assert!(
         ports[0]["rx"]["packets"].as_u64().unwrap() > 3 && ports[0]["tx"]["bytes"].as_u64().unwrap() > 300
     );
@@ -155,6 +160,22 @@ fn a_tap_that_another_has_is_refused_and_nothing_stays() {
 }
 
 #[test]
+fn a_veth_that_another_switch_has_is_refused() {
+    if !is_machine_root() {
+        return skipped("a_veth_that_another_switch_has_is_refused", "AF_XDP needs root");
+    }
+    let site = Site::new("cli-taken", 2, 0);
+    let _switch = site.folder.start(&site.config);
+    let other = Folder::new("cli-taken-other");
+    other.write("rig.toml", &site.config);
+    let refused = other.say("run -c rig.toml");
+    assert_eq!((refused.code, refused.err.lines().count()), (Some(1), 1), "{}", refused.err);
+    assert!(refused.err.starts_with("rigswitch: port p1: v1"), "{}", refused.err);
+    assert!(other.left_behind().is_empty());
+    site.everybody_reaches_everybody();
+}
+
+#[test]
 fn what_is_learned_is_forgotten_and_what_is_static_is_not() {
     if !lab::as_root("what_is_learned_is_forgotten_and_what_is_static_is_not") {
         return;
@@ -184,7 +205,8 @@ fn a_switch_that_was_killed_starts_again_with_nothing_left_behind() {
             "AF_XDP needs root",
         );
     }
-    let site = Site::new("cli-kill", 2, 1);
+    let mut site = Site::new("cli-kill", 2, 1);
+    site.config.insert_str(0, "[switch]\nworkers = 2\n");
     for _ in 0..2 {
         let mut switch = site.folder.start(&site.config);
         site.plug_in_taps();
