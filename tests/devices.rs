@@ -169,8 +169,9 @@ fn a_veth_that_another_switch_has_is_refused() {
     let other = Folder::new("cli-taken-other");
     other.write("rig.toml", &site.config);
     let refused = other.say("run -c rig.toml");
-    assert_eq!((refused.code, refused.err.lines().count()), (Some(1), 1), "{}", refused.err);
-    assert!(refused.err.starts_with("rigswitch: port p1: v1"), "{}", refused.err);
+    let line = "rigswitch: port p1: v1: another XDP program is attached to it: stop its owner, or \
+                `ip link set v1 xdp off`\n";
+    assert_eq!((refused.code, &*refused.err), (Some(1), line));
     assert!(other.left_behind().is_empty());
     site.everybody_reaches_everybody();
 }

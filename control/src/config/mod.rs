@@ -1,4 +1,40 @@
 //! The configuration file: read into the data plane's validated types, or refused with every problem that it has.
+//!
+//! Everything that can be said, with the value that is taken where nothing is:
+//! ```toml
+//! [switch]
+//! socket = "/run/rigswitch/rig.sock"  # in another network namespace /run/rigswitch/netns-<inode>.sock
+//! workers = 1                         # 1 to 64, or a list of CPUs to pin one to each: [2, 3]
+//! idle = "adaptive"                   # or "spin": the lowest latency for a whole CPU a worker
+//! frames = 16384                      # packet memory of each worker, 256 to 1048576; else it grows with the ports
+//! mac_table = 65536                   # addresses that all bridges together have room for, 1024 to 16777216
+//!
+//! [[port]]
+//! name = "eth0"                       # required, 1 to 15 bytes, as everything else refers to it
+//! netns = "blue"                      # of the kernel's device; else the switch's own
+//! worker = 0                          # the one that owns it; else the least loaded
+//! mtu = 1500                          # 68 to 65535; else the device's own
+//! # and one of:
+//! xdp = { device = "eth0", mode = "auto", queues = "all", take = "all" }  # or xdp = "eth0"
+//!                                     # mode: auto, native, generic, copy, zerocopy; queues: all, or the first so many
+//! # tap = { device = "tap0", offload = true, queues = 1 }                 # or tap = "tap0"; made if it is not there
+//! # pcap = { input = "in.pcap", output = "out.pcap" }                     # or pcap = "in.pcap"; one of the two is enough
+//! # memory = true                     # in process, for embedding and tests
+//!
+//! [[bridge]]
+//! name = "br0"
+//! ageing_time = "300s"                # also ms, m, h, or an integer of seconds; 0 keeps nothing
+//! [[bridge.port]]
+//! device = "eth0"
+//! [[bridge.fdb]]
+//! mac = "02:00:00:00:00:01"           # of one station
+//! device = "eth0"                     # a port of this bridge
+//! state = "static"                    # or dynamic (ages), permanent (the bridge's own address)
+//!
+//! # [[xconnect]]                      # a wire between two ports that are in no bridge
+//! # a = "p7"
+//! # b = "p8"
+//! ```
 
 mod bridge;
 mod fields;

@@ -98,6 +98,7 @@ fn remedy(error: &(dyn Error + 'static)) -> &'static str {
         }
     };
     match io.kind() {
+        io::ErrorKind::PermissionDenied if error.to_string().contains("CAP_") => "", // it says so already
         io::ErrorKind::PermissionDenied => {
             ": run the switch as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
         }
