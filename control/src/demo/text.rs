@@ -117,7 +117,7 @@ mod tests {
         let tcp = Ok(Duration::from_secs(1));
         let line = |ping, tcp| path_line(&path(ping, tcp), false);
         let good = line(pings(2), tcp.clone());
-        assert_eq!(good, "pass  h1 → h3  xdp → tap       2/2        45 µs     0.54 Gbit/s\n");
+        assert_eq!(good, "pass  h1 → h3  xdp → tap       2/2        45 µs     0.27 Gbit/s\n");
         assert!(line(pings(1), tcp).starts_with("FAIL  h1 → h3  xdp → tap       1/2 "));
         assert!(line(pings(2), Err("no route".into())).ends_with("  no route\n"));
         assert!(line(Err("no socket".into()), Err("not tried".into())).ends_with("  no socket\n"));

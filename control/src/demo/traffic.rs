@@ -18,7 +18,7 @@ const PING_BYTES: usize = 56;
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes over a path by TCP, each of them checked.
-pub(super) const TCP_BYTES: u64 = 64 << 20;
+pub(super) const TCP_BYTES: u64 = 32 << 20;
 
 /// What the traffic has to tell while it runs.
 pub(super) enum Event {
