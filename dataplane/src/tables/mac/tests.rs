@@ -1,3 +1,5 @@
+//! The MAC table, one thread at a time: against a plain map, and when it is full.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
