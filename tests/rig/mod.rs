@@ -26,7 +26,7 @@ pub enum Plug {
     Tap,
 }
 
-/// Hosts, and in the middle of them the namespace where the switch runs. Host `n` is behind port `pn`.
+/// Hosts, and in the middle of them the namespace with the switch's ends of their veths. Host `n` is behind port `pn`.
 pub struct Rig {
     pub hosts: Vec<Host>,
     pub center: Host,
@@ -71,9 +71,12 @@ impl Rig {
 
     /// Starts a switch over all ports, with the rest of its configuration, and waits until it forwards.
     pub fn start(&self, workers: &str, rest: &str) -> Running {
-        let config =
-            format!("[switch]\nworkers = {workers}\nmac_table = 1024\n{}\n{rest}", self.ports_text());
-        self.center.run(|| self.folder.start(&config)).unwrap()
+        self.folder.start(&self.config(workers, rest))
+    }
+
+    /// The configuration of a switch over all ports, and the rest of it.
+    pub fn config(&self, workers: &str, rest: &str) -> String {
+        format!("[switch]\nworkers = {workers}\nmac_table = 1024\n{}\n{rest}", self.ports_text())
     }
 
     /// Starts a switch with one bridge over all ports.
@@ -110,11 +113,11 @@ impl Rig {
 
     fn ports_text(&self) -> String {
         let port = |n: usize| {
-            let device = match self.plugs[n] {
-                Plug::Veth => format!("xdp = \"p{n}\""),
-                Plug::Tap => format!("tap = \"{NIC}\"\nnetns = \"{}\"", self.hosts[n].name()),
+            let (device, netns) = match self.plugs[n] {
+                Plug::Veth => (format!("xdp = \"p{n}\""), self.center.name()),
+                Plug::Tap => (format!("tap = \"{NIC}\""), self.hosts[n].name()),
             };
-            format!("[[port]]\nname = \"p{n}\"\n{device}\nmtu = {}\n", self.mtus[n])
+            format!("[[port]]\nname = \"p{n}\"\n{device}\nnetns = \"{netns}\"\nmtu = {}\n", self.mtus[n])
         };
         (0..self.plugs.len()).map(port).collect()
     }
