@@ -258,6 +258,11 @@ fn entries(stations: &mut impl FnMut() -> [[u8; 6]; 3]) -> Vec<Case> {
         usual(0, c, a),
     ];
     cases.push(("flush", steps, 2 + 1 + 1 + 2 + 1 + 2));
+    let [a, b, _] = stations();
+    let round = || [usual(1, BROADCAST, b), Step::Fdb("flush dev br0 nopermanent nostatic".into())];
+    let mut steps: Vec<_> = std::iter::repeat_with(round).take(20).flatten().collect();
+    steps.extend([usual(1, BROADCAST, b), usual(0, b, a)]);
+    cases.push(("flushes, one after the other, and a station learned again", steps, 21 * 2 + 1));
     cases
 }
 

@@ -122,20 +122,24 @@ impl Switch {
                 && flush.fixed.is_none_or(|wanted| wanted == entry.is_fixed())
                 && flush.dynamic.is_none_or(|wanted| wanted != entry.is_fixed())
         };
-        let all = 0..self.sweep.buckets;
-        let removed = self.macs.retain(all.clone(), |key, entry| key.domain() != domain || !is_wanted(entry));
-        // Who flushes often, between tests for example, needs the room before the sweep comes by.
-        grace(&mut self.publisher);
-        self.macs.reclaim(all);
+        let removed = self.forget(|key, entry| key.domain() == domain && is_wanted(entry));
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
     /// Forgets who was learned behind a port that is down or gone, as the kernel does (`br_stp_disable_port`): they may be
     /// reached another way.
     pub(super) fn forget_stations(&mut self, device: DeviceId) {
+        self.forget(|_, entry| !entry.is_fixed() && entry.egress().device == device);
+    }
+
+    /// Removes every entry that is wanted, and says how many they were. Their room is free at once: who flushes between
+    /// tests, or a port that flaps, would fill it with what is removed long before the sweep comes by.
+    fn forget(&mut self, wanted: impl Fn(Key, Entry) -> bool) -> usize {
         let all = 0..self.sweep.buckets;
-        self.macs.retain(all, |_, entry| entry.is_fixed() || entry.egress().device != device);
-        self.sweep.grace = self.publisher.advance();
+        let removed = self.macs.retain(all.clone(), |key, entry| !wanted(key, entry));
+        grace(&mut self.publisher);
+        self.macs.reclaim(all);
+        removed
     }
 
     /// What the file says of the database.
