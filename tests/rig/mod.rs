@@ -154,7 +154,8 @@ pub fn has(test: &str, program: &str) -> bool {
     let found = Command::new(program).arg("-V").output().is_ok();
     if !found {
         assert!(std::env::var_os("CI").is_none(), "{test} needs {program}");
-        skipped(test, &format!("it needs {program}: install iproute2"));
+        let package = if program == "ethtool" { "ethtool" } else { "iproute2" };
+        skipped(test, &format!("it needs {program}: install {package}"));
     }
     found
 }
