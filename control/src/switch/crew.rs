@@ -212,6 +212,11 @@ impl Member {
     pub(super) fn ask(&self, command: Command) {
         // A worker that has ended needs no asking.
         let _ = self.commands.send(command);
+        self.wake();
+    }
+
+    /// Wakes it: there is news where it looks.
+    pub(super) fn wake(&self) {
         self.bell.ring();
     }
 }

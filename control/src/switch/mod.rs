@@ -24,7 +24,7 @@ use rigswitch_dataplane::worker::{Command, Event};
 
 use crate::compile::{PortFacts, compile};
 use crate::config::Config;
-use crew::{Crew, Ready, Shared};
+use crew::{Crew, Member, Ready, Shared};
 use fdb::Sweep;
 use port::Port;
 
@@ -70,9 +70,11 @@ impl Switch {
         let mut switch =
             Self { crew, config, ports, publisher, macs, sweep, clock, started, looked: started, ticks: 0 };
         switch.prepare_counters();
-        switch.open_queues().into_iter().try_for_each(|(_, error)| Err(error))?;
         switch.put_configured_entries()?;
+        switch.open_queues().1.into_iter().try_for_each(|(_, error)| Err(error))?;
         switch.crew.wait_until_open(switch.ports.iter().map(|port| port.open.len()).sum())?;
+        // With every way out open, the tables let frames in.
+        switch.publish();
         Ok(switch)
     }
 
@@ -177,7 +179,11 @@ impl Switch {
 
     /// As [`Switch::open_queues`], later on, when a failure is not the end.
     fn reopen_queues(&mut self, news: &mut Vec<String>) {
-        for (port, error) in self.open_queues() {
+        let (opened, failed) = self.open_queues();
+        if opened > 0 {
+            self.publish();
+        }
+        for (port, error) in failed {
             let error = error.to_string();
             let trouble = &mut self.ports[port].trouble;
             if *trouble != error {
@@ -187,9 +193,9 @@ impl Switch {
         }
     }
 
-    /// Opens every queue that is not, publishes what they do, and gives them to their workers. Returns what did not open.
-    fn open_queues(&mut self) -> Vec<(usize, SwitchError)> {
-        let (mut opened, mut failed) = (Vec::new(), Vec::new());
+    /// Opens every queue that is not, and gives it to its worker. Returns how many were, and what did not open.
+    fn open_queues(&mut self) -> (usize, Vec<(usize, SwitchError)>) {
+        let (mut opened, mut failed) = (0, Vec::new());
         let workers = self.crew.members.len();
         for (port, id) in self.ports.iter_mut().zip(0..) {
             for queue in 0..port.open.len() {
@@ -201,11 +207,9 @@ impl Switch {
                 match port.open_queue(queue, &ready.area) {
                     Ok(boxed) => {
                         port.open[queue] = true;
-                        let incarnation = ready.incarnation;
-                        opened.push((
-                            worker,
-                            Command::Open { device: DeviceId(id), queue: boxed, incarnation },
-                        ));
+                        opened += 1;
+                        let (device, incarnation) = (DeviceId(id), ready.incarnation);
+                        self.crew.members[worker].ask(Command::Open { device, queue: boxed, incarnation });
                     }
                     Err(source) => {
                         let name = port.config.name.clone();
@@ -214,21 +218,16 @@ impl Switch {
                 }
             }
         }
-        if !opened.is_empty() {
-            self.publish();
-        }
-        for (worker, command) in opened {
-            self.crew.members[worker].ask(command);
-        }
-        failed
+        (opened, failed)
     }
 
-    /// Compiles what there is and puts it in force: no worker acts on anything older when this returns.
+    /// Compiles what there is and puts it in force: no worker acts on anything older when this returns, and all are awake.
     fn publish(&mut self) {
         let facts: Vec<_> = self.ports.iter().map(Port::facts).collect();
         let tables = compile(&facts, &self.config.bridges, &self.config.xconnects);
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);
+        self.crew.members.iter().for_each(Member::wake);
     }
 
     fn prepare_counters(&self) {

@@ -173,7 +173,7 @@ impl Port {
     pub(super) fn frames_per_queue(&self) -> u32 {
         match self.config.kind {
             PortKind::Xdp(_) => 2048,
-            _ => 256,
+            _ => 16,
         }
     }
 

@@ -80,6 +80,40 @@ fn frames_cross_from_worker_to_worker() {
 }
 
 #[test]
+fn a_file_is_not_read_before_every_way_out_is_open() {
+    let folder = std::env::temp_dir().join(format!("rsw-replay-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    // A capture of its own making: what is sent into a memory port, on a wire to a file.
+    let config = |text: &str| Config::parse(text, "rig.toml").unwrap();
+    let record = format!(
+        "port = [{{ name = \"m\", memory = true }}, {{ name = \"f\", pcap = {{ output = \"{}\" }} }}]\n\
+         xconnect = [{{ a = \"m\", b = \"f\" }}]\n[switch]\nidle = \"spin\"",
+        path("in.pcap")
+    );
+    let mut switch = Switch::start(config(&record)).unwrap();
+    let end = switch.memory_end("m").unwrap();
+    (0..500).for_each(|_| end.send(frame(1, 2)).unwrap());
+    tick_until(&mut switch, "the capture", |switch, _| switch.drops().ledger.sent == 500);
+    switch.stop(Duration::from_secs(10)).unwrap();
+
+    let replay = format!(
+        "port = [{{ name = \"in\", pcap = \"{}\", worker = 0 }}, {{ name = \"out\", worker = 1, pcap = {{ output = \"{}\" }} }}]\n\
+         xconnect = [{{ a = \"in\", b = \"out\" }}]\n[switch]\nworkers = 2\nidle = \"spin\"",
+        path("in.pcap"),
+        path("out.pcap")
+    );
+    for _ in 0..5 {
+        let mut switch = Switch::start(config(&replay)).unwrap();
+        tick_until(&mut switch, "the replay", |switch, _| switch.drops().ledger.received == 500);
+        balances(&mut switch);
+        assert_eq!(switch.drops().drops, []);
+        switch.stop(Duration::from_secs(10)).unwrap();
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_worker_that_panics_starts_again_and_the_tables_survive() {
     let mut switch = switch(1, 2, "spin");
     let [p0, p1] = ["p0", "p1"].map(|port| switch.memory_end(port).unwrap());
@@ -112,13 +146,13 @@ fn a_worker_that_panics_starts_again_and_the_tables_survive() {
 fn a_table_full_of_fixed_entries_refuses_the_next_one_by_name() {
     let mut switch = switch(1, 1, "adaptive");
     let entry = |number: u32| {
-        let [_, _, a, b] = number.to_be_bytes();
-        let mac = format!("02:00:00:00:{a:02x}:{b:02x}");
+        let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes(); // odd: no two alike
+        let mac = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
         FdbChange { mac, ifname: "p0".into(), state: FdbStateWord::Static, how: FdbHow::Add }
     };
     let refused = (0..=u32::from(u16::MAX)).find_map(|number| switch.change_fdb(&entry(number)).err());
     let text = refused.expect("a table is finite").to_string();
-    assert!(text.starts_with("no room for 02:00:00:00:"), "{text}");
+    assert!(text.starts_with("no room for 02:00:"), "{text}");
     let entries = switch.fdb().len();
     assert!(entries >= 1024, "there is room for what was asked for: {entries}");
     let all = FdbFlush { dev: "br0".into(), ..FdbFlush::default() };

@@ -33,7 +33,7 @@ pub enum Idle {
 /// What control asks of a worker.
 pub enum Command {
     /// Take over this queue of this device. It was opened on the memory of that incarnation of the worker, and is closed
-    /// unused if another one has taken its place.
+    /// unused if another one has taken its place. Nothing is received from it before the tables have its device.
     Open {
         /// Whose queue it is.
         device: DeviceId,

@@ -41,6 +41,11 @@ impl<'a> Queues<'a> {
         self.slots.len()
     }
 
+    /// Whose queue `index` is.
+    pub(super) fn device(&self, index: usize) -> DeviceId {
+        self.slots[index].device
+    }
+
     /// Takes a queue over.
     pub(super) fn open(&mut self, device: DeviceId, queue: Box<dyn PortQueue + Send>) {
         self.slots.push(Slot { device, queue, gone: None });
