@@ -80,7 +80,9 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a hash")]
     pub fn locate(&self, key: Key) -> Spot {
         let product = u128::from(key.word() ^ self.seed[0]) * u128::from(self.seed[1]);
-        let hash = product as u64 ^ (product >> 64) as u64;
+        // Once more: one product of addresses in a row is rows again, which some seeds fold into a few buckets.
+        let folded = (product as u64 ^ (product >> 64) as u64).wrapping_mul(self.seed[1]);
+        let hash = folded ^ folded >> 32;
         let first = hash as u32 & self.mask;
         // An odd distance: never the same bucket, and the same way back.
         let second = first ^ ((hash >> 32) as u32 & self.mask & (NEAR - 1) | 1);

@@ -176,6 +176,22 @@ fn the_two_buckets_of_a_key_differ_and_share_a_page() {
     }
 }
 
+/// Rigs number their stations in a row. A seed that folds a row into few buckets refused up to a quarter of them.
+#[test]
+fn addresses_in_a_row_spread_whatever_the_seed() {
+    let seeds = if cfg!(miri) { 2 } else { 600 };
+    for step in [1, 256, 65_536] {
+        let mut refused = 0;
+        for seed in 0..seeds {
+            let table = MacTable::new(Buckets::for_macs(1024), seed).expect("a power of two");
+            let learned =
+                (0..1024).map(|number| table.learn(table.locate(key(number * step)), device(0), NOW));
+            refused += learned.filter(|learned| *learned == Learned::Full).count();
+        }
+        assert!(refused <= 6, "{refused} of {seeds} times 1024 were refused, {step} apart");
+    }
+}
+
 #[test]
 fn a_million_stations_fit_four_million_slots() {
     let keys = if cfg!(miri) { 100 } else { 1 << 20 };
