@@ -240,5 +240,5 @@ fn a_full_way_to_another_worker_loses_frames_and_counts_them() {
     });
     let ledger = rig.ledger();
     assert_eq!(ledger.imbalance(), (0, 0));
-    assert_eq!(ledger.held, rig.counters[0].handed_off.value());
+    assert_eq!(ledger.held, rig.counters[0].handed_off.value().cast_signed());
 }

@@ -199,8 +199,9 @@ pub struct Ledger {
     pub sent: u64,
     /// Copies dropped on the way out.
     pub copies_dropped: u64,
-    /// Copies in transmit rings and between workers.
-    pub held: u64,
+    /// Copies in transmit rings and between workers. Negative for a moment: one may be counted as taken over by a worker
+    /// that was read later than the one that handed it over.
+    pub held: i64,
 }
 
 impl Ledger {
@@ -219,7 +220,7 @@ impl Ledger {
         self.copies += worker.copies.value();
         // What one worker has handed off is another's to have handed on: only the sum over all makes sense.
         let between = worker.handed_off.value().wrapping_sub(worker.handed_on.value());
-        self.held = self.held.wrapping_add(worker.held.load(Relaxed)).wrapping_add(between);
+        self.held += worker.held.load(Relaxed).wrapping_add(between).cast_signed();
     }
 
     /// What is missing (positive) or too many (negative) among frames and among copies: both zero when it balances.
@@ -227,7 +228,7 @@ impl Ledger {
         let sum = |terms: &[u64]| terms.iter().map(|&term| i128::from(term)).sum::<i128>();
         let frames = sum(&[self.received, self.originated])
             - sum(&[self.consumed, self.frames_dropped, self.forwarded]);
-        let copies = sum(&[self.copies]) - sum(&[self.sent, self.copies_dropped, self.held]);
+        let copies = sum(&[self.copies]) - sum(&[self.sent, self.copies_dropped]) - i128::from(self.held);
         (frames, copies)
     }
 }
@@ -254,5 +255,18 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.add_worker(&worker, [a, b].into_iter());
         assert_eq!(ledger.imbalance(), (0, 0));
+    }
+
+    #[test]
+    fn a_copy_taken_over_before_it_is_seen_handed_off_is_one_too_many_and_no_more() {
+        let (from, to) = (WorkerCounters::new(), WorkerCounters::new());
+        let device = DeviceId(0);
+        [&from, &to].map(|worker| worker.prepare(device));
+        let mut ledger = Ledger::default();
+        ledger.add_worker(&from, [device].into_iter());
+        to.handed_on.add(1);
+        to.device(device).sent.add(1, 60);
+        ledger.add_worker(&to, [device].into_iter());
+        assert_eq!((ledger.held, ledger.imbalance()), (-1, (0, 0)));
     }
 }

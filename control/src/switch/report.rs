@@ -202,7 +202,7 @@ impl Switch {
             copies: ledger.copies,
             sent: ledger.sent,
             copies_dropped: ledger.copies_dropped,
-            held: ledger.held,
+            held: u64::try_from(ledger.held).unwrap_or(0),
             frames_missing: signed(frames),
             copies_missing: signed(copies),
             balanced: (frames, copies) == (0, 0),
