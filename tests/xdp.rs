@@ -353,6 +353,17 @@ fn a_deleted_device_is_reported_gone_and_all_frames_come_home() {
 }
 
 #[test]
+fn a_deleted_device_is_found_gone_by_a_worker_that_mostly_sleeps() {
+    let Some(rig) = Rig::veth("deleted device, asleep", 1, 1500) else { return };
+    let mut port = Port::open(&rig, XdpMode::Auto);
+    run(&rig.near, "ip link del near0");
+    let mut io =
+        PortIo { pool: &mut port.pool, counters: &port.counters, now: Now { unix_ns: 1_000_000_000 } };
+    assert!(port.queues[0].rx_burst(&mut io, &mut Burst::new()).is_err(), "at the first call a second later");
+    port.close();
+}
+
+#[test]
 fn a_device_that_is_down_drops_by_that_name_and_works_again_when_up() {
     let Some(rig) = Rig::veth("device down", 1, 1500) else { return };
     let mut port = Port::open(&rig, XdpMode::Auto);

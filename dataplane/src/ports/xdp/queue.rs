@@ -9,7 +9,7 @@ use super::receiving::Receiving;
 use super::sending::{self, Sending};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Area, Burst, Pool};
-use crate::ports::{Capabilities, PortGone, PortIo, PortQueue};
+use crate::ports::{Capabilities, Now, PortGone, PortIo, PortQueue};
 use crate::sys::bpf::Attach;
 use crate::sys::xsk::Socket;
 
@@ -20,8 +20,10 @@ const REFILL: u32 = 64;
 /// or turn.
 const KICKS: usize = 4;
 
-/// Empty receive calls between two questions whether the device is still there.
+/// Empty receive calls between two questions whether the device is still there, which no poll tells; and the longest time
+/// between them, for a worker that sleeps makes few calls.
 const QUIET: u32 = 64;
+const QUIET_NS: u64 = 500_000_000;
 
 /// One receive queue and the transmit queue of the same number. Made by
 /// [`XdpDevice::open_queue`](super::XdpDevice::open_queue).
@@ -34,8 +36,10 @@ pub struct XdpQueue {
     loans: Option<Loans>,
     /// The device was down when the kernel was last called.
     down: bool,
-    /// Receive calls since anything was received.
+    /// Receive calls since anything was received or the kernel was asked.
     quiet: u32,
+    /// When that was.
+    heard: Now,
     // Declared last, dropped last: the socket closes first.
     attachment: Arc<Attachment>,
     _area: Arc<Area>,
@@ -58,7 +62,7 @@ impl XdpQueue {
         area: Arc<Area>,
         (socket, zero_copy): (Socket, bool),
     ) -> Self {
-        Self { socket, number, zero_copy, loans: None, down: false, quiet: 0, attachment, _area: area }
+        Self { socket, number, zero_copy, loans: None, down: false, quiet: 0, heard: Now::default(), attachment, _area: area }
     }
 
     /// How frames are moved, in words: where the program runs, and whether the kernel copies them.
@@ -145,12 +149,12 @@ impl PortQueue for XdpQueue {
             }
         }
         if popped {
-            self.quiet = 0;
+            (self.quiet, self.heard) = (0, io.now);
             self.socket.rx.release();
         } else {
             self.quiet += 1;
-            if self.quiet >= QUIET {
-                self.quiet = 0;
+            if self.quiet >= QUIET || io.now.unix_ns.abs_diff(self.heard.unix_ns) >= QUIET_NS {
+                (self.quiet, self.heard) = (0, io.now);
                 self.told(self.socket.kick_rx())?;
             }
         }
