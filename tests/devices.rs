@@ -239,6 +239,20 @@ fn a_device_that_is_deleted_and_made_again_is_taken_back() {
 }
 
 #[test]
+fn ports_share_packet_memory_that_is_too_small_for_the_rings_of_one() {
+    if !is_machine_root() {
+        return skipped(
+            "ports_share_packet_memory_that_is_too_small_for_the_rings_of_one",
+            "AF_XDP needs root",
+        );
+    }
+    let site = Site::new("cli-share", 3, 0);
+    let _switch = site.folder.start(&format!("[switch]\nframes = 256\n{}", site.config));
+    site.everybody_reaches_everybody();
+    site.balances();
+}
+
+#[test]
 fn what_the_kernel_drops_before_the_switch_is_shown() {
     if !is_machine_root() {
         return skipped("what_the_kernel_drops_before_the_switch_is_shown", "AF_XDP needs root");

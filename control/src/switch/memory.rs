@@ -36,6 +36,12 @@ pub(super) fn plan(switch: &SwitchConfig, ports: &[Port]) -> Vec<PoolConfig> {
         .collect()
 }
 
+/// Frames that each of the worker's queues may lend to the kernel for receiving, so that the first to open leaves the last
+/// its share, and a quarter stays free.
+pub(super) fn receive_share(memory: PoolConfig, queues: usize) -> u32 {
+    u32::try_from(memory.frames / 4 * 3 / queues.max(1)).unwrap_or(u32::MAX)
+}
+
 /// Chunks of a run that holds a frame of this MTU with two tags.
 fn chunks_for(mtu: u32) -> u8 {
     let bytes = HEADROOM + 14 + 8 + usize::try_from(mtu).unwrap_or(usize::MAX);

@@ -197,14 +197,19 @@ impl Switch {
     fn open_queues(&mut self) -> (usize, Vec<(usize, SwitchError)>) {
         let (mut opened, mut failed) = (0, Vec::new());
         let workers = self.crew.members.len();
+        let mut receiving = vec![0; workers];
+        for port in self.ports.iter().filter(|port| port.lends()) {
+            (0..port.open.len()).for_each(|queue| receiving[port.worker_of(queue, workers)] += 1);
+        }
         for (port, id) in self.ports.iter_mut().zip(0..) {
             for queue in 0..port.open.len() {
                 let worker = port.worker_of(queue, workers);
+                let share = memory::receive_share(self.crew.members[worker].memory, receiving[worker]);
                 let Some(ready) = self.crew.members[worker].ready.as_ref().filter(|_| !port.open[queue])
                 else {
                     continue;
                 };
-                match port.open_queue(queue, &ready.area) {
+                match port.open_queue(queue, &ready.area, share) {
                     Ok(boxed) => {
                         port.open[queue] = true;
                         opened += 1;

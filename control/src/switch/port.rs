@@ -146,11 +146,16 @@ impl Port {
         (self.owner.index() + if spread { queue } else { 0 }) % workers
     }
 
-    /// Opens queue `queue` on a worker's packet memory.
-    pub(super) fn open_queue(&mut self, queue: usize, area: &Arc<Area>) -> OpenResult<Queue> {
+    /// Whether its queues lend frames to the kernel to receive into.
+    pub(super) fn lends(&self) -> bool {
+        matches!(self.config.kind, PortKind::Xdp(_))
+    }
+
+    /// Opens queue `queue` on a worker's packet memory, of which it may lend `share` frames for receiving.
+    pub(super) fn open_queue(&mut self, queue: usize, area: &Arc<Area>, share: u32) -> OpenResult<Queue> {
         let Some(device) = &mut self.device else { return Err("the device is gone".into()) };
         let opened: Queue = match &mut device.source {
-            Source::Xdp(xdp) => Box::new(xdp.open_queue(u16::try_from(queue)?, area)?),
+            Source::Xdp(xdp) => Box::new(xdp.open_queue(u16::try_from(queue)?, area)?.with_share(share)),
             Source::Tap(queues) => Box::new(queues[queue].try_clone()?),
             Source::Memory(memory, _) => Box::new(memory.clone()),
             Source::Pcap(files) => {

@@ -34,6 +34,8 @@ pub struct XdpQueue {
     zero_copy: bool,
     /// What the kernel has of the worker's memory; nothing before the worker's first call.
     loans: Option<Loans>,
+    /// The most frames lent for receiving.
+    share: u32,
     /// The device was down when the kernel was last called.
     down: bool,
     /// Receive calls since anything was received or the kernel was asked.
@@ -62,7 +64,26 @@ impl XdpQueue {
         area: Arc<Area>,
         (socket, zero_copy): (Socket, bool),
     ) -> Self {
-        Self { socket, number, zero_copy, loans: None, down: false, quiet: 0, heard: Now::default(), attachment, _area: area }
+        Self {
+            socket,
+            number,
+            zero_copy,
+            loans: None,
+            share: DEPTH,
+            down: false,
+            quiet: 0,
+            heard: Now::default(),
+            attachment,
+            _area: area,
+        }
+    }
+
+    /// The same, lending no more than `frames` for receiving, at least one: its share of a pool that other queues receive
+    /// into as well.
+    #[must_use]
+    pub fn with_share(mut self, frames: u32) -> Self {
+        self.share = frames.clamp(1, DEPTH);
+        self
     }
 
     /// How frames are moved, in words: where the program runs, and whether the kernel copies them.
@@ -77,10 +98,10 @@ impl XdpQueue {
     /// Lends free frames for receiving once a group of them is missing.
     fn refill(&mut self, pool: &mut Pool) -> Result<(), PortGone> {
         let rx = &mut loans(&mut self.loans, pool).rx;
-        if rx.lent() + REFILL > DEPTH {
+        if rx.lent() + REFILL.min(self.share.div_ceil(2)) > self.share {
             return Ok(());
         }
-        while rx.lent() < DEPTH
+        while rx.lent() < self.share
             && let Some(address) = rx.lend(pool)
         {
             let pushed = self.socket.fill.push(address);
