@@ -261,7 +261,7 @@ mod tests {
     fn a_copy_taken_over_before_it_is_seen_handed_off_is_one_too_many_and_no_more() {
         let (from, to) = (WorkerCounters::new(), WorkerCounters::new());
         let device = DeviceId(0);
-        [&from, &to].map(|worker| worker.prepare(device));
+        [&from, &to].iter().for_each(|worker| worker.prepare(device));
         let mut ledger = Ledger::default();
         ledger.add_worker(&from, [device].into_iter());
         to.handed_on.add(1);
