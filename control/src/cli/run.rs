@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rigswitch_dataplane::sys::limits;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, runtime, summary};
@@ -21,6 +22,9 @@ async fn serve_until_stopped(config: Config, socket: Option<PathBuf>) -> Result<
     let mut signals = Signals::new()?;
     let path = socket.or_else(|| config.switch.socket.clone()).unwrap_or_else(default_path);
     let what = summary(&config);
+    if let Err(error) = limits::raise_open_files() {
+        say(&format!("the limit of open files stays as it is: {error}"));
+    }
     let service = Service::start(config, &path)?;
     say(&format!("{what}; answering on {}", service.path().display()));
     tell_manager(READY);

@@ -87,16 +87,28 @@ pub enum SwitchError {
     TableFull(String),
 }
 
+impl SwitchError {
+    /// Whether the device was deleted.
+    pub(super) fn is_no_device(&self) -> bool {
+        let Self::Port { source, .. } = self else { return false };
+        kernels_word(&**source).is_some_and(|io| io.raw_os_error() == Some(NO_SUCH_DEVICE))
+    }
+}
+
+/// The kernel's error among the causes of `error`.
+fn kernels_word<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    let mut cause = error;
+    loop {
+        match cause.downcast_ref() {
+            Some(io) => return Some(io),
+            None => cause = cause.source()?,
+        }
+    }
+}
+
 /// What to do about what the kernel said.
 fn remedy(error: &(dyn Error + 'static)) -> &'static str {
-    let mut cause = Some(error);
-    let io = loop {
-        match cause.map(|cause| (cause.downcast_ref::<io::Error>(), cause.source())) {
-            Some((Some(io), _)) => break io,
-            Some((None, source)) => cause = source,
-            None => return "",
-        }
-    };
+    let Some(io) = kernels_word(error) else { return "" };
     match io.kind() {
         io::ErrorKind::PermissionDenied if error.to_string().contains("CAP_") => "", // it says so already
         io::ErrorKind::PermissionDenied => {
@@ -105,6 +117,9 @@ fn remedy(error: &(dyn Error + 'static)) -> &'static str {
         io::ErrorKind::NotFound => ": make it first, or name another",
         io::ErrorKind::ResourceBusy => ": another program has it; stop that one, or name another",
         _ if io.raw_os_error() == Some(NO_SUCH_DEVICE) => ": make it first, or name another",
+        _ if io.raw_os_error() == Some(TOO_MANY_FILES) => {
+            ": raise the limit of open files (`ulimit -Hn`, or LimitNOFILE= in the unit)"
+        }
         _ if io.raw_os_error() == Some(NO_SUCH_FAMILY) => ": this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)",
         _ => "",
     }
@@ -112,6 +127,9 @@ fn remedy(error: &(dyn Error + 'static)) -> &'static str {
 
 /// `ENODEV`
 const NO_SUCH_DEVICE: i32 = 19;
+
+/// `EMFILE`
+const TOO_MANY_FILES: i32 = 24;
 
 /// `EAFNOSUPPORT`
 const NO_SUCH_FAMILY: i32 = 97;

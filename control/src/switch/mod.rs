@@ -151,8 +151,13 @@ impl Switch {
         self.crew.members.iter().for_each(|member| member.ask(Command::ReportLost));
         let mut changed = false;
         for port in &mut self.ports {
-            if port.is_gone() && port.take_back() {
-                news.push(format!("port {} is back", port.config.name));
+            match port.take_back() {
+                Ok(true) => news.push(format!("port {} is back", port.config.name)),
+                Ok(false) => {}
+                Err(source) => {
+                    let error = SwitchError::Port { name: port.config.name.clone(), source };
+                    port.tell_once(error.to_string(), news);
+                }
             }
             changed |= port.look();
         }
@@ -184,11 +189,11 @@ impl Switch {
             self.publish();
         }
         for (port, error) in failed {
-            let error = error.to_string();
-            let trouble = &mut self.ports[port].trouble;
-            if *trouble != error {
-                trouble.clone_from(&error);
-                news.push(error);
+            let port = &mut self.ports[port];
+            port.tell_once(error.to_string(), news);
+            if error.is_no_device() {
+                // No worker has a queue of it to find that out by, and what was opened is of the device that was.
+                port.gone();
             }
         }
     }

@@ -35,8 +35,8 @@ pub(super) struct Port {
     device: Option<Device>, // none: it is gone
     /// The queues that a worker has, by their number.
     pub(super) open: Vec<bool>,
-    /// What last kept a queue from being opened, so that it is told once.
-    pub(super) trouble: String,
+    /// What last kept the device or a queue of it from being opened, so that it is told once.
+    trouble: String,
 }
 
 /// What was opened.
@@ -76,21 +76,32 @@ impl Port {
     }
 
     /// Whether it was taken back: a device that is there again under its name. A TAP that was deleted is not made again.
-    pub(super) fn take_back(&mut self) -> bool {
-        if self.device.is_some() || (matches!(self.config.kind, PortKind::Tap(_)) && !exists(&self.config)) {
-            return false;
+    /// An error is about a device that is there and cannot be had.
+    pub(super) fn take_back(&mut self) -> OpenResult<bool> {
+        if self.device.is_some() || !exists(&self.config) {
+            return Ok(false);
         }
         match Device::open(&self.config) {
             Ok(device) => self.put(device),
-            Err(_) => return false, // not there yet, or not ready
+            Err(_) if !exists(&self.config) => return Ok(false), // gone again
+            Err(error) => return Err(error),
         }
-        true
+        self.trouble.clear();
+        Ok(true)
     }
 
     /// The device is gone, and all of its queues.
     pub(super) fn gone(&mut self) {
         self.device = None;
         self.open.clear();
+    }
+
+    /// Tells what keeps it from being opened, unless that was the last thing told.
+    pub(super) fn tell_once(&mut self, trouble: String, news: &mut Vec<String>) {
+        if self.trouble != trouble {
+            news.push(trouble.clone());
+            self.trouble = trouble;
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {

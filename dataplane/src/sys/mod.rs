@@ -5,6 +5,7 @@ pub mod cpu;
 pub mod eventfd;
 pub mod features;
 pub mod hints;
+pub mod limits;
 mod mmap;
 pub mod netdev;
 pub mod netns;
