@@ -249,8 +249,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.outstanding() > 0 {
-            // Somebody still holds a frame (a worker that panicked): its bytes must stay mapped.
+        let lent = self.lent.iter().filter(|lent| lent.borrower != 0).count();
+        if self.outstanding() > lent {
+            // Somebody may hold a frame still (a worker that panicked): its bytes must stay mapped. Frames that are lent
+            // have no token; who registered the memory keeps it.
             std::mem::forget(Arc::clone(&self.area));
         }
     }

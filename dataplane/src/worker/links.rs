@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -18,6 +19,7 @@ use crate::ports::{PortGone, PortQueue};
 use crate::punt::Punt;
 use crate::ring;
 use crate::sync::Ordering::Relaxed;
+use crate::sys::poll::PollSet;
 use crate::tables::{MacTable, Reader, Tables, WorkerId};
 
 /// What a worker does when there is nothing to do.
@@ -140,6 +142,11 @@ impl Links {
     }
 }
 
+/// How long a worker waits before it starts again after its first panic; twice as long after each other one, up to
+/// 2^[`LONGEST_PAUSE`] times.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: u32 = 5;
+
 /// Runs a worker until it is asked to stop; call it on a thread of its own. A worker that panics is started again with
 /// fresh packet memory; its tables, counters and links stay.
 pub fn run<O: Observer>(mut links: Links, observer: impl Fn() -> O) {
@@ -159,6 +166,9 @@ pub fn run<O: Observer>(mut links: Links, observer: impl Fn() -> O) {
         let message = panic.downcast_ref::<&str>().map(ToString::to_string);
         let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         links.tell(Event::Panicked { message });
+        // What made it panic may come again at once: neither memory nor the log is to be filled with it.
+        let pause = PAUSE * 2u32.pow(incarnation.min(LONGEST_PAUSE));
+        let _ = PollSet::new().wait(Some(pause));
     }
     links.tell(Event::Stopped);
 }

@@ -38,8 +38,8 @@ const SLEEP_HOLDING: Duration = Duration::from_millis(10);
 
 /// A worker at work, from one start to the next panic or the end.
 pub struct Worker<'a, O: Observer> {
+    queues: Queues<'a>, // dropped before the pool: a socket closes before its memory goes
     pool: Pool,
-    queues: Queues<'a>,
     line: Line,
     burst: Burst,
     observer: O,
@@ -74,8 +74,8 @@ impl<'a, O: Observer> Worker<'a, O> {
         at: &'a mut Option<DeviceId>,
     ) -> Self {
         let mut worker = Self {
-            pool,
             queues: Queues::new(links.worker, &mut links.handoffs),
+            pool,
             line: Line::default(),
             burst: Burst::new(),
             observer,
