@@ -106,6 +106,7 @@ impl Model {
         let Job::Bridge(bridge) = self.jobs[from] else {
             for frame in frames {
                 match self.jobs[from] {
+                    Job::Wire(_) if frame.len() < 14 => self.drop(from, Direction::Rx, DropReason::Truncated),
                     Job::Wire(to) => self.send(to, frame),
                     _ => self.drop(from, Direction::Rx, DropReason::Unused),
                 }

@@ -47,7 +47,7 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    Truncated "truncated" "The frame is shorter than the 14 bytes of an Ethernet header, or was cut off while it was received."
+    Truncated "truncated" "The frame is shorter than the 14 bytes of an Ethernet header, or longer than a frame of the packet memory: it came cut off."
     SourceGroup "source_group" "The source address is a group address, which no station may send from (IEEE 802-2014 §8.2.2)."
     SourceZero "source_zero" "The source address is 00:00:00:00:00:00, which names no station."
     NoHost "no_host" "The destination is the bridge's own address (a permanent entry), and the bridge has no host port to deliver it to."

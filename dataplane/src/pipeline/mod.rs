@@ -22,6 +22,7 @@ use crate::ids::DeviceId;
 use crate::ports::{Now, PortIo};
 use crate::punt::Punt;
 use crate::tables::{MacTable, Role, Tables, Tick};
+use crate::wire::ethernet::HEADER_LEN;
 
 /// What a burst goes down the line with: everything it may consult, and everything it may change.
 pub struct Context<'a, O: Observer, T: Transmit> {
@@ -82,7 +83,7 @@ impl Line {
         }
         match cx.tables.device(device).role {
             Role::Bridge(domain) => self.bridge.run(cx, device, domain, burst, &mut self.egress),
-            Role::Xconnect(peer) => self.egress.forward_all(cx, device, peer, burst),
+            Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
             Role::Unused => {
                 for frame in burst.drain() {
                     cx.discard(device, Direction::Rx, DropReason::Unused, frame);
@@ -90,6 +91,23 @@ impl Line {
             }
         }
         self.egress.flush(cx);
+    }
+
+    /// Over a wire: everything passes that is a frame at all.
+    fn cross<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        peer: DeviceId,
+        burst: &mut Burst,
+    ) {
+        for frame in burst.drain() {
+            if frame.len() < HEADER_LEN {
+                cx.discard(device, Direction::Rx, DropReason::Truncated, frame);
+            } else {
+                self.egress.forward(cx, device, peer, frame);
+            }
+        }
     }
 
     /// Sends frames that control has made out of `device`. The burst is empty afterwards.
