@@ -48,8 +48,8 @@ fn miri_finds_no_undefined_behaviour() {
         return;
     }
     let words = ["+nightly", "miri", "test", "-p", "rigswitch-dataplane", "--lib", "--"];
-    let parts =
-        ["frames::", "wire::", "ring::", "tables::", "ids::", "counters::", "punt::", "--skip", "sys::"];
+    // `frames` has the unsafe code that needs no kernel, `wire` the arithmetic on it; the rest is safe, and loom's.
+    let parts = ["frames::", "wire::", "ids::", "counters::", "--skip", "sys::"];
     let (ok, output) =
         cargo(&[&words[..], &parts[..]].concat(), "miri", &[("MIRIFLAGS", "-Zmiri-disable-isolation")]);
     assert!(ok && passed(&output) > 0, "{output}");
