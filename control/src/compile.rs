@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, XconnectConfig};
-use rigswitch_dataplane::ids::{DeviceId, DomainId};
+use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{Device, Domain, Role, Tables, WorkerId};
+
+use crate::domains::Domains;
 
 /// What is known of a port that no file says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PortFacts<'a> {
+    /// Its number.
+    pub id: DeviceId,
     /// Its name.
     pub name: &'a str,
     /// The worker that sends for those without a queue of it.
@@ -20,40 +24,39 @@ pub struct PortFacts<'a> {
     pub capabilities: Capabilities,
 }
 
-/// Tables of these ports, numbered as they come, in the roles that bridges and cross-connects give them. A bridge's domain
-/// is its place among them, from one.
-pub fn compile(ports: &[PortFacts<'_>], bridges: &[BridgeConfig], xconnects: &[XconnectConfig]) -> Tables {
-    let ids: HashMap<&str, DeviceId> =
-        ports.iter().zip(0..).map(|(port, id)| (port.name, DeviceId(id))).collect();
-    let mut roles = vec![Role::Unused; ports.len()];
-    let mut domains = Vec::new();
-    for (bridge, number) in bridges.iter().zip(1..) {
+/// Tables of these ports in the roles that bridges and cross-connects give them. Each bridge has a domain already.
+pub fn compile(
+    ports: &[PortFacts<'_>],
+    bridges: &[BridgeConfig],
+    xconnects: &[XconnectConfig],
+    numbers: &Domains,
+) -> Tables {
+    let ids: HashMap<&str, DeviceId> = ports.iter().map(|port| (port.name, port.id)).collect();
+    let places = ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0);
+    let mut roles = vec![Role::Unused; places];
+    let mut domains = vec![Domain::default(); numbers.places()];
+    for bridge in bridges {
+        let Some(domain) = numbers.of(&bridge.name) else { continue };
         let members: Box<[_]> =
             bridge.ports.iter().filter_map(|port| ids.get(&*port.device).copied()).collect();
-        let domain = domain(number);
         members.iter().for_each(|member| roles[member.index()] = Role::Bridge(domain));
-        domains.push(Domain { members, punts_reserved: false });
+        domains[usize::from(domain.number()) - 1] = Domain { members, punts_reserved: false };
     }
     for wire in xconnects {
         let (Some(&a), Some(&b)) = (ids.get(&*wire.a), ids.get(&*wire.b)) else { continue };
         roles[a.index()] = Role::Xconnect(b);
         roles[b.index()] = Role::Xconnect(a);
     }
-    let device = |(port, role): (&PortFacts<'_>, Role)| Device {
-        role,
-        owner: port.owner,
-        longest: Device::longest_for_mtu(port.mtu),
-        capabilities: port.capabilities,
-    };
-    Tables::new(ports.iter().zip(roles).map(device).collect(), domains.into())
-}
-
-/// The learning domain of the bridge in this place, from one.
-///
-/// # Panics
-/// For zero.
-pub fn domain(place: u16) -> DomainId {
-    DomainId::new(place).expect("bridges are counted from one")
+    let mut devices = vec![Device::NONE; places];
+    for port in ports {
+        devices[port.id.index()] = Device {
+            role: roles[port.id.index()],
+            owner: port.owner,
+            longest: Device::longest_for_mtu(port.mtu),
+            capabilities: port.capabilities,
+        };
+    }
+    Tables::new(devices.into(), domains.into())
 }
 
 #[cfg(test)]
@@ -72,22 +75,35 @@ mod tests {
             xconnect = [{ a = "p1", b = "p4" }]
         "#;
         let config = Config::parse(text, "rig.toml").unwrap();
-        let facts = |index: usize| PortFacts {
-            name: &config.ports[index].name,
-            owner: WorkerId(u16::from(index > 2)),
+        let facts = |id: u16| PortFacts {
+            id: DeviceId(id),
+            name: &config.ports[usize::from(id)].name,
+            owner: WorkerId(u16::from(id > 2)),
             mtu: 1500,
             capabilities: Capabilities::default(),
         };
-        let ports: Vec<_> = (0..config.ports.len()).map(facts).collect();
-        let tables = compile(&ports, &config.bridges, &config.xconnects);
+        let mut domains = Domains::default();
+        domains.admit(&config.bridges);
+        let tables = compile(&[0, 1, 2, 3, 4].map(facts), &config.bridges, &config.xconnects, &domains);
         let roles: Vec<_> = tables.devices().iter().map(|device| device.role).collect();
-        let br1 = Role::Bridge(domain(2));
+        let domain = |bridge| domains.of(bridge).unwrap();
+        let br1 = Role::Bridge(domain("br1"));
         assert_eq!(roles, [br1, Role::Xconnect(DeviceId(4)), Role::Unused, br1, Role::Xconnect(DeviceId(1))]);
-        assert_eq!(*tables.domain(domain(2)).members, [DeviceId(3), DeviceId(0)]);
-        assert!(tables.domain(domain(1)).members.is_empty());
+        assert_eq!(*tables.domain(domain("br1")).members, [DeviceId(3), DeviceId(0)]);
+        assert!(tables.domain(domain("br0")).members.is_empty());
         assert_eq!(
             (tables.device(DeviceId(3)).owner, tables.device(DeviceId(3)).longest),
             (WorkerId(1), 1518)
         );
+    }
+
+    #[test]
+    fn a_number_without_a_port_is_nothing() {
+        let config = Config::parse("port = [{ name = \"p0\", memory = true }]", "rig.toml").unwrap();
+        let (owner, capabilities) = (WorkerId(0), Capabilities::default());
+        let port = PortFacts { id: DeviceId(2), name: &config.ports[0].name, owner, mtu: 1500, capabilities };
+        let tables = compile(&[port], &[], &[], &Domains::default());
+        assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
+        assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);
     }
 }

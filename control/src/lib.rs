@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compile;
 pub mod config;
 mod demo;
+pub mod domains;
 pub mod lab;
 pub mod notify;
 mod service;

@@ -9,12 +9,12 @@ use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTabl
 
 use super::error::SwitchError;
 use super::{Switch, grace};
-use crate::compile::domain;
+use crate::domains::Domains;
 use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
 
 /// Ageing: the table is gone through in slices, one a tick.
 pub(super) struct Sweep {
-    ageing: Vec<u32>, // by bridge, in ticks
+    ageing: Vec<u32>, // by domain, in ticks
     slice: Range<usize>,
     length: usize,
     buckets: usize,
@@ -23,8 +23,18 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(bridges: &[BridgeConfig], table: &MacTable, grace: Generation) -> Self {
-        let ageing: Vec<u32> = bridges.iter().map(|bridge| ticks(bridge.ageing_time)).collect();
+    pub(super) fn new(
+        bridges: &[BridgeConfig],
+        domains: &Domains,
+        table: &MacTable,
+        grace: Generation,
+    ) -> Self {
+        let mut ageing = vec![u32::MAX; domains.places()];
+        for bridge in bridges {
+            if let Some(domain) = domains.of(&bridge.name) {
+                ageing[usize::from(domain.number()) - 1] = ticks(bridge.ageing_time);
+            }
+        }
         // All of it within an eighth of the shortest time, so that nothing outlives its time by more; ten seconds at most.
         let turns = (ageing.iter().min().copied().unwrap_or(u32::MAX) / 8).clamp(1, 100);
         let buckets = table.buckets().len();
@@ -57,7 +67,7 @@ impl Switch {
             let ifname = self.name(found.egress().device).to_owned();
             match change.how {
                 FdbHow::Add => {
-                    let bridge = self.bridge(domain).name.clone();
+                    let bridge = self.bridge(domain).to_owned();
                     return Err(SwitchError::Exists { mac: mac.to_string(), bridge, ifname });
                 }
                 FdbHow::Append if found.egress().device != device => {
@@ -78,7 +88,7 @@ impl Switch {
         let (device, domain) = self.member(&removal.ifname)?;
         let key = Key::new(domain, mac);
         if self.entry(key).is_none_or(|entry| entry.egress().device != device) {
-            let bridge = self.bridge(domain).name.clone();
+            let bridge = self.bridge(domain).to_owned();
             return Err(SwitchError::NoEntry {
                 mac: mac.to_string(),
                 bridge,
@@ -95,16 +105,12 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], when the names are not a bridge's and its port's.
     pub fn flush_fdb(&mut self, flush: &FdbFlush) -> Result<u64, SwitchError> {
-        let bridge = self.config.bridges.iter().position(|bridge| bridge.name == flush.dev);
-        let (domain, device) = match (bridge, &flush.brport) {
-            (Some(place), None) => (self.domain_at(place), None),
-            (Some(place), Some(port)) => {
-                let wrong = || SwitchError::NotAPortOf {
-                    port: port.clone(),
-                    bridge: self.config.bridges[place].name.clone(),
-                };
-                let (device, domain) = self.member(port).map_err(|_| wrong())?;
-                if domain != self.domain_at(place) {
+        let (domain, device) = match (self.domains.of(&flush.dev), &flush.brport) {
+            (Some(domain), None) => (domain, None),
+            (Some(domain), Some(port)) => {
+                let wrong = || SwitchError::NotAPortOf { port: port.clone(), bridge: flush.dev.clone() };
+                let (device, of) = self.member(port).map_err(|_| wrong())?;
+                if domain != of {
                     return Err(wrong());
                 }
                 (domain, Some(device))
@@ -146,15 +152,16 @@ impl Switch {
     pub(super) fn put_configured_entries(&mut self) -> Result<(), SwitchError> {
         let bridges = std::mem::take(&mut self.config.bridges);
         let mut result = Ok(());
-        for (bridge, place) in bridges.iter().zip(1..) {
+        for bridge in &bridges {
             for entry in &bridge.fdb {
-                let Some(device) = self.device(&entry.device) else { continue };
+                let place = self.ports.find(&entry.device).zip(self.domains.of(&bridge.name));
+                let Some((device, domain)) = place else { continue };
                 let state = match entry.state {
                     FdbState::Static => FdbStateWord::Static,
                     FdbState::Dynamic => FdbStateWord::Dynamic,
                     FdbState::Permanent => FdbStateWord::Permanent,
                 };
-                result = result.and_then(|()| self.put(Key::new(domain(place), entry.mac), device, state));
+                result = result.and_then(|()| self.put(Key::new(domain, entry.mac), device, state));
             }
         }
         self.config.bridges = bridges;
@@ -195,33 +202,20 @@ impl Switch {
 
     /// A bridge's port, and the domain it belongs to.
     fn member(&self, port: &str) -> Result<(DeviceId, DomainId), SwitchError> {
-        let is_in = |bridge: &BridgeConfig| bridge.ports.iter().any(|member| member.device == port);
-        let place = self.config.bridges.iter().position(is_in);
-        let found = self.device(port).zip(place);
-        let (device, place) = found.ok_or_else(|| SwitchError::NotAMember(port.to_owned()))?;
-        Ok((device, self.domain_at(place)))
+        let is_in = |bridge: &&BridgeConfig| bridge.ports.iter().any(|member| member.device == port);
+        let bridge = self.config.bridges.iter().find(is_in);
+        let domain = bridge.and_then(|bridge| self.domains.of(&bridge.name));
+        self.ports.find(port).zip(domain).ok_or_else(|| SwitchError::NotAMember(port.to_owned()))
     }
 
-    fn device(&self, port: &str) -> Option<DeviceId> {
-        self.ports
-            .iter()
-            .zip(0..)
-            .find(|(candidate, _)| candidate.config.name == port)
-            .map(|(_, id)| DeviceId(id))
-    }
-
-    fn domain_at(&self, place: usize) -> DomainId {
-        domain(u16::try_from(place + 1).expect("there are fewer bridges than devices"))
-    }
-
-    /// The bridge of a domain.
-    pub(super) fn bridge(&self, domain: DomainId) -> &BridgeConfig {
-        &self.config.bridges[usize::from(domain.number()) - 1]
+    /// The name of the bridge of a domain.
+    pub(super) fn bridge(&self, domain: DomainId) -> &str {
+        self.domains.bridge(domain).unwrap_or("?")
     }
 
     /// The name of a device.
     pub(super) fn name(&self, device: DeviceId) -> &str {
-        self.ports.get(device.index()).map_or("?", |port| &port.config.name)
+        self.ports.get(device).map_or("?", |port| &port.config.name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rigswitch_dataplane::frames::{CHUNK, HEADROOM, PoolConfig};
 
-use super::port::Port;
+use super::ports::Ports;
 use crate::config::SwitchConfig;
 
 /// Frames on their way through a worker, hand-offs included, whatever its ports.
@@ -13,20 +13,22 @@ const RUNS: usize = 256;
 
 /// The memory of every worker. The default is what its ports' queues may hold, what is in hand, and a third more, so that a
 /// quarter is always free.
-pub(super) fn plan(switch: &SwitchConfig, ports: &[Port]) -> Vec<PoolConfig> {
+pub(super) fn plan(switch: &SwitchConfig, ports: &Ports) -> Vec<PoolConfig> {
     let workers = usize::from(switch.workers.count());
     let mut frames = vec![IN_HAND; workers];
-    for port in ports {
+    for (_, port) in ports.iter() {
         for queue in 0..port.open.len() {
             frames[port.worker_of(queue, workers)] += port.frames_per_queue();
         }
     }
-    let (jumbo, super_frames) =
-        ports.iter().map(Port::long_frames).fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
+    let (jumbo, super_frames) = ports
+        .iter()
+        .map(|(_, port)| port.long_frames())
+        .fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
     // A copy for another worker's port is made in that worker's memory: all of them hold whatever one of them may meet.
     let run_chunks = match (jumbo, super_frames) {
         (_, true) => PoolConfig::SUPER_FRAME_CHUNKS,
-        (true, false) => chunks_for(ports.iter().map(|port| port.mtu).max().unwrap_or(0)),
+        (true, false) => chunks_for(ports.iter().map(|(_, port)| port.mtu).max().unwrap_or(0)),
         (false, false) => 0,
     };
     let frames = frames.into_iter().map(|needed| switch.frames.unwrap_or(needed + needed / 3));

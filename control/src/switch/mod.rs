@@ -5,6 +5,7 @@ mod error;
 mod fdb;
 mod memory;
 mod port;
+mod ports;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,11 @@ use rigswitch_dataplane::worker::{Command, Event};
 
 use crate::compile::{PortFacts, compile};
 use crate::config::Config;
+use crate::domains::Domains;
 use crew::{Crew, Member, Ready, Shared};
 use fdb::Sweep;
 use port::Port;
+use ports::Ports;
 
 /// How often [`Switch::tick`] is to be called: the unit of MAC age.
 pub const TICK: Duration = Duration::from_millis(Tick::MILLIS);
@@ -38,7 +41,8 @@ const LOOK: u64 = 10;
 pub struct Switch {
     crew: Crew, // dropped first: the workers close their queues, then the devices close
     config: Config,
-    ports: Vec<Port>, // by DeviceId
+    ports: Ports,
+    domains: Domains,
     publisher: Publisher<Tables>,
     macs: MacControl,
     sweep: Sweep,
@@ -66,13 +70,16 @@ impl Switch {
         set(&clock, started);
         let shared = Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock };
         let crew = Crew::start(&config.switch, &memory, shared)?;
-        let sweep = Sweep::new(&config.bridges, macs.table(), publisher.advance());
+        let mut domains = Domains::default();
+        domains.admit(&config.bridges);
+        let sweep = Sweep::new(&config.bridges, &domains, macs.table(), publisher.advance());
+        let (looked, ticks) = (started, 0);
         let mut switch =
-            Self { crew, config, ports, publisher, macs, sweep, clock, started, looked: started, ticks: 0 };
+            Self { crew, config, ports, domains, publisher, macs, sweep, clock, started, looked, ticks };
         switch.prepare_counters();
         switch.put_configured_entries()?;
         switch.open_queues().1.into_iter().try_for_each(|(_, error)| Err(error))?;
-        switch.crew.wait_until_open(switch.ports.iter().map(|port| port.open.len()).sum())?;
+        switch.crew.wait_until_open(switch.ports.iter().map(|(_, port)| port.open.len()).sum())?;
         // With every way out open, the tables let frames in.
         switch.publish();
         Ok(switch)
@@ -96,7 +103,7 @@ impl Switch {
 
     /// What an operator should know of the set-up.
     fn warnings(&self) -> Vec<String> {
-        let losing = self.ports.iter().filter(|port| port.capabilities.may_lose_tags);
+        let losing = self.ports.iter().map(|(_, port)| port).filter(|port| port.capabilities.may_lose_tags);
         let text = "a VLAN tag may be lost before the switch sees the frame: use native mode where the driver has it, or \
                     `ethtool -K DEVICE txvlan off` at the far end";
         losing.map(|port| format!("port {}: {text}", port.config.name)).collect()
@@ -108,13 +115,13 @@ impl Switch {
     /// [`SwitchError::Stuck`] when a worker does not end within `patience`.
     pub fn stop(&mut self, patience: Duration) -> Result<(), SwitchError> {
         let stopped = self.crew.stop(patience);
-        self.ports.iter_mut().for_each(Port::gone);
+        self.ports.iter_mut().for_each(|(_, port)| port.gone());
         stopped
     }
 
     /// The far end of a memory port. A frame sent into it is found within a second, or when a worker turns anyway.
     pub fn memory_end(&self, port: &str) -> Option<MemoryEnd> {
-        self.ports.iter().find(|candidate| candidate.config.name == port)?.memory_end()
+        self.ports.get(self.ports.find(port)?)?.memory_end()
     }
 
     fn hear(&mut self, worker: WorkerId, event: Event, news: &mut Vec<String>) {
@@ -131,8 +138,9 @@ impl Switch {
                 news.push(format!("worker {} panicked and starts again: {message}", worker.0));
             }
             Event::Gone { device, error } => {
-                let port = &mut self.ports[device.index()];
-                if !port.is_gone() {
+                if let Some(port) = self.ports.get_mut(device)
+                    && !port.is_gone()
+                {
                     news.push(format!("port {} is gone: {error}", port.config.name));
                     port.gone();
                     self.crew.members.iter().for_each(|member| member.ask(Command::Close(device)));
@@ -150,7 +158,7 @@ impl Switch {
         self.looked = Instant::now();
         self.crew.members.iter().for_each(|member| member.ask(Command::ReportLost));
         let mut changed = false;
-        for port in &mut self.ports {
+        for (_, port) in self.ports.iter_mut() {
             match port.take_back() {
                 Ok(true) => news.push(format!("port {} is back", port.config.name)),
                 Ok(false) => {}
@@ -161,11 +169,8 @@ impl Switch {
             }
             changed |= port.look();
         }
-        for id in 0..self.ports.len() {
-            if self.ports[id].has_gone_down() {
-                self.forget_stations(DeviceId(u16::try_from(id).expect("devices are numbered in 16 bits")));
-            }
-        }
+        let gone_down = self.ports.iter_mut().filter_map(|(id, port)| port.has_gone_down().then_some(id));
+        gone_down.collect::<Vec<_>>().into_iter().for_each(|id| self.forget_stations(id));
         if changed {
             self.publish();
         }
@@ -175,7 +180,7 @@ impl Switch {
     /// A restarted worker has no queues.
     fn forget_queues(&mut self, worker: WorkerId) {
         let workers = self.crew.members.len();
-        for port in &mut self.ports {
+        for (_, port) in self.ports.iter_mut() {
             for queue in 0..port.open.len() {
                 port.open[queue] &= port.worker_of(queue, workers) != worker.index();
             }
@@ -189,7 +194,7 @@ impl Switch {
             self.publish();
         }
         for (port, error) in failed {
-            let port = &mut self.ports[port];
+            let Some(port) = self.ports.get_mut(port) else { continue };
             port.tell_once(error.to_string(), news);
             if error.is_no_device() {
                 // No worker has a queue of it to find that out by, and what was opened is of the device that was.
@@ -199,14 +204,14 @@ impl Switch {
     }
 
     /// Opens every queue that is not, and gives it to its worker. Returns how many were, and what did not open.
-    fn open_queues(&mut self) -> (usize, Vec<(usize, SwitchError)>) {
+    fn open_queues(&mut self) -> (usize, Vec<(DeviceId, SwitchError)>) {
         let (mut opened, mut failed) = (0, Vec::new());
         let workers = self.crew.members.len();
         let mut receiving = vec![0; workers];
-        for port in self.ports.iter().filter(|port| port.lends()) {
+        for (_, port) in self.ports.iter().filter(|(_, port)| port.lends()) {
             (0..port.open.len()).for_each(|queue| receiving[port.worker_of(queue, workers)] += 1);
         }
-        for (port, id) in self.ports.iter_mut().zip(0..) {
+        for (device, port) in self.ports.iter_mut() {
             for queue in 0..port.open.len() {
                 let worker = port.worker_of(queue, workers);
                 let share = memory::receive_share(self.crew.members[worker].memory, receiving[worker]);
@@ -218,12 +223,12 @@ impl Switch {
                     Ok(boxed) => {
                         port.open[queue] = true;
                         opened += 1;
-                        let (device, incarnation) = (DeviceId(id), ready.incarnation);
+                        let incarnation = ready.incarnation;
                         self.crew.members[worker].ask(Command::Open { device, queue: boxed, incarnation });
                     }
                     Err(source) => {
                         let name = port.config.name.clone();
-                        failed.push((usize::from(id), SwitchError::Port { name, source }));
+                        failed.push((device, SwitchError::Port { name, source }));
                     }
                 }
             }
@@ -233,8 +238,8 @@ impl Switch {
 
     /// Compiles what there is and puts it in force: no worker acts on anything older when this returns, and all are awake.
     fn publish(&mut self) {
-        let facts: Vec<_> = self.ports.iter().map(Port::facts).collect();
-        let tables = compile(&facts, &self.config.bridges, &self.config.xconnects);
+        let facts: Vec<_> = self.ports.iter().map(|(id, port)| port.facts(id)).collect();
+        let tables = compile(&facts, &self.config.bridges, &self.config.xconnects, &self.domains);
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);
@@ -242,16 +247,17 @@ impl Switch {
 
     fn prepare_counters(&self) {
         for member in &self.crew.members {
-            for (_, id) in self.ports.iter().zip(0..) {
-                member.counters.prepare(DeviceId(id));
+            for (id, _) in self.ports.iter() {
+                member.counters.prepare(id);
             }
         }
     }
 }
 
 impl Port {
-    fn facts(&self) -> PortFacts<'_> {
+    fn facts(&self, id: DeviceId) -> PortFacts<'_> {
         PortFacts {
+            id,
             name: &self.config.name,
             owner: self.owner,
             mtu: self.mtu,
@@ -261,12 +267,12 @@ impl Port {
 }
 
 /// Opens every port, each owned by the worker that the file names, or else by the one with the fewest.
-fn open_ports(config: &Config) -> Result<Vec<Port>, SwitchError> {
+fn open_ports(config: &Config) -> Result<Ports, SwitchError> {
     let mut loads = vec![0u32; usize::from(config.switch.workers.count())];
     for worker in config.ports.iter().filter_map(|port| port.worker) {
         loads[usize::from(worker)] += 1;
     }
-    let mut ports = Vec::new();
+    let mut ports = Ports::default();
     for port in &config.ports {
         let owner = port.worker.unwrap_or_else(|| {
             let (least, load) = loads
@@ -279,7 +285,7 @@ fn open_ports(config: &Config) -> Result<Vec<Port>, SwitchError> {
             least
         });
         let opened = Port::open(port.clone(), WorkerId(owner));
-        ports.push(opened.map_err(|source| SwitchError::Port { name: port.name.clone(), source })?);
+        ports.add(opened.map_err(|source| SwitchError::Port { name: port.name.clone(), source })?);
     }
     Ok(ports)
 }

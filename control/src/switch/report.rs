@@ -18,7 +18,7 @@ use crate::views::{DropView, DropsView, FdbView, LedgerView, LostView, PortView,
 impl Switch {
     /// Every port and its traffic.
     pub fn ports(&self) -> Vec<PortView> {
-        self.ports.iter().zip(0..).map(|(port, id)| self.port_view(port, DeviceId(id))).collect()
+        self.ports.iter().map(|(id, port)| self.port_view(port, id)).collect()
     }
 
     /// Every forwarding entry, by bridge and address.
@@ -33,7 +33,7 @@ impl Switch {
             ifname: self.name(entry.egress().device).to_owned(),
             updated: Some(seconds(now.since(entry.updated()))),
             flags: Vec::new(),
-            master: self.bridge(key.domain()).name.clone(),
+            master: self.bridge(key.domain()).to_owned(),
             state: state(entry).to_owned(),
         };
         entries.into_iter().map(view).collect()
@@ -43,7 +43,7 @@ impl Switch {
     pub fn fdb_counts(&self) -> BTreeMap<(&str, &'static str), u64> {
         let mut counts = BTreeMap::new();
         for (key, entry) in self.macs.iter() {
-            *counts.entry((self.bridge(key.domain()).name.as_str(), state(entry))).or_default() += 1;
+            *counts.entry((self.bridge(key.domain()), state(entry))).or_default() += 1;
         }
         counts
     }
@@ -56,8 +56,8 @@ impl Switch {
     /// Every reason for which frames were dropped, and the ledger.
     pub fn drops(&self) -> DropsView {
         let mut drops = Vec::new();
-        for (port, id) in self.ports.iter().zip(0..) {
-            for (direction, reason, volume) in self.drops_of(DeviceId(id)) {
+        for (id, port) in self.ports.iter() {
+            for (direction, reason, volume) in self.drops_of(id) {
                 drops.push(DropView {
                     device: port.config.name.clone(),
                     direction: direction.name().to_owned(),
@@ -74,8 +74,8 @@ impl Switch {
     /// What the kernel dropped before the switch could see it.
     fn lost(&self) -> Vec<LostView> {
         let told = self.crew.members.iter().flat_map(|member| member.lost.iter().copied());
-        let asked = self.ports.iter().zip(0..).flat_map(|(port, id)| {
-            port.lost_before_us().into_iter().map(move |(counter, frames)| (DeviceId(id), counter, frames))
+        let asked = self.ports.iter().flat_map(|(id, port)| {
+            port.lost_before_us().into_iter().map(move |(counter, frames)| (id, counter, frames))
         });
         let mut sums = BTreeMap::new();
         for (device, counter, frames) in told.chain(asked) {
@@ -96,7 +96,7 @@ impl Switch {
             |id, counter: fn(&DeviceCounters) -> &Counter| self.sum(id, |device| counter(device).value());
         let of =
             |id| (value(id, |device| &device.checksums_completed), value(id, |device| &device.segments_made));
-        let named = self.ports.iter().map(|port| port.config.name.as_str()).zip((0..).map(DeviceId).map(of));
+        let named = self.ports.iter().map(|(id, port)| (port.config.name.as_str(), of(id)));
         named.map(|(name, (completed, made))| (name, completed, made)).collect()
     }
 
@@ -104,14 +104,19 @@ impl Switch {
     pub fn workers(&self) -> Vec<WorkerView> {
         let workers = self.crew.members.len();
         let view = |(member, worker): (&super::crew::Member, u16)| {
-            let owns = |port: &&Port| {
+            let owns = |port: &Port| {
                 (0..port.open.len()).any(|queue| port.worker_of(queue, workers) == usize::from(worker))
             };
             let counters = &member.counters;
             WorkerView {
                 worker,
                 cpu: member.cpu,
-                ports: self.ports.iter().filter(owns).map(|port| port.config.name.clone()).collect(),
+                ports: self
+                    .ports
+                    .iter()
+                    .filter(|(_, port)| owns(port))
+                    .map(|(_, port)| port.config.name.clone())
+                    .collect(),
                 frames: u64::try_from(member.memory.frames).unwrap_or(u64::MAX),
                 cpu_ns: member.cpu_ns,
                 busy_ratio: member.busy_ratio,
@@ -134,7 +139,8 @@ impl Switch {
         for (key, entry) in self.macs.iter().filter(|(_, entry)| entry.is_fixed()) {
             let state = if entry.flags() == Flags::LOCAL { FdbState::Permanent } else { FdbState::Static };
             let device = self.name(entry.egress().device).to_owned();
-            let bridge = &mut config.bridges[usize::from(key.domain().number()) - 1];
+            let name = self.bridge(key.domain());
+            let Some(bridge) = config.bridges.iter_mut().find(|bridge| bridge.name == name) else { continue };
             bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state });
         }
         config.bridges.iter_mut().for_each(|bridge| bridge.fdb.sort_by_key(|entry| entry.mac));
@@ -189,7 +195,7 @@ impl Switch {
     fn ledger_view(&self) -> LedgerView {
         let mut ledger = Ledger::default();
         for member in &self.crew.members {
-            ledger.add_worker(&member.counters, self.ports.iter().zip(0..).map(|(_, id)| DeviceId(id)));
+            ledger.add_worker(&member.counters, self.ports.iter().map(|(id, _)| id));
         }
         let (frames, copies) = ledger.imbalance();
         let signed = |missing: i128| i64::try_from(missing).unwrap_or(i64::MAX);

@@ -95,6 +95,12 @@ impl Tables {
         self.devices.get(device.index()).unwrap_or(&Device::NONE)
     }
 
+    /// Whether there is such a device.
+    #[inline]
+    pub fn has(&self, device: DeviceId) -> bool {
+        self.device(device).longest > 0
+    }
+
     /// All devices, by number.
     pub fn devices(&self) -> &[Device] {
         &self.devices

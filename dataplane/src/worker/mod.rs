@@ -127,10 +127,9 @@ impl<'a, O: Observer> Worker<'a, O> {
         }
         let (now, tick) = (self.clock.now(), self.clock.tick());
         let mut moved = 0;
-        let known = self.tables.current().devices().len();
         for index in 0..self.queues.len() {
-            if self.queues.device(index).index() >= known {
-                continue; // not in force yet: what it has must wait
+            if !self.tables.current().has(self.queues.device(index)) {
+                continue; // not in force yet, or no more: what it has must wait
             }
             let device = self.queues.receive(index, &mut self.pool, self.counters, now, &mut self.burst);
             if !self.burst.is_empty() {
