@@ -51,6 +51,10 @@ where
     P: PortQueue,
     S: FnMut() -> Option<Fault>,
 {
+    fn start(&mut self, io: &mut PortIo<'_>) -> Result<(), PortGone> {
+        self.inner.start(io)
+    }
+
     fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
         match self.next()? {
             Some(Fault::RxStall) => Ok(()),

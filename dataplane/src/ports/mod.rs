@@ -76,6 +76,15 @@ pub struct Capabilities {
 /// All calls return without waiting. A queue takes the frames it sends and frees them when they are done with;
 /// it never keeps one for which it cannot account.
 pub trait PortQueue {
+    /// The worker's first call, once: lends the kernel what it needs to receive. From then on what arrives waits to be
+    /// received, and is not lost.
+    ///
+    /// # Errors
+    /// [`PortGone`] as below.
+    fn start(&mut self, _io: &mut PortIo<'_>) -> Result<(), PortGone> {
+        Ok(())
+    }
+
     /// Appends received frames to `burst`, as many as are there and fit.
     ///
     /// # Errors

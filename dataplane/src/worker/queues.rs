@@ -46,9 +46,18 @@ impl<'a> Queues<'a> {
         self.slots[index].device
     }
 
-    /// Takes a queue over.
-    pub(super) fn open(&mut self, device: DeviceId, queue: Box<dyn PortQueue + Send>) {
-        self.slots.push(Slot { device, queue, gone: None });
+    /// Takes a queue over, and has it start.
+    pub(super) fn open(
+        &mut self,
+        device: DeviceId,
+        mut queue: Box<dyn PortQueue + Send>,
+        pool: &mut Pool,
+        counters: &WorkerCounters,
+        now: Now,
+    ) {
+        let gone = queue.start(&mut port_io(pool, counters, device, now)).err();
+        self.any_gone |= gone.is_some();
+        self.slots.push(Slot { device, queue, gone });
         self.index();
     }
 

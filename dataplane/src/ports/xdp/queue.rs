@@ -157,6 +157,10 @@ impl XdpQueue {
 }
 
 impl PortQueue for XdpQueue {
+    fn start(&mut self, io: &mut PortIo<'_>) -> Result<(), PortGone> {
+        self.refill(io.pool)
+    }
+
     fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
         let rx = &mut loans(&mut self.loans, io.pool).rx;
         let mut popped = false;
