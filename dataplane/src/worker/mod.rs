@@ -2,6 +2,7 @@
 
 mod handoff;
 mod links;
+mod patience;
 mod queues;
 
 pub use handoff::{HandoffReceiver, HandoffSender, handoff};
@@ -24,11 +25,8 @@ use crate::ring;
 use crate::sync::Ordering::Relaxed;
 use crate::sys::poll::{Interest, PollSet};
 use crate::tables::{MacTable, Reader, Tables, Tick, WorkerId};
+use patience::Patience;
 use queues::Queues;
-
-/// Empty turns before an adaptive worker goes to sleep. Few: sleeping in `poll` frees the CPU for the sender, whose
-/// softirq does the receive work of a veth.
-const EMPTY_TURNS: u32 = 8;
 
 /// The longest sleep. Every source of frames wakes the worker before; this bounds what a lost wake-up would cost.
 const SLEEP: Duration = Duration::from_secs(1);
@@ -104,14 +102,11 @@ impl<'a, O: Observer> Worker<'a, O> {
 
     /// Turns until asked to stop.
     pub fn run(&mut self) {
-        let mut empty = 0;
+        let mut patience = Patience::default();
         while self.running {
             if self.turn() > 0 {
-                empty = 0;
-                continue;
-            }
-            empty += 1;
-            if empty > EMPTY_TURNS && self.idle == Idle::Adaptive {
+                patience.renew();
+            } else if self.idle == Idle::Adaptive && patience.has_ended(self.queues.len()) {
                 self.sleep();
             }
         }
@@ -220,7 +215,7 @@ impl<'a, O: Observer> Worker<'a, O> {
         let now = self.clock.now();
         match command {
             Command::Open { device, queue, incarnation } if incarnation == self.incarnation => {
-                self.queues.open(device, queue);
+                self.queues.open(device, queue, &mut self.pool, self.counters, now);
                 self.tell(Event::Opened(device));
             }
             Command::Open { .. } => {} // opened on memory that is no more; control opens it again
