@@ -1,8 +1,10 @@
 //! What an operator sees of a running switch: the shapes that the socket sends and the command line prints.
 
 use std::collections::BTreeMap;
+use std::{fmt, iter};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One port: an element of `show ports -j`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -231,6 +233,77 @@ pub struct FdbFlush {
 pub struct FlushedView {
     /// Entries taken away.
     pub flushed: u64,
+}
+
+/// One change of the configuration: an element of `plan -j`. Printed as a line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// What happens.
+    pub action: ChangeAction,
+    /// To what: `port`, `bridge`, `fdb` or `xconnect`.
+    pub object: String,
+    /// The bridge that it is in: a port of it, or an entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Its name; the address of an entry, the two ends of a wire.
+    pub name: String,
+    /// What its keys are in the configuration in force, as far as they change.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub from: serde_json::Map<String, Value>,
+    /// What they will be.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub to: serde_json::Map<String, Value>,
+}
+
+/// What happens to a thing of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeAction {
+    /// It comes.
+    Add,
+    /// It goes.
+    Remove,
+    /// It becomes another.
+    Change,
+}
+
+impl fmt::Display for ChangeView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.action {
+            ChangeAction::Add => '+',
+            ChangeAction::Remove => '-',
+            ChangeAction::Change => '~',
+        };
+        write!(f, "{sign} ")?;
+        if let Some(bridge) = &self.bridge {
+            write!(f, "bridge {bridge} ")?;
+        }
+        write!(f, "{} {}", self.object, self.name)?;
+        let added = self.to.keys().filter(|key| !self.from.contains_key(*key));
+        for (key, start) in self.from.keys().chain(added).zip(iter::once(": ").chain(iter::repeat(", "))) {
+            let word = |value: Option<&Value>| value.map_or("unset".to_owned(), toml_word);
+            write!(f, "{start}{key} ")?;
+            if self.action == ChangeAction::Change {
+                write!(f, "{} → ", word(self.from.get(key)))?;
+            }
+            write!(f, "{}", word(self.to.get(key)))?;
+        }
+        Ok(())
+    }
+}
+
+/// A value as the file has it; a string without its quotes, where it stands alone.
+fn toml_word(value: &Value) -> String {
+    let inner = |value: &Value| if value.is_string() { value.to_string() } else { toml_word(value) };
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(inner).collect::<Vec<_>>().join(", ")),
+        Value::Object(table) => {
+            let pairs = table.iter().map(|(key, value)| format!("{key} = {}", inner(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What a refused request is answered with.

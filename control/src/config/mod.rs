@@ -38,6 +38,7 @@
 
 mod bridge;
 mod fields;
+mod plan;
 mod port;
 mod print;
 mod problem;
@@ -47,6 +48,7 @@ mod switch;
 mod tests;
 mod values;
 
+pub use plan::{Change, Edit, Frozen, Plan};
 pub use print::Document;
 pub use problem::{Problem, Refused};
 

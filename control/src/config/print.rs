@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig};
+use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, XconnectConfig};
 use rigswitch_dataplane::ports::{
     PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
@@ -29,7 +29,7 @@ impl<'c> Document<'c> {
             switch: Switch::new(&config.switch),
             port: config.ports.iter().map(Port::new).collect(),
             bridge: config.bridges.iter().map(Bridge::new).collect(),
-            xconnect: config.xconnects.iter().map(|wire| Xconnect { a: &wire.a, b: &wire.b }).collect(),
+            xconnect: config.xconnects.iter().map(Xconnect::new).collect(),
         }
     }
 
@@ -177,18 +177,25 @@ struct Entry<'c> {
     state: &'static str,
 }
 
+impl<'c> Member<'c> {
+    fn new(port: &'c BridgePortConfig) -> Self {
+        Self { device: &port.device }
+    }
+}
+
+impl<'c> Entry<'c> {
+    fn new(entry: &'c FdbEntryConfig) -> Self {
+        Self { mac: entry.mac.to_string(), device: &entry.device, state: entry.state.name() }
+    }
+}
+
 impl<'c> Bridge<'c> {
     fn new(bridge: &'c BridgeConfig) -> Self {
-        let entry = |entry: &'c FdbEntryConfig| Entry {
-            mac: entry.mac.to_string(),
-            device: &entry.device,
-            state: entry.state.name(),
-        };
         Self {
             name: &bridge.name,
             ageing_time: duration_text(bridge.ageing_time),
-            port: bridge.ports.iter().map(|port| Member { device: &port.device }).collect(),
-            fdb: bridge.fdb.iter().map(entry).collect(),
+            port: bridge.ports.iter().map(Member::new).collect(),
+            fdb: bridge.fdb.iter().map(Entry::new).collect(),
         }
     }
 }
@@ -205,4 +212,61 @@ fn duration_text(duration: Duration) -> String {
 struct Xconnect<'c> {
     a: &'c str,
     b: &'c str,
+}
+
+impl<'c> Xconnect<'c> {
+    fn new(wire: &'c XconnectConfig) -> Self {
+        Self { a: &wire.a, b: &wire.b }
+    }
+}
+
+/// The keys and values of one table of the file.
+pub(super) type Words = serde_json::Map<String, serde_json::Value>;
+
+/// What is a table of the file.
+pub(super) trait Printed {
+    /// Its keys and values.
+    fn words(&self) -> Words;
+}
+
+impl Printed for SwitchConfig {
+    fn words(&self) -> Words {
+        words(&Switch::new(self))
+    }
+}
+
+impl Printed for PortConfig {
+    fn words(&self) -> Words {
+        words(&Port::new(self))
+    }
+}
+
+impl Printed for BridgeConfig {
+    fn words(&self) -> Words {
+        words(&Bridge::new(self))
+    }
+}
+
+impl Printed for BridgePortConfig {
+    fn words(&self) -> Words {
+        words(&Member::new(self))
+    }
+}
+
+impl Printed for FdbEntryConfig {
+    fn words(&self) -> Words {
+        words(&Entry::new(self))
+    }
+}
+
+impl Printed for XconnectConfig {
+    fn words(&self) -> Words {
+        words(&Xconnect::new(self))
+    }
+}
+
+fn words(table: &impl Serialize) -> Words {
+    // Only a path that is not UTF-8 does not serialise, and none that came from a file is.
+    let value = serde_json::to_value(table).unwrap_or_default();
+    value.as_object().cloned().unwrap_or_default()
 }
