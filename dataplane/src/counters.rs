@@ -25,6 +25,12 @@ impl Counter {
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
+
+    /// Moves the value to `sum`: for the one writer of both.
+    fn move_to(&self, sum: &Self) {
+        sum.add(self.value());
+        self.0.store(0, Relaxed);
+    }
 }
 
 /// Packets and bytes; bytes from the destination address on, without preamble and frame check sequence.
@@ -45,6 +51,11 @@ impl Traffic {
     /// The sums now.
     pub fn volume(&self) -> Volume {
         Volume { packets: self.packets.value(), bytes: self.bytes.value() }
+    }
+
+    fn move_to(&self, sum: &Self) {
+        self.packets.move_to(&sum.packets);
+        self.bytes.move_to(&sum.bytes);
     }
 }
 
@@ -96,6 +107,15 @@ impl DeviceCounters {
     pub fn dropped(&self, direction: Direction) -> Volume {
         self.drops[direction as usize].iter().fold(Volume::default(), |sum, one| sum + one.volume())
     }
+
+    fn move_to(&self, sum: &Self) {
+        self.received.move_to(&sum.received);
+        self.sent.move_to(&sum.sent);
+        self.checksums_completed.move_to(&sum.checksums_completed);
+        self.segments_made.move_to(&sum.segments_made);
+        let drops = self.drops.iter().flatten().zip(sum.drops.iter().flatten());
+        drops.for_each(|(drop, sum)| drop.move_to(sum));
+    }
 }
 
 const SEGMENT: usize = 64;
@@ -103,6 +123,8 @@ const SEGMENT: usize = 64;
 /// All counters of one worker. They outlive it: a restarted worker goes on where the old one stopped.
 pub struct WorkerCounters {
     devices: Box<[OnceLock<Box<[DeviceCounters; SEGMENT]>>]>, // control fills before a device is published
+    /// What was counted on devices that are no more.
+    pub departed: DeviceCounters,
     /// Frames put on a device by control.
     pub originated: Counter,
     /// Frames handed to control.
@@ -137,6 +159,7 @@ impl WorkerCounters {
         let segments = DeviceId::LIMIT.div_ceil(SEGMENT);
         Self {
             devices: (0..segments).map(|_| OnceLock::new()).collect(),
+            departed: DeviceCounters::default(),
             originated: Counter::default(),
             consumed: Counter::default(),
             forwarded: Counter::default(),
@@ -157,6 +180,12 @@ impl WorkerCounters {
     pub fn prepare(&self, device: DeviceId) {
         self.devices[device.index() / SEGMENT]
             .get_or_init(|| Box::new(std::array::from_fn(|_| DeviceCounters::default())));
+    }
+
+    /// Moves what was counted on a device that is no more to [`Self::departed`], so that its number can be another's. For
+    /// the worker, when it will count nothing more on that device.
+    pub fn retire(&self, device: DeviceId) {
+        self.device(device).move_to(&self.departed);
     }
 
     /// The counters of a device.
@@ -205,10 +234,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Adds what one worker has counted on `devices`.
+    /// Adds what one worker has counted on `devices` and on those that are no more.
     pub fn add_worker(&mut self, worker: &WorkerCounters, devices: impl Iterator<Item = DeviceId>) {
-        for device in devices {
-            let device = worker.device(device);
+        for device in devices.map(|device| worker.device(device)).chain([&worker.departed]) {
             self.received += device.received.volume().packets;
             self.sent += device.sent.volume().packets;
             self.frames_dropped += device.dropped(Direction::Rx).packets;
@@ -255,6 +283,23 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.add_worker(&worker, [a, b].into_iter());
         assert_eq!(ledger.imbalance(), (0, 0));
+    }
+
+    #[test]
+    fn what_a_device_has_counted_outlives_it_and_its_number_starts_afresh() {
+        let worker = WorkerCounters::new();
+        let device = DeviceId(3);
+        worker.prepare(device);
+        for _ in 0..2 {
+            worker.device(device).received.add(2, 120);
+            worker.device(device).drops(Direction::Rx, DropReason::SourceZero).add(2, 120);
+            worker.retire(device);
+            assert_eq!(worker.device(device).received.volume(), Volume::default());
+            assert_eq!(worker.device(device).dropped(Direction::Rx), Volume::default());
+        }
+        let mut ledger = Ledger::default();
+        ledger.add_worker(&worker, [device].into_iter());
+        assert_eq!((ledger.received, ledger.frames_dropped, ledger.imbalance()), (4, 4, (0, 0)));
     }
 
     #[test]

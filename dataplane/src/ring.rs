@@ -49,6 +49,10 @@ pub struct Record {
     pub len: usize,
 }
 
+/// A place between two records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark(usize);
+
 impl Sender {
     /// Appends a record, whole or not at all. The receiver sees it after [`Self::flush`].
     ///
@@ -120,6 +124,16 @@ impl Receiver {
         if let Some(record) = self.peek() {
             self.release(record);
         }
+    }
+
+    /// The end of what the sender has shown by now.
+    pub fn mark(&self) -> Mark {
+        Mark(self.shared.written.0.load(Ordering::Acquire))
+    }
+
+    /// Whether every record before `mark` has been taken.
+    pub fn has_passed(&self, mark: Mark) -> bool {
+        mark.0.wrapping_sub(self.read).cast_signed() <= 0
     }
 
     /// Gives the record's room back.
@@ -243,6 +257,23 @@ mod tests {
         assert_eq!(pop(&mut receiver), Some(([3; 2], vec![3; 8])));
         assert_eq!(pop(&mut receiver), Some(([5; 2], vec![5; 7])));
         sender.push([6; 2], &[6; 40]).unwrap();
+    }
+
+    #[test]
+    fn a_mark_is_passed_when_all_that_was_there_has_been_taken() {
+        let (mut sender, mut receiver) = ring(256);
+        assert!(receiver.has_passed(receiver.mark()));
+        (0..2).for_each(|meta| sender.push([meta; 2], b"frame").unwrap());
+        sender.flush();
+        let mark = receiver.mark();
+        sender.push([2; 2], b"later").unwrap();
+        sender.flush();
+        receiver.skip();
+        assert!(!receiver.has_passed(mark));
+        receiver.skip();
+        assert!(receiver.has_passed(mark));
+        receiver.skip();
+        assert!(receiver.has_passed(mark));
     }
 
     #[test]

@@ -55,6 +55,16 @@ impl HandoffSender {
 }
 
 impl HandoffReceiver {
+    /// The end of what has been handed over by now.
+    pub(super) fn mark(&self) -> ring::Mark {
+        self.0.mark()
+    }
+
+    /// Whether everything before `mark` has been received.
+    pub(super) fn has_passed(&self, mark: ring::Mark) -> bool {
+        self.0.has_passed(mark)
+    }
+
     /// Takes up to a burst of frames, all for one device; `None` if nothing waits.
     pub(super) fn receive(
         &mut self,

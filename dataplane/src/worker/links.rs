@@ -46,6 +46,9 @@ pub enum Command {
     },
     /// Close all queues of this device.
     Close(DeviceId),
+    /// The same for one that the tables have no more: what is on its way to it is sent first, and what was counted on it
+    /// joins the sum of the departed. Its number means nothing to this worker afterwards.
+    Retire(DeviceId),
     /// Say what the kernel dropped before the queues could see it.
     ReportLost,
     /// Close all queues and end.
@@ -70,7 +73,7 @@ pub enum Event {
         /// What the kernel said.
         error: PortGone,
     },
-    /// All queues of this device that were open are closed, as asked.
+    /// All queues of this device that were open are closed, as asked by either command.
     Closed(DeviceId),
     /// What the kernel dropped before each queue could see it, by the kernel's names, since the queue was opened.
     Lost(Vec<(DeviceId, &'static str, u64)>),

@@ -163,19 +163,32 @@ impl<'a, O: Observer> Worker<'a, O> {
         }
     }
 
-    /// Sends what other workers have handed over.
+    /// Sends a burst of what each other worker has handed over.
     fn take_handed_on(&mut self, now: Now) -> usize {
-        let mut moved = 0;
-        for source in self.handed_on.iter_mut() {
-            if let Some(device) = source.receive(&mut self.pool, self.counters, &mut self.burst) {
-                moved += self.burst.len().max(1);
-                *self.at = Some(device);
-                let tables = self.tables.current();
-                let io = TransmitIo { pool: &mut self.pool, counters: self.counters, tables, now };
-                self.queues.transmit(io, device, &mut self.burst);
+        (0..self.handed_on.len()).map(|source| self.take_handed_on_by(source, now)).sum()
+    }
+
+    fn take_handed_on_by(&mut self, source: usize, now: Now) -> usize {
+        let source = &mut self.handed_on[source];
+        let Some(device) = source.receive(&mut self.pool, self.counters, &mut self.burst) else { return 0 };
+        let moved = self.burst.len().max(1);
+        *self.at = Some(device);
+        let tables = self.tables.current();
+        let io = TransmitIo { pool: &mut self.pool, counters: self.counters, tables, now };
+        self.queues.transmit(io, device, &mut self.burst);
+        moved
+    }
+
+    /// Sends all that was handed over or injected before this was called. Control waits for it, and injects nothing.
+    fn take_all(&mut self, now: Now) {
+        for source in 0..self.handed_on.len() {
+            let mark = self.handed_on[source].mark();
+            while !self.handed_on[source].has_passed(mark) {
+                self.take_handed_on_by(source, now);
             }
         }
-        moved
+        let tick = self.clock.tick();
+        while self.take_injected(now, tick) > 0 {}
     }
 
     /// Sends on what control has made.
@@ -221,6 +234,12 @@ impl<'a, O: Observer> Worker<'a, O> {
             Command::Open { .. } => {} // opened on memory that is no more; control opens it again
             Command::Close(device) => {
                 self.queues.close(Some(device), &mut self.pool, self.counters, now);
+                self.tell(Event::Closed(device));
+            }
+            Command::Retire(device) => {
+                self.take_all(now);
+                self.queues.close(Some(device), &mut self.pool, self.counters, now);
+                self.counters.retire(device);
                 self.tell(Event::Closed(device));
             }
             Command::ReportLost => self.tell(Event::Lost(self.queues.lost_before_us())),
