@@ -71,6 +71,20 @@ fn a_hang_up_is_answered_and_survived() {
 }
 
 #[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let folder = Folder::new("full");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut switch = folder.start_with(TWO_PORTS, |command| {
+        command.stdout(full()).stderr(full());
+    });
+    switch.signal("HUP");
+    assert!(folder.ask("show ports -j").contains("p0"));
+    switch.signal("TERM");
+    assert_eq!(switch.wait().code(), Some(0));
+    assert!(folder.left_behind().is_empty());
+}
+
+#[test]
 fn after_a_kill_the_next_one_starts_as_if_nothing_had_been() {
     let folder = Folder::new("kill");
     for _ in 0..3 {

@@ -101,8 +101,9 @@ impl Folder {
         let news = UnixDatagram::bind(&notify).unwrap();
         news.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = self.command(&["run", "-c", config.to_str().unwrap()]);
+        command.env("NOTIFY_SOCKET", &notify).stderr(Stdio::piped());
         change(&mut command);
-        let child = command.env("NOTIFY_SOCKET", &notify).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.spawn().unwrap();
         let mut running = Running { child, news };
         let first = running.news();
         assert_eq!(first, "READY=1", "it said: {}", running.kill());
