@@ -113,6 +113,13 @@ enum Input {
 impl Input {
     fn open(path: &Path) -> io::Result<Self> {
         const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a]; // a section header block, in either byte order
+        // A worker reads it and must not wait: a pipe would make it, and opening one waits already.
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file, which a capture to read must be",
+            ));
+        }
         let mut file = File::open(path)?;
         let mut magic = [0; 4];
         file.read_exact(&mut magic)?;
@@ -369,6 +376,12 @@ mod tests {
             let error = reading(&file.0).err().expect(name);
             assert!(error.to_string().contains(file.0.to_str().unwrap()), "{error}");
         }
+    }
+
+    #[test]
+    fn what_could_make_a_worker_wait_is_refused() {
+        let error = reading(Path::new("/dev/zero")).err().unwrap();
+        assert_eq!(error.to_string(), "/dev/zero: not a regular file, which a capture to read must be");
     }
 
     #[test]
