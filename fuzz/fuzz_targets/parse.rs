@@ -5,7 +5,7 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[allow(dead_code)]
-#[path = "../targets.rs"]
+#[path = "../targets/frames.rs"]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::parse(bytes));
