@@ -1,7 +1,7 @@
 //! What the bridge costs with no I/O: one worker, two generator ports, 64-byte frames, learning on, at 64, 64 K and 1 M
 //! stations; beside it, when DPDK is installed, testpmd's macswap on the null driver in the same interleaved run.
 //!
-//! `cargo bench --bench forward`, optionally `-- --rounds 5 --seconds 1 --macs 64,65536,1048576`.
+//! `cargo bench -p rigswitch-dataplane --bench forward`, optionally `-- --rounds 5 --seconds 1 --macs 64,65536,1048576`.
 //! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
 #![allow(
     clippy::disallowed_methods,

@@ -2,7 +2,7 @@
 //! memory ports, once through the plainest bridge that can be written.
 //!
 //! An observer tells the model in which order the workers took the frames in; all else the model decides for itself. A
-//! failing run prints its seed: `RIGSWITCH_SEED=n cargo test --test model` repeats it alone.
+//! failing run prints its seed: `RIGSWITCH_SEED=n cargo test -p rigswitch-dataplane --test model` repeats it alone.
 #![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // helpers of tests are tests
 
 mod support;
