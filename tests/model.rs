@@ -203,7 +203,7 @@ impl Model {
         });
         let domains = (1..=bridges.max().unwrap_or(0)).map(|bridge| {
             let members = self.jobs.iter().enumerate().filter(|(_, job)| **job == Job::Bridge(bridge));
-            Domain { members: members.map(|(id, _)| id_of(id)).collect(), punts_reserved: false }
+            Domain::of(members.map(|(id, _)| id_of(id)))
         });
         let devices = self.jobs.iter().zip(&self.mtus).enumerate().map(|(id, (job, mtu))| {
             let role = match *job {

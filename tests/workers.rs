@@ -18,7 +18,7 @@ use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd};
 use rigswitch_dataplane::punt::{Injection, PuntReason, Punted};
-use rigswitch_dataplane::tables::{Domain, Key, Role, Tables};
+use rigswitch_dataplane::tables::{Device, Domain, Key, Knobs, Role, Tables};
 use rigswitch_dataplane::worker::{Command, Event, Links, run};
 use support::{Rig, device, domain, one_bridge};
 
@@ -207,8 +207,9 @@ fn a_device_that_vanishes_takes_no_other_along() {
 
 #[test]
 fn reserved_frames_go_to_control_when_asked_for_and_control_can_answer() {
-    let members = Domain { members: Box::new([DeviceId(0), DeviceId(1)]), punts_reserved: true };
-    let devices = [device(Role::Bridge(domain(1)), 0), device(Role::Bridge(domain(1)), 0)];
+    let members = Domain::of([DeviceId(0), DeviceId(1)]);
+    let knobs = Knobs { punts: 1 << 0xe, ..Knobs::PLAIN };
+    let devices = [Device { knobs, ..device(Role::member(domain(1), &knobs), 0) }; 2];
     let mut running = Running::start(1, 2, Tables::new(Box::new(devices), Box::new([members])));
     running.send(0, frame(LLDP, A));
     let (punted, bytes) = until(|| running.rig.punts[0].receive());

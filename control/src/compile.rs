@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, XconnectConfig};
+use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::Capabilities;
-use rigswitch_dataplane::tables::{Device, Domain, Role, Tables, WorkerId};
+use rigswitch_dataplane::tables::{Device, Domain, Knobs, PortState, Role, Tables, WorkerId};
 
 use crate::domains::Domains;
 
@@ -20,6 +20,8 @@ pub struct PortFacts<'a> {
     pub owner: WorkerId,
     /// Bytes of payload that it carries.
     pub mtu: u32,
+    /// Whether it has carrier. A member without is disabled, whatever the file says.
+    pub up: bool,
     /// What it does with offload state.
     pub capabilities: Capabilities,
 }
@@ -31,66 +33,113 @@ pub fn compile(
     xconnects: &[XconnectConfig],
     numbers: &Domains,
 ) -> Tables {
-    let ids: HashMap<&str, DeviceId> = ports.iter().map(|port| (port.name, port.id)).collect();
-    let places = ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0);
-    let mut roles = vec![Role::Unused; places];
-    let mut domains = vec![Domain::default(); numbers.places()];
-    for bridge in bridges {
-        let Some(domain) = numbers.of(&bridge.name) else { continue };
-        let members: Box<[_]> =
-            bridge.ports.iter().filter_map(|port| ids.get(&*port.device).copied()).collect();
-        members.iter().for_each(|member| roles[member.index()] = Role::Bridge(domain));
-        domains[usize::from(domain.number()) - 1] = Domain { members, punts_reserved: false };
-    }
-    for wire in xconnects {
-        let (Some(&a), Some(&b)) = (ids.get(&*wire.a), ids.get(&*wire.b)) else { continue };
-        roles[a.index()] = Role::Xconnect(b);
-        roles[b.index()] = Role::Xconnect(a);
-    }
-    let mut devices = vec![Device::NONE; places];
+    let named: HashMap<&str, &PortFacts<'_>> = ports.iter().map(|port| (port.name, port)).collect();
+    let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
     for port in ports {
         devices[port.id.index()] = Device {
-            role: roles[port.id.index()],
             owner: port.owner,
             longest: Device::longest_for_mtu(port.mtu),
             capabilities: port.capabilities,
+            ..Device::NONE
         };
+    }
+    let mut domains = vec![Domain::default(); numbers.places()];
+    for bridge in bridges {
+        let Some(domain) = numbers.of(&bridge.name) else { continue };
+        let mut members = Vec::new();
+        for port in &bridge.ports {
+            let Some(facts) = named.get(&*port.device) else { continue };
+            let knobs = knobs(bridge, port, facts.up);
+            let device = &mut devices[facts.id.index()];
+            (device.role, device.knobs) = (Role::member(domain, &knobs), knobs);
+            if knobs.state == PortState::Forwarding {
+                members.push((facts.id, port));
+            }
+        }
+        let list = |takes: fn(&BridgePortConfig) -> bool| {
+            members.iter().filter(|(_, port)| takes(port)).map(|(id, _)| *id).collect()
+        };
+        domains[usize::from(domain.number()) - 1] = Domain {
+            unicast: list(|port| port.flood),
+            multicast: list(|port| port.mcast_flood),
+            broadcast: list(|port| port.bcast_flood),
+        };
+    }
+    for wire in xconnects {
+        let (Some(a), Some(b)) = (named.get(&*wire.a), named.get(&*wire.b)) else { continue };
+        devices[a.id.index()].role = Role::Xconnect(b.id);
+        devices[b.id.index()].role = Role::Xconnect(a.id);
     }
     Tables::new(devices.into(), domains.into())
 }
 
+/// The knobs of a port: its own, and those of its bridge that bear on what comes from it.
+fn knobs(bridge: &BridgeConfig, port: &BridgePortConfig, up: bool) -> Knobs {
+    let mask = if port.transparent { u16::MAX } else { bridge.group_fwd_mask | port.group_fwd_mask };
+    Knobs {
+        state: if up { port.state } else { PortState::Disabled },
+        // The kernel forgets at once by not learning at all (`br_fdb_update`, net/bridge/br_fdb.c).
+        learning: port.learning && !bridge.ageing_time.is_zero(),
+        linklocal_learn: !bridge.no_linklocal_learn,
+        hairpin: port.hairpin,
+        isolated: port.isolated,
+        locked: port.locked,
+        passes: Knobs::PLAIN.passes | mask,
+        punts: 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rigswitch_dataplane::ids::DomainId;
+
     use super::*;
     use crate::config::Config;
 
-    #[test]
-    fn every_port_has_the_role_that_the_file_gives_it() {
-        let text = r#"
-            port = [
-                { name = "p0", memory = true }, { name = "p1", memory = true }, { name = "p2", memory = true },
-                { name = "p3", memory = true }, { name = "p4", memory = true },
-            ]
-            bridge = [{ name = "br0" }, { name = "br1", port = [{ device = "p3" }, { device = "p0" }] }]
-            xconnect = [{ a = "p1", b = "p4" }]
-        "#;
-        let config = Config::parse(text, "rig.toml").unwrap();
-        let facts = |id: u16| PortFacts {
-            id: DeviceId(id),
-            name: &config.ports[usize::from(id)].name,
-            owner: WorkerId(u16::from(id > 2)),
-            mtu: 1500,
-            capabilities: Capabilities::default(),
+    const PORTS: &str = r#"
+        port = [
+            { name = "p0", memory = true }, { name = "p1", memory = true }, { name = "p2", memory = true },
+            { name = "p3", memory = true }, { name = "p4", memory = true },
+        ]
+    "#;
+
+    fn compiled(bridges: &str, down: Option<&str>) -> Tables {
+        let config = Config::parse(&format!("{PORTS}\n{bridges}"), "rig.toml").unwrap();
+        let facts = |index: u16| {
+            let name = &*config.ports[usize::from(index)].name;
+            PortFacts {
+                id: DeviceId(index),
+                name,
+                owner: WorkerId(u16::from(index > 2)),
+                mtu: 1500,
+                up: down != Some(name),
+                capabilities: Capabilities::default(),
+            }
         };
+        let ports: Vec<_> = (0..5).map(facts).collect();
         let mut domains = Domains::default();
         domains.admit(&config.bridges);
-        let tables = compile(&[0, 1, 2, 3, 4].map(facts), &config.bridges, &config.xconnects, &domains);
+        compile(&ports, &config.bridges, &config.xconnects, &domains)
+    }
+
+    fn domain(place: u16) -> DomainId {
+        DomainId::new(place).unwrap()
+    }
+
+    #[test]
+    fn every_port_has_the_role_that_the_file_gives_it() {
+        let tables = compiled(
+            r#"
+            bridge = [{ name = "br0" }, { name = "br1", port = [{ device = "p3" }, { device = "p0" }] }]
+            xconnect = [{ a = "p1", b = "p4" }]
+            "#,
+            None,
+        );
         let roles: Vec<_> = tables.devices().iter().map(|device| device.role).collect();
-        let domain = |bridge| domains.of(bridge).unwrap();
-        let br1 = Role::Bridge(domain("br1"));
+        let br1 = Role::Bridge(domain(2));
         assert_eq!(roles, [br1, Role::Xconnect(DeviceId(4)), Role::Unused, br1, Role::Xconnect(DeviceId(1))]);
-        assert_eq!(*tables.domain(domain("br1")).members, [DeviceId(3), DeviceId(0)]);
-        assert!(tables.domain(domain("br0")).members.is_empty());
+        assert_eq!(*tables.domain(domain(2)), Domain::of([DeviceId(3), DeviceId(0)]));
+        assert_eq!(*tables.domain(domain(1)), Domain::default());
         assert_eq!(
             (tables.device(DeviceId(3)).owner, tables.device(DeviceId(3)).longest),
             (WorkerId(1), 1518)
@@ -98,10 +147,48 @@ mod tests {
     }
 
     #[test]
+    fn knobs_at_rest_leave_a_plain_member_and_those_of_flooding_too() {
+        let tables = compiled(
+            r#"
+            [[bridge]]
+            name = "br0"
+            port = [
+                { device = "p0", flood = false }, { device = "p1", mcast_flood = false, bcast_flood = false },
+                { device = "p2", isolated = true }, { device = "p3", state = "blocking" }, { device = "p4" },
+            ]
+            "#,
+            Some("p4"),
+        );
+        let br0 = |id: u16| tables.device(DeviceId(id)).role == Role::Bridge(domain(1));
+        assert_eq!([0, 1, 2, 3, 4].map(br0), [true, true, false, false, false]);
+        assert!(tables.devices().iter().all(|device| device.role.domain() == Some(domain(1))));
+        let domain = tables.domain(domain(1));
+        assert_eq!(*domain.unicast, [1, 2].map(DeviceId));
+        assert_eq!(*domain.multicast, [0, 2].map(DeviceId));
+        assert_eq!(domain.broadcast, domain.multicast);
+        assert_eq!(tables.device(DeviceId(3)).knobs.state, PortState::Blocking);
+        assert_eq!(tables.device(DeviceId(4)).knobs.state, PortState::Disabled);
+    }
+
+    #[test]
+    fn a_port_passes_the_reserved_addresses_of_its_own_mask_and_of_its_bridges() {
+        let tables = compiled(
+            r#"
+            [[bridge]]
+            name = "br0"
+            group_fwd_mask = 0x4000
+            port = [{ device = "p0", group_fwd_mask = 4 }, { device = "p1", transparent = true }, { device = "p2" }]
+            "#,
+            None,
+        );
+        let passes = |id: u16| tables.device(DeviceId(id)).knobs.passes;
+        assert_eq!([0, 1, 2].map(passes), [0x4005, 0xffff, 0x4001]);
+    }
+
+    #[test]
     fn a_number_without_a_port_is_nothing() {
-        let config = Config::parse("port = [{ name = \"p0\", memory = true }]", "rig.toml").unwrap();
         let (owner, capabilities) = (WorkerId(0), Capabilities::default());
-        let port = PortFacts { id: DeviceId(2), name: &config.ports[0].name, owner, mtu: 1500, capabilities };
+        let port = PortFacts { id: DeviceId(2), name: "p0", owner, mtu: 1500, up: true, capabilities };
         let tables = compile(&[port], &[], &[], &Domains::default());
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);

@@ -16,7 +16,7 @@ use rigswitch_dataplane::ports::{Now, PortQueue};
 use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
 use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::tables::{
-    Buckets, Device, Domain, Entry, Key, MacControl, MacTable, Publisher, Role, Tables, Tick, WorkerId,
+    Buckets, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, Publisher, Role, Tables, Tick, WorkerId,
 };
 use rigswitch_dataplane::worker::{Command, Event, Idle, Links, Worker, handoff};
 
@@ -44,6 +44,7 @@ pub fn device(role: Role, owner: usize) -> Device {
         owner: WorkerId(u16::try_from(owner).unwrap()),
         longest: Device::longest_for_mtu(1500),
         capabilities: Default::default(),
+        knobs: Knobs::PLAIN,
     }
 }
 
@@ -55,7 +56,7 @@ pub fn domain(number: u16) -> DomainId {
 /// Tables of one bridge over all of `devices` devices, owned by `workers` workers in turn.
 pub fn one_bridge(devices: usize, workers: usize) -> Tables {
     let ids = (0..devices).map(|id| DeviceId(u16::try_from(id).unwrap()));
-    let members = Domain { members: ids.collect(), punts_reserved: false };
+    let members = Domain::of(ids);
     let devices = (0..devices).map(|id| device(Role::Bridge(domain(1)), id % workers)).collect();
     Tables::new(devices, Box::new([members]))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, XconnectConfig};
+use rigswitch_dataplane::tables::PortState;
 
 use super::fields::{Fields, Shape, suggest};
 use super::roles::{Kind, Role, Roles};
@@ -11,17 +12,23 @@ use super::values::{device_name, duration, station};
 
 const BRIDGE: Shape = Shape {
     label: "[[bridge]]",
-    keys: &["name", "ageing_time", "port", "fdb"],
+    keys: &[
+        "name",
+        "ageing_time",
+        "address",
+        "mtu",
+        "group_fwd_mask",
+        "fdb_max_learned",
+        "no_linklocal_learn",
+        "port",
+        "fdb",
+    ],
     later: &[
         "vlan_filtering",
         "vlan_protocol",
         "vlan_default_pvid",
         "vlan_stats_enabled",
         "vlan",
-        "address",
-        "mtu",
-        "group_fwd_mask",
-        "fdb_max_learned",
         "stp_state",
         "priority",
         "forward_delay",
@@ -29,28 +36,30 @@ const BRIDGE: Shape = Shape {
         "max_age",
         "mcast_snooping",
         "mcast_querier",
-        "no_linklocal_learn",
     ],
 };
 const MEMBER: Shape = Shape {
     label: "[[bridge.port]]",
-    keys: &["device"],
+    keys: &[
+        "device",
+        "state",
+        "learning",
+        "flood",
+        "mcast_flood",
+        "bcast_flood",
+        "hairpin",
+        "isolated",
+        "locked",
+        "group_fwd_mask",
+        "transparent",
+    ],
     later: &[
         "vlan",
         "access",
         "trunk",
         "native",
         "tunnel",
-        "hairpin",
-        "isolated",
-        "learning",
-        "flood",
-        "mcast_flood",
-        "bcast_flood",
-        "locked",
         "mab",
-        "group_fwd_mask",
-        "state",
         "priority",
         "cost",
         "guard",
@@ -62,13 +71,12 @@ const MEMBER: Shape = Shape {
         "mcast_to_unicast",
         "vlan_tunnel",
         "backup_port",
-        "transparent",
     ],
 };
 const ENTRY: Shape = Shape {
     label: "[[bridge.fdb]]",
-    keys: &["mac", "device", "state"],
-    later: &["vlan", "dst", "vni", "port", "via", "src_vni", "sticky", "extern_learn"],
+    keys: &["mac", "device", "state", "sticky"],
+    later: &["vlan", "dst", "vni", "port", "via", "src_vni"],
 };
 const XCONNECT: Shape = Shape { label: "[[xconnect]]", keys: &["a", "b"], later: &[] };
 
@@ -92,19 +100,76 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
     });
     let label = name.as_deref().unwrap_or("this bridge");
     let ageing_time = duration(fields, "ageing_time", LONGEST_AGEING);
-    let mut ports = Vec::new();
-    for member in fields.tables("port", &MEMBER) {
-        let Some(device) = member.required("device", "\"p0\"") else { continue };
-        roles.enter(Role::Member(label.to_owned()), &device);
-        ports.push(BridgePortConfig { device: device.value.to_owned() });
-    }
+    let ports: Vec<_> = fields
+        .tables("port", &MEMBER)
+        .iter()
+        .filter_map(|member| read_member(member, label, roles))
+        .collect();
     let fdb = read_fdb(fields, label, &ports, roles);
+    let address = fields.text("address").and_then(|text| station(fields, &text));
+    let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";
+    let group_fwd_mask = mask(fields, BridgeConfig::GROUP_FWD_RESTRICTED, restricted);
     Some(BridgeConfig {
         name: name?,
         ageing_time: ageing_time.unwrap_or(BridgeConfig::DEFAULT_AGEING_TIME),
+        address,
+        mtu: fields.integer("mtu", 68..=65_535),
+        group_fwd_mask: group_fwd_mask.unwrap_or(0),
+        fdb_max_learned: fields.integer("fdb_max_learned", 0..=i64::from(u32::MAX)).unwrap_or(0),
+        no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),
         ports,
         fdb,
     })
+}
+
+fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Option<BridgePortConfig> {
+    let device = fields.required("device", "\"p0\"")?;
+    roles.enter(Role::Member(bridge.to_owned()), &device);
+    let plain = BridgePortConfig::new(device.value);
+    let flag = |key, default| fields.boolean(key).unwrap_or(default);
+    let states = PortState::ALL.map(|state| (state.name(), state));
+    let restricted = "no mask lets PAUSE (bit 1) pass";
+    let port = BridgePortConfig {
+        state: fields.word("state", &states).unwrap_or(plain.state),
+        learning: flag("learning", plain.learning),
+        flood: flag("flood", plain.flood),
+        mcast_flood: flag("mcast_flood", plain.mcast_flood),
+        bcast_flood: flag("bcast_flood", plain.bcast_flood),
+        hairpin: flag("hairpin", plain.hairpin),
+        isolated: flag("isolated", plain.isolated),
+        locked: flag("locked", plain.locked),
+        group_fwd_mask: mask(fields, BridgePortConfig::GROUP_FWD_RESTRICTED, restricted).unwrap_or(0),
+        transparent: flag("transparent", plain.transparent),
+        ..plain
+    };
+    if port.transparent
+        && let Some(value) = fields.value("group_fwd_mask")
+    {
+        let rule = format!("`{}` is transparent and has a `group_fwd_mask`", port.device);
+        fields.problems.push(
+            value.span(),
+            rule,
+            "keep one of the two: transparent passes them all, PAUSE too",
+        );
+    }
+    Some(port)
+}
+
+/// The mask of reserved addresses at `group_fwd_mask`, none of which may be `restricted`.
+fn mask(fields: &Fields<'_>, restricted: u16, rule: &str) -> Option<u16> {
+    let mask: u16 = fields.integer("group_fwd_mask", 0..=0xffff)?;
+    if mask & restricted == 0 {
+        return Some(mask);
+    }
+    let rule = format!("`group_fwd_mask` is {mask:#x}: {rule}");
+    let remedy = match mask & !restricted {
+        0 => "take it out; a port with transparent = true passes every reserved address".into(),
+        rest => format!("write {rest:#x}; a port with transparent = true passes every reserved address"),
+    };
+    if let Some(value) = fields.value("group_fwd_mask") {
+        fields.problems.push(value.span(), rule, remedy);
+    }
+    None
 }
 
 fn read_fdb(
@@ -121,6 +186,18 @@ fn read_fdb(
         let device = entry.required("device", "\"p0\"");
         let states = [FdbState::Static, FdbState::Dynamic, FdbState::Permanent].map(|s| (s.name(), s));
         let state = entry.word("state", &states).unwrap_or(FdbState::Static);
+        let sticky = entry.boolean("sticky").unwrap_or(false);
+        if sticky
+            && state == FdbState::Permanent
+            && let Some(value) = entry.value("sticky")
+        {
+            let remedy = "take it out, or make the state static or dynamic";
+            entry.problems.push(
+                value.span(),
+                "a permanent entry is not sticky: it never moves anyway",
+                remedy,
+            );
+        }
         let address = mac.as_ref().and_then(|mac| station(&entry, mac));
         if let Some(device) = &device
             && !members.contains(device.value)
@@ -135,7 +212,7 @@ fn read_fdb(
             let rule = format!("{address} is in {bridge} twice: line {} has it", roles.line(&first));
             entry.problems.push(mac.span, rule, "an address is behind one port: keep one of the two");
         }
-        entries.push(FdbEntryConfig { mac: address, device: device.value.to_owned(), state });
+        entries.push(FdbEntryConfig { mac: address, device: device.value.to_owned(), state, sticky });
     }
     entries
 }

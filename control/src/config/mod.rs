@@ -23,13 +23,29 @@
 //!
 //! [[bridge]]
 //! name = "br0"
-//! ageing_time = "300s"                # also ms, m, h, or an integer of seconds; 0 keeps nothing
+//! ageing_time = "300s"                # also ms, m, h, or an integer of seconds; 0 learns nothing
+//! address = "02:00:00:00:00:fe"       # the bridge's own: frames to it end there
+//! mtu = 1500                          # of what the bridge itself sends; else the least of its ports
+//! group_fwd_mask = 0x4000             # reserved addresses that pass: bit X for 01:80:C2:00:00:0X, not 0 to 2; else none
+//! fdb_max_learned = 0                 # addresses it may have learned at one time; 0: as many as there is room for
+//! no_linklocal_learn = false          # true: frames to reserved addresses that end in the bridge teach it nothing
 //! [[bridge.port]]
 //! device = "eth0"
+//! state = "forwarding"                # or disabled, listening, learning, blocking: all hold until changed
+//! learning = true
+//! flood = true                        # frames to unknown stations go there
+//! mcast_flood = true
+//! bcast_flood = true
+//! hairpin = false                     # true: a frame may go back where it came from
+//! isolated = false                    # true: kept from the other isolated ports
+//! locked = false                      # true: only those may send of whom the fdb says that they are behind this port
+//! group_fwd_mask = 0                  # as the bridge's, for what comes from this port; any bit but 1
+//! # transparent = true                # instead: every reserved address passes from this port, PAUSE too
 //! [[bridge.fdb]]
 //! mac = "02:00:00:00:00:01"           # of one station
 //! device = "eth0"                     # a port of this bridge
 //! state = "static"                    # or dynamic (ages), permanent (the bridge's own address)
+//! sticky = false                      # true: it stays there when its station is seen elsewhere
 //!
 //! # [[xconnect]]                      # a wire between two ports that are in no bridge
 //! # a = "p7"

@@ -6,6 +6,7 @@ use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig
 use rigswitch_dataplane::ports::{
     PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
+use rigswitch_dataplane::tables::PortState;
 use serde::Serialize;
 
 use super::{Config, Idle, SwitchConfig, Workers};
@@ -159,6 +160,16 @@ fn queues_word(queues: XdpQueues) -> Queues {
 struct Bridge<'c> {
     name: &'c str,
     ageing_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    #[serde(skip_serializing_if = "is_plain")]
+    group_fwd_mask: u16,
+    #[serde(skip_serializing_if = "is_plain")]
+    fdb_max_learned: u32,
+    #[serde(skip_serializing_if = "is_plain")]
+    no_linklocal_learn: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     port: Vec<Member<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -168,6 +179,26 @@ struct Bridge<'c> {
 #[derive(Serialize)]
 struct Member<'c> {
     device: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "is_true")]
+    learning: bool,
+    #[serde(skip_serializing_if = "is_true")]
+    flood: bool,
+    #[serde(skip_serializing_if = "is_true")]
+    mcast_flood: bool,
+    #[serde(skip_serializing_if = "is_true")]
+    bcast_flood: bool,
+    #[serde(skip_serializing_if = "is_plain")]
+    hairpin: bool,
+    #[serde(skip_serializing_if = "is_plain")]
+    isolated: bool,
+    #[serde(skip_serializing_if = "is_plain")]
+    locked: bool,
+    #[serde(skip_serializing_if = "is_plain")]
+    group_fwd_mask: u16,
+    #[serde(skip_serializing_if = "is_plain")]
+    transparent: bool,
 }
 
 #[derive(Serialize)]
@@ -175,17 +206,45 @@ struct Entry<'c> {
     mac: String,
     device: &'c str,
     state: &'static str,
+    #[serde(skip_serializing_if = "is_plain")]
+    sticky: bool,
+}
+
+/// Whether a value is the one that is taken where nothing is said.
+fn is_plain<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The same of what is on unless said.
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl<'c> Member<'c> {
     fn new(port: &'c BridgePortConfig) -> Self {
-        Self { device: &port.device }
+        let state = (port.state != PortState::default()).then(|| port.state.name());
+        let BridgePortConfig { learning, flood, mcast_flood, bcast_flood, hairpin, isolated, .. } = *port;
+        let BridgePortConfig { locked, group_fwd_mask, transparent, .. } = *port;
+        Self {
+            device: &port.device,
+            state,
+            learning,
+            flood,
+            mcast_flood,
+            bcast_flood,
+            hairpin,
+            isolated,
+            locked,
+            group_fwd_mask,
+            transparent,
+        }
     }
 }
 
 impl<'c> Entry<'c> {
     fn new(entry: &'c FdbEntryConfig) -> Self {
-        Self { mac: entry.mac.to_string(), device: &entry.device, state: entry.state.name() }
+        let FdbEntryConfig { device, sticky, .. } = entry;
+        Self { mac: entry.mac.to_string(), device, state: entry.state.name(), sticky: *sticky }
     }
 }
 
@@ -194,6 +253,11 @@ impl<'c> Bridge<'c> {
         Self {
             name: &bridge.name,
             ageing_time: duration_text(bridge.ageing_time),
+            address: bridge.address.map(|address| address.to_string()),
+            mtu: bridge.mtu,
+            group_fwd_mask: bridge.group_fwd_mask,
+            fdb_max_learned: bridge.fdb_max_learned,
+            no_linklocal_learn: bridge.no_linklocal_learn,
             port: bridge.ports.iter().map(Member::new).collect(),
             fdb: bridge.fdb.iter().map(Entry::new).collect(),
         }

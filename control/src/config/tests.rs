@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rigswitch_dataplane::bridge::FdbState;
+use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState};
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
+use rigswitch_dataplane::tables::PortState;
 
 use super::{Config, Document, Idle, Workers};
 
@@ -41,14 +42,30 @@ memory = true
 [[bridge]]
 name = "br0"
 ageing_time = "1500ms"
+address = "02:00:00:00:00:fe"
+mtu = 1400
+group_fwd_mask = 0xfff8
+fdb_max_learned = 1000
+no_linklocal_learn = true
 [[bridge.port]]
 device = "eth0"
+state = "learning"
+learning = false
+flood = false
+mcast_flood = false
+bcast_flood = false
+hairpin = true
+isolated = true
+locked = true
+group_fwd_mask = 0xfffd
 [[bridge.port]]
 device = "vm0"
+transparent = true
 [[bridge.fdb]]
 mac = "02:00:00:00:00:01"
 device = "vm0"
 state = "dynamic"
+sticky = true
 
 [[bridge]]
 name = "br1"
@@ -74,7 +91,25 @@ fn every_key_is_read() {
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
     let [br0, br1] = &config.bridges[..] else { panic!("two bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));
-    assert_eq!(br0.fdb[0].state, FdbState::Dynamic);
+    assert_eq!((br0.address, br0.mtu), (Some("02:00:00:00:00:fe".parse().unwrap()), Some(1400)));
+    assert_eq!((br0.group_fwd_mask, br0.fdb_max_learned, br0.no_linklocal_learn), (0xfff8, 1000, true));
+    let knobs = BridgePortConfig {
+        device: "eth0".into(),
+        state: PortState::Learning,
+        learning: false,
+        flood: false,
+        mcast_flood: false,
+        bcast_flood: false,
+        hairpin: true,
+        isolated: true,
+        locked: true,
+        group_fwd_mask: 0xfffd,
+        transparent: false,
+    };
+    let transparent = BridgePortConfig { transparent: true, ..BridgePortConfig::new("vm0") };
+    assert_eq!(br0.ports, [knobs, transparent]);
+    assert_eq!((br0.fdb[0].state, br0.fdb[0].sticky), (FdbState::Dynamic, true));
+    assert_eq!(br1.ports[0], BridgePortConfig::new("c1"));
     assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));
     assert_eq!((&*config.xconnects[0].a, &*config.xconnects[0].b), ("file", "mem"));
 }
@@ -154,7 +189,7 @@ proptest! {
     fn values_of_any_kind_never_panic(
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
-            "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b",
+            "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky",
         ]),
         table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect"]),
         value in proptest::sample::select(vec![

@@ -49,7 +49,7 @@ pub(super) fn station(fields: &Fields<'_>, text: &Text<'_>) -> Option<MacAddr> {
             "write six octets in hex, as 02:00:00:00:00:01",
         ),
         Ok(mac) if mac.is_group() => refuse(
-            format!("`{mac}` is a group address, and an entry is for one station"),
+            format!("`{mac}` is a group address, and not of one station"),
             "give an address whose first octet is even",
         ),
         Ok(MacAddr::ZERO) => {

@@ -81,6 +81,9 @@ impl Switch {
         switch.open_queues().1.into_iter().try_for_each(|(_, error)| Err(error))?;
         switch.crew.wait_until_open(switch.ports.iter().map(|(_, port)| port.open.len()).sum())?;
         // With every way out open, the tables let frames in.
+        for (_, port) in switch.ports.iter_mut() {
+            port.look();
+        }
         switch.publish();
         Ok(switch)
     }
@@ -169,11 +172,11 @@ impl Switch {
             }
             changed |= port.look();
         }
-        let gone_down = self.ports.iter_mut().filter_map(|(id, port)| port.has_gone_down().then_some(id));
-        gone_down.collect::<Vec<_>>().into_iter().for_each(|id| self.forget_stations(id));
         if changed {
             self.publish();
         }
+        let gone_down = self.ports.iter_mut().filter_map(|(id, port)| port.has_gone_down().then_some(id));
+        gone_down.collect::<Vec<_>>().into_iter().for_each(|id| self.forget_stations(id));
         self.reopen_queues(news);
     }
 
@@ -261,6 +264,7 @@ impl Port {
             name: &self.config.name,
             owner: self.owner,
             mtu: self.mtu,
+            up: self.up,
             capabilities: self.capabilities,
         }
     }

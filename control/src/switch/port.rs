@@ -28,8 +28,10 @@ pub(super) struct Port {
     pub(super) owner: WorkerId,
     /// Bytes of payload, as last seen.
     pub(super) mtu: u32,
-    /// Whether it was up when last asked.
-    up: bool,
+    /// Whether it had carrier when last looked at.
+    pub(super) up: bool,
+    /// Whether it has lost that since it was last asked.
+    gone_down: bool,
     /// What its queues do with offload state.
     pub(super) capabilities: Capabilities,
     device: Option<Device>, // none: it is gone
@@ -64,7 +66,17 @@ impl Port {
         let device = Device::open(&config)?;
         let capabilities = Capabilities::default();
         let (open, trouble) = (Vec::new(), String::new());
-        let mut port = Self { config, owner, mtu: 0, up: false, capabilities, device: None, open, trouble };
+        let mut port = Self {
+            config,
+            owner,
+            mtu: 0,
+            up: false,
+            gone_down: false,
+            capabilities,
+            device: None,
+            open,
+            trouble,
+        };
         port.put(device);
         Ok(port)
     }
@@ -108,7 +120,7 @@ impl Port {
         self.device.is_none()
     }
 
-    /// Notes the MTU; whether it is another one than before. A TAP that was moved or renamed is followed.
+    /// Notes MTU and carrier; whether either is another one than before. A TAP that was moved or renamed is followed.
     pub(super) fn look(&mut self) -> bool {
         let configured = u32::from(self.config.mtu.unwrap_or(DEFAULT_MTU));
         if let Some(Device { netdev: Some(netdev), source: Source::Tap(queues) }) = &mut self.device
@@ -122,13 +134,20 @@ impl Port {
             Some(Device { netdev: None, .. }) => configured,
             None => self.mtu,
         };
-        std::mem::replace(&mut self.mtu, mtu) != mtu
+        let seen = (mtu, self.has_carrier());
+        let before = (std::mem::replace(&mut self.mtu, seen.0), std::mem::replace(&mut self.up, seen.1));
+        self.gone_down |= before.1 && !seen.1;
+        before != seen
     }
 
-    /// Whether it is down and was up when last asked.
+    /// Whether it has lost its carrier since this was last asked.
     pub(super) fn has_gone_down(&mut self) -> bool {
-        let up = self.operstate() == "UP";
-        std::mem::replace(&mut self.up, up) && !up
+        std::mem::take(&mut self.gone_down)
+    }
+
+    fn has_carrier(&self) -> bool {
+        let Some(device) = &self.device else { return false };
+        device.netdev.as_ref().is_none_or(|netdev| netdev.has_carrier().unwrap_or(false))
     }
 
     /// The kernel's word for how it is: `UP`, `DOWN` or `NOTPRESENT`.

@@ -139,9 +139,10 @@ impl Switch {
         for (key, entry) in self.macs.iter().filter(|(_, entry)| entry.is_fixed()) {
             let state = if entry.flags() == Flags::LOCAL { FdbState::Permanent } else { FdbState::Static };
             let device = self.name(entry.egress().device).to_owned();
+            let sticky = entry.flags() == Flags::STICKY;
             let name = self.bridge(key.domain());
             let Some(bridge) = config.bridges.iter_mut().find(|bridge| bridge.name == name) else { continue };
-            bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state });
+            bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state, sticky });
         }
         config.bridges.iter_mut().for_each(|bridge| bridge.fdb.sort_by_key(|entry| entry.mac));
         config

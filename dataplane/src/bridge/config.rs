@@ -3,14 +3,27 @@
 use std::time::Duration;
 
 use crate::ids::MacAddr;
+use crate::tables::PortState;
 
 /// One `[[bridge]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BridgeConfig {
     /// Its name, 1 to 15 bytes.
     pub name: String,
-    /// How long a learned address is kept after it was last seen as a source. Zero keeps none.
+    /// How long a learned address is kept after it was last seen as a source. Zero learns none.
     pub ageing_time: Duration,
+    /// Its own address: frames to it are the bridge's.
+    pub address: Option<MacAddr>,
+    /// Bytes of payload of what the bridge itself sends; `None` for the least of its ports. What it forwards is bounded by
+    /// the port that it leaves by.
+    pub mtu: Option<u16>,
+    /// Reserved addresses that pass whatever port they come from: bit X stands for 01:80:C2:00:00:0X. None of
+    /// [`BridgeConfig::GROUP_FWD_RESTRICTED`].
+    pub group_fwd_mask: u16,
+    /// How many addresses it may have learned at one time; zero for as many as there is room for.
+    pub fdb_max_learned: u32,
+    /// Whether nobody is learned from frames that end in the bridge for their reserved address.
+    pub no_linklocal_learn: bool,
     /// Member devices, by name.
     pub ports: Vec<BridgePortConfig>,
     /// Entries the operator put there.
@@ -20,19 +33,63 @@ pub struct BridgeConfig {
 impl BridgeConfig {
     /// The kernel's `BR_DEFAULT_AGEING_TIME`.
     pub const DEFAULT_AGEING_TIME: Duration = Duration::from_secs(300);
+    /// The kernel's `BR_GROUPFWD_RESTRICTED`: spanning tree, PAUSE and LACP pass no bridge by its own mask.
+    pub const GROUP_FWD_RESTRICTED: u16 = 0b111;
 }
 
-/// One `[[bridge.port]]`.
+/// One `[[bridge.port]]`, with the kernel's names and defaults.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BridgePortConfig {
     /// The member, by name.
     pub device: String,
+    /// What it may do, as long as it has carrier.
+    pub state: PortState,
+    /// Whether it learns who is behind it.
+    pub learning: bool,
+    /// Whether frames to unknown stations go there.
+    pub flood: bool,
+    /// Whether frames to groups go there.
+    pub mcast_flood: bool,
+    /// Whether broadcasts go there.
+    pub bcast_flood: bool,
+    /// Whether a frame may go back where it came from.
+    pub hairpin: bool,
+    /// Whether it is kept from the other isolated ones.
+    pub isolated: bool,
+    /// Whether only those may send through it of whom an entry says that they are behind it.
+    pub locked: bool,
+    /// Reserved addresses that pass from here, as the bridge's mask. All but [`BridgePortConfig::GROUP_FWD_RESTRICTED`].
+    pub group_fwd_mask: u16,
+    /// Whether every reserved address passes from here, PAUSE too, which the kernel cannot do.
+    pub transparent: bool,
+}
+
+impl BridgePortConfig {
+    /// The kernel's `BR_GROUPFWD_MACPAUSE`: the one reserved address that no mask lets pass.
+    pub const GROUP_FWD_RESTRICTED: u16 = 0b10;
+
+    /// A plain member.
+    pub fn new(device: impl Into<String>) -> Self {
+        Self {
+            device: device.into(),
+            state: PortState::Forwarding,
+            learning: true,
+            flood: true,
+            mcast_flood: true,
+            bcast_flood: true,
+            hairpin: false,
+            isolated: false,
+            locked: false,
+            group_fwd_mask: 0,
+            transparent: false,
+        }
+    }
 }
 
 /// How an entry came to be and how long it lasts: bridge(8)'s words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FdbState {
-    /// Put there, and never aged; a station seen elsewhere takes it along, as in the kernel.
+    /// Put there, and never aged; a station seen elsewhere takes it along, as in the kernel, unless it is sticky.
     Static,
     /// Put there, aged like a learned one.
     Dynamic,
@@ -60,6 +117,8 @@ pub struct FdbEntryConfig {
     pub device: String,
     /// How long it lasts.
     pub state: FdbState,
+    /// Whether it stays where it is when its station is seen elsewhere. Never of a permanent one, which does anyway.
+    pub sticky: bool,
 }
 
 /// One `[[xconnect]]`: a wire between two devices.

@@ -11,7 +11,10 @@ use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Egress, Lesson, Observer, Transmit, Verdict};
 use crate::punt::PuntReason;
-use crate::tables::{Entry, Flags, Key, Learned, Role, Spot};
+use crate::tables::{Entry, Flags, Flood, Key, Knobs, Learned, Role, Spot};
+use crate::wire::ethernet::reserved_group;
+
+use super::knobs::{admit, deliver, reserved};
 
 /// What parsing found in a frame: its class, and its addresses as places in the MAC table.
 #[derive(Clone, Copy)]
@@ -22,15 +25,19 @@ struct Parsed {
 }
 
 /// What the addresses say about the frame's way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Class {
     /// To one station.
     Individual,
     /// To a group.
-    Group,
-    /// To an address that bridges keep to themselves.
-    Reserved,
-    /// Not to be forwarded, nor learned from.
+    Multicast,
+    /// To all.
+    Broadcast,
+    /// To an address that bridges keep to themselves: it is control's.
+    Punted,
+    /// To such an address: learned from, and ends here.
+    Ended,
+    /// Not to be forwarded.
     Refused(DropReason),
 }
 
@@ -41,23 +48,28 @@ pub(crate) struct BridgeStage {
 }
 
 impl BridgeStage {
-    /// Takes a burst that came from `device`, a member of `domain`, through the bridge. It is empty afterwards.
+    /// Takes a burst that came from `device`, a member of `domain`, through the bridge. It is empty afterwards. `knobs` are
+    /// those of a member that is not a plain one.
     pub(crate) fn run<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         device: DeviceId,
         domain: DomainId,
+        knobs: Option<&Knobs>,
         burst: &mut Burst,
         egress: &mut Egress,
     ) {
-        self.parse(cx, domain, burst);
-        self.learn(cx, device, burst);
+        self.parse(cx, domain, knobs, burst);
+        match knobs {
+            None => self.learn(cx, device, burst),
+            Some(knobs) => self.admit(cx, device, knobs, burst),
+        }
         for (frame, parsed) in burst.drain().zip(self.parsed.iter()) {
             let (verdict, entry) = decide(cx, device, domain, parsed);
             cx.observer.decided(&frame, entry.as_ref(), verdict);
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, device, to, frame),
-                Verdict::Flood(domain) => egress.flood(cx, device, domain, frame),
+                Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
                 Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
                 Verdict::Punt(reason) => punt(cx, device, reason, frame),
             }
@@ -66,11 +78,17 @@ impl BridgeStage {
 
     /// Reads the addresses, sorts the frames by them, and asks the cache for the lines of the table.
     #[inline]
-    fn parse<O: Observer, T: Transmit>(&mut self, cx: &Context<'_, O, T>, domain: DomainId, burst: &Burst) {
+    fn parse<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &Context<'_, O, T>,
+        domain: DomainId,
+        knobs: Option<&Knobs>,
+        burst: &Burst,
+    ) {
         let macs = cx.macs;
         self.parsed.clear();
         for frame in burst.iter() {
-            let (class, destination, source) = classify(frame.bytes());
+            let (class, destination, source) = classify(frame.bytes(), knobs);
             let source = macs.locate(Key::new(domain, source));
             let destination = macs.locate(Key::new(domain, destination));
             macs.prefetch(source);
@@ -83,16 +101,44 @@ impl BridgeStage {
     /// Notes who is behind `device`. A table that knows already is not written to.
     #[inline]
     fn learn<O: Observer, T: Transmit>(&self, cx: &mut Context<'_, O, T>, device: DeviceId, burst: &Burst) {
-        let (macs, tick) = (cx.macs, cx.tick);
         for (frame, parsed) in burst.iter().zip(self.parsed.iter()) {
-            if matches!(parsed.class, Class::Refused(_)) {
-                continue;
+            if !matches!(parsed.class, Class::Refused(_)) {
+                learn(cx, device, parsed.source, frame);
             }
-            let learned = macs.learn(parsed.source, device.into(), tick);
-            let lesson = if learned == Learned::Known { Lesson::Known } else { news(cx.counters, learned) };
-            cx.observer.learned(frame, lesson);
         }
     }
+
+    /// The same behind a port with knobs, which also say which frames are not let in.
+    #[cold]
+    fn admit<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        knobs: &Knobs,
+        burst: &Burst,
+    ) {
+        for (frame, parsed) in burst.iter().zip(self.parsed.iter_mut()) {
+            let macs = cx.macs;
+            let admitted = admit(knobs, parsed.class, || macs.find(parsed.source), device);
+            if admitted.learns {
+                learn(cx, device, parsed.source, frame);
+            }
+            parsed.class = admitted.class;
+        }
+    }
+}
+
+/// Notes that the station at `source` is behind `device`.
+#[inline]
+fn learn<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    source: Spot,
+    frame: &Frame,
+) {
+    let learned = cx.macs.learn(source, device.into(), cx.tick);
+    let lesson = if learned == Learned::Known { Lesson::Known } else { news(cx.counters, learned) };
+    cx.observer.learned(frame, lesson);
 }
 
 /// Counts what a source address taught.
@@ -115,12 +161,9 @@ fn news(counters: &WorkerCounters, learned: Learned) -> Lesson {
     }
 }
 
-/// The addresses 01:80:C2:00:00:00 to 0F (IEEE 802.1Q-2022 table 8-1).
-const RESERVED: u64 = 0x0180_c200_0000;
-
 /// What the addresses of a frame say about its way, and they themselves: destination, then source.
 #[inline]
-fn classify(bytes: &[u8]) -> (Class, MacAddr, MacAddr) {
+fn classify(bytes: &[u8], knobs: Option<&Knobs>) -> (Class, MacAddr, MacAddr) {
     let Some(header) = bytes.first_chunk::<14>() else {
         return (Class::Refused(DropReason::Truncated), MacAddr::ZERO, MacAddr::ZERO);
     };
@@ -133,7 +176,7 @@ fn classify(bytes: &[u8]) -> (Class, MacAddr, MacAddr) {
     let class = if source.is_group() || source.is_zero() {
         Class::Refused(if source.is_zero() { DropReason::SourceZero } else { DropReason::SourceGroup })
     } else if destination.is_group() {
-        group(destination)
+        group(destination, knobs)
     } else {
         Class::Individual
     };
@@ -142,12 +185,11 @@ fn classify(bytes: &[u8]) -> (Class, MacAddr, MacAddr) {
 
 /// What a group address says about a frame's way.
 #[cold]
-fn group(destination: MacAddr) -> Class {
-    match destination.bits() {
-        bits if bits & !0xf != RESERVED => Class::Group,
-        RESERVED => Class::Group, // with STP off, the kernel floods BPDUs like any other group
-        0x0180_c200_0001 => Class::Refused(DropReason::ReservedAddress), // PAUSE: the kernel does not even learn from it
-        _ => Class::Reserved,
+fn group(destination: MacAddr, knobs: Option<&Knobs>) -> Class {
+    match reserved_group(destination) {
+        Some(number) => reserved(knobs.unwrap_or(&Knobs::PLAIN), number),
+        None if destination == MacAddr::BROADCAST => Class::Broadcast,
+        None => Class::Multicast,
     }
 }
 
@@ -160,31 +202,53 @@ fn decide<O: Observer, T: Transmit>(
     parsed: &Parsed,
 ) -> (Verdict, Option<Entry>) {
     if parsed.class != Class::Individual {
-        return (decide_rare(cx, domain, parsed.class), None);
+        return (decide_rare(domain, parsed.class), None);
     }
-    // An entry may be older than the tables: what it names must still be a member here, or it is as good as none.
-    let entry = cx.macs.find(parsed.destination);
-    let entry = entry.filter(|entry| cx.tables.device(entry.egress().device).role == Role::Bridge(domain));
-    let verdict = match entry {
-        Some(entry) if entry.flags() == Flags::LOCAL => Verdict::Drop(DropReason::NoHost),
-        Some(entry) if entry.egress().device == device => Verdict::Drop(DropReason::SamePort),
-        Some(entry) => Verdict::Forward(entry.egress().device),
-        None => Verdict::Flood(domain),
+    let Some(entry) = cx.macs.find(parsed.destination) else {
+        return (Verdict::Flood(domain, Flood::Unicast), None);
     };
-    (verdict, entry)
+    let to = entry.egress().device;
+    if cx.tables.device(to).role == Role::Bridge(domain) && to != device && entry.flags() != Flags::LOCAL {
+        return (Verdict::Forward(to), Some(entry));
+    }
+    match deliver(cx.tables, device, domain, entry) {
+        Some(verdict) => (verdict, Some(entry)),
+        None => (Verdict::Flood(domain, Flood::Unicast), None),
+    }
 }
 
 /// The same for what is not for one station.
 #[cold]
-fn decide_rare<O: Observer, T: Transmit>(cx: &Context<'_, O, T>, domain: DomainId, class: Class) -> Verdict {
+fn decide_rare(domain: DomainId, class: Class) -> Verdict {
     match class {
-        Class::Individual | Class::Group => Verdict::Flood(domain),
+        Class::Individual => Verdict::Flood(domain, Flood::Unicast),
+        Class::Multicast => Verdict::Flood(domain, Flood::Multicast),
+        Class::Broadcast => Verdict::Flood(domain, Flood::Broadcast),
+        Class::Punted => Verdict::Punt(PuntReason::ReservedAddress),
+        Class::Ended => Verdict::Drop(DropReason::ReservedAddress),
         Class::Refused(reason) => Verdict::Drop(reason),
-        Class::Reserved if cx.tables.domain(domain).punts_reserved => {
-            Verdict::Punt(PuntReason::ReservedAddress)
-        }
-        Class::Reserved => Verdict::Drop(DropReason::ReservedAddress),
     }
+}
+
+/// Sends a frame to all members that take floods of its kind, but to the port that it came from: to that one too if its
+/// knobs say so, and not to those that they keep it from.
+fn flood<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    domain: DomainId,
+    kind: Flood,
+    knobs: Option<&Knobs>,
+    egress: &mut Egress,
+    frame: Frame,
+) {
+    let tables = cx.tables;
+    let members = tables.domain(domain).members(kind).iter().copied();
+    let Some(knobs) = knobs else {
+        return egress.flood(cx, device, members.filter(|&member| member != device), frame);
+    };
+    let apart = |member| knobs.isolated && tables.device(member).knobs.isolated;
+    let members = members.filter(|&member| (member != device || knobs.hairpin) && !apart(member));
+    egress.flood(cx, device, members, frame);
 }
 
 /// Hands a frame to control.

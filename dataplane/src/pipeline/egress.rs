@@ -4,7 +4,7 @@ use super::{Context, Observer};
 use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
-use crate::ids::{DeviceId, DomainId};
+use crate::ids::DeviceId;
 use crate::ports::Now;
 use crate::tables::{Device, Tables};
 use crate::wire::{self, segment::Segmenter};
@@ -79,17 +79,15 @@ impl Egress {
         self.leave(cx, to, frame);
     }
 
-    /// `frame`, which came from `from`, leaves by every other member of `domain`: fresh copies for all but the last,
-    /// which takes the original.
+    /// `frame`, which came from `from`, leaves by all of `members`: fresh copies for all but the last, which takes the
+    /// original.
     pub(crate) fn flood<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         from: DeviceId,
-        domain: DomainId,
+        mut members: impl Iterator<Item = DeviceId>,
         mut frame: Frame,
     ) {
-        let tables = cx.tables;
-        let mut members = tables.domain(domain).members.iter().copied().filter(|&member| member != from);
         let Some(mut member) = members.next() else {
             return cx.discard(from, Direction::Rx, DropReason::NoEgress, frame);
         };

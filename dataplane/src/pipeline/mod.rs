@@ -81,8 +81,13 @@ impl Line {
         for frame in burst.iter() {
             cx.observer.received(device, frame);
         }
-        match cx.tables.device(device).role {
-            Role::Bridge(domain) => self.bridge.run(cx, device, domain, burst, &mut self.egress),
+        let tables = cx.tables;
+        let of = tables.device(device);
+        match of.role {
+            Role::Bridge(domain) => self.bridge.run(cx, device, domain, None, burst, &mut self.egress),
+            Role::KnobbedBridge(domain) => {
+                self.bridge.run(cx, device, domain, Some(&of.knobs), burst, &mut self.egress);
+            }
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
             Role::Unused => {
                 for frame in burst.drain() {

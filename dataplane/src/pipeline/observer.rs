@@ -4,15 +4,15 @@
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
 use crate::ids::{DeviceId, DomainId};
-use crate::tables::Entry;
+use crate::tables::{Entry, Flood};
 
 /// What became of a frame in the bridge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It leaves by this device.
     Forward(DeviceId),
-    /// It leaves by every other member of the domain.
-    Flood(DomainId),
+    /// It leaves by every other member of the domain that takes such floods.
+    Flood(DomainId, Flood),
     /// It goes to control.
     Punt(crate::punt::PuntReason),
     /// It ends here.

@@ -1,12 +1,14 @@
 //! What workers consult and do not own: the compiled tables, published whole, and the MAC table, learned live.
 
+mod knobs;
 pub mod mac;
 mod published;
 mod snapshot;
 
+pub use knobs::{Knobs, PortState};
 pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
     TableFull, Tick,
 };
 pub use published::{Generation, Publisher, Reader};
-pub use snapshot::{Device, Domain, Role, Tables, WorkerId};
+pub use snapshot::{Device, Domain, Flood, Role, Tables, WorkerId};

@@ -1,5 +1,6 @@
 //! What control has compiled and workers execute: one immutable [`Tables`] a generation.
 
+use super::Knobs;
 use crate::ids::{DeviceId, DomainId};
 use crate::ports::Capabilities;
 
@@ -20,10 +21,27 @@ pub enum Role {
     /// Nothing: they are dropped.
     #[default]
     Unused,
-    /// It is a member of a bridge, and they belong to this learning domain.
+    /// It is a plain member of a bridge, and they belong to this learning domain.
     Bridge(DomainId),
+    /// The same of a member whose [`Knobs`] are not all at rest.
+    KnobbedBridge(DomainId),
     /// It is one end of a wire, and they leave by the other.
     Xconnect(DeviceId),
+}
+
+impl Role {
+    /// A member of this domain with these knobs.
+    pub fn member(domain: DomainId, knobs: &Knobs) -> Self {
+        if *knobs == Knobs::PLAIN { Self::Bridge(domain) } else { Self::KnobbedBridge(domain) }
+    }
+
+    /// The learning domain of a member.
+    pub fn domain(self) -> Option<DomainId> {
+        match self {
+            Self::Bridge(domain) | Self::KnobbedBridge(domain) => Some(domain),
+            Self::Unused | Self::Xconnect(_) => None,
+        }
+    }
 }
 
 /// What the tables say of one device.
@@ -37,6 +55,8 @@ pub struct Device {
     pub longest: u32,
     /// What it does with offload state.
     pub capabilities: Capabilities,
+    /// What sets it apart as a member of a bridge, if its role says that something does.
+    pub knobs: Knobs,
 }
 
 impl Device {
@@ -52,16 +72,48 @@ impl Device {
         owner: WorkerId(0),
         longest: 0,
         capabilities: Capabilities { partial_checksum: false, gso: false, may_lose_tags: false },
+        knobs: Knobs::PLAIN,
     };
 }
 
-/// What the tables say of one learning domain.
+/// What a frame that is flooded is, which decides where it goes (the kernel's `br_pkt_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flood {
+    /// To one station, and nobody knows where it is.
+    Unicast,
+    /// To a group.
+    Multicast,
+    /// To all.
+    Broadcast,
+}
+
+/// What the tables say of one learning domain: the devices that a flood of each kind goes to, in order. A port that may not
+/// forward, or takes no part in a kind of flood, is not in the list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Domain {
-    /// The devices a flood goes to, in order.
-    pub members: Box<[DeviceId]>,
-    /// Whether frames to reserved addresses (01:80:C2:00:00:02 to 0F) go to control instead of being dropped.
-    pub punts_reserved: bool,
+    /// Of frames to unknown stations.
+    pub unicast: Box<[DeviceId]>,
+    /// Of frames to groups.
+    pub multicast: Box<[DeviceId]>,
+    /// Of frames to all.
+    pub broadcast: Box<[DeviceId]>,
+}
+
+impl Domain {
+    /// A domain that floods everything to all of `members`.
+    pub fn of(members: impl IntoIterator<Item = DeviceId>) -> Self {
+        let members: Box<[_]> = members.into_iter().collect();
+        Self { unicast: members.clone(), multicast: members.clone(), broadcast: members }
+    }
+
+    /// Where a flood of this kind goes.
+    pub fn members(&self, flood: Flood) -> &[DeviceId] {
+        match flood {
+            Flood::Unicast => &self.unicast,
+            Flood::Multicast => &self.multicast,
+            Flood::Broadcast => &self.broadcast,
+        }
+    }
 }
 
 /// The compiled configuration.
@@ -81,11 +133,17 @@ impl Tables {
         for device in &devices {
             match device.role {
                 Role::Unused => {}
-                Role::Bridge(domain) => assert!(usize::from(domain.number()) <= domains.len()),
+                Role::Bridge(domain) | Role::KnobbedBridge(domain) => {
+                    assert!(usize::from(domain.number()) <= domains.len());
+                    assert_eq!(device.role, Role::member(domain, &device.knobs));
+                }
                 Role::Xconnect(peer) => assert!(known(peer)),
             }
         }
-        assert!(domains.iter().all(|domain| domain.members.iter().all(|&member| known(member))));
+        for domain in &domains {
+            let lists = [&domain.unicast, &domain.multicast, &domain.broadcast];
+            assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
+        }
         Self { devices, domains }
     }
 

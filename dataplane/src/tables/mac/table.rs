@@ -96,7 +96,7 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     }
 
     /// Where the station is.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, spot: Spot) -> Option<Entry> {
         self.bucket(spot.first).find(spot.key).or_else(|| self.bucket(spot.second).find(spot.key))
     }

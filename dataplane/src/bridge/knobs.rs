@@ -1,0 +1,85 @@
+//! The rules of a member's knobs, each in one place and as the kernel has it. None of this runs for frames between plain
+//! members.
+
+use super::stage::Class;
+use crate::drops::DropReason;
+use crate::ids::{DeviceId, DomainId};
+use crate::pipeline::Verdict;
+use crate::tables::{Entry, Flags, Knobs, PortState, Tables};
+
+/// What a port makes of a frame that came in by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Admitted {
+    /// Where it goes from here.
+    pub(super) class: Class,
+    /// Whether its source is learned.
+    pub(super) learns: bool,
+}
+
+/// 01:80:C2:00:00:01, PAUSE: between two neighbours, and never a lesson to anybody.
+const PAUSE: u8 = 1;
+
+/// What becomes of a frame to 01:80:C2:00:00:0`number` (`br_handle_frame`, net/bridge/br_input.c).
+pub(super) fn reserved(knobs: &Knobs, number: u8) -> Class {
+    let bit = 1 << number;
+    if knobs.passes & bit != 0 {
+        Class::Multicast
+    } else if number == PAUSE {
+        Class::Refused(DropReason::ReservedAddress)
+    } else if knobs.punts & bit != 0 {
+        Class::Punted
+    } else {
+        Class::Ended
+    }
+}
+
+/// What a port with these knobs makes of a frame of this class; `source` looks up where its sender is (`br_handle_frame`,
+/// `br_handle_frame_finish` and `__br_handle_local_finish`, net/bridge/br_input.c).
+pub(super) fn admit(
+    knobs: &Knobs,
+    class: Class,
+    source: impl FnOnce() -> Option<Entry>,
+    device: DeviceId,
+) -> Admitted {
+    let refused = |reason| Admitted { class: Class::Refused(reason), learns: false };
+    match class {
+        Class::Refused(reason) => return refused(reason),
+        Class::Punted | Class::Ended => {
+            let learns = knobs.learning && knobs.linklocal_learn && knobs.state.learns();
+            return Admitted { class, learns };
+        }
+        Class::Individual | Class::Multicast | Class::Broadcast => {}
+    }
+    if !knobs.state.learns() {
+        return refused(DropReason::PortState);
+    }
+    let is_here = |entry: Entry| entry.egress().device == device && entry.flags() != Flags::LOCAL;
+    if knobs.locked && !source().is_some_and(is_here) {
+        return refused(DropReason::Locked);
+    }
+    let class =
+        if knobs.state == PortState::Learning { Class::Refused(DropReason::PortState) } else { class };
+    Admitted { class, learns: knobs.learning }
+}
+
+/// What becomes of a frame from `device` whose station is at `entry`; `None` if the entry is older than the tables: what it
+/// names is no member any more (`br_handle_frame_finish`; `should_deliver`, net/bridge/br_forward.c).
+#[cold]
+pub(super) fn deliver(tables: &Tables, device: DeviceId, domain: DomainId, entry: Entry) -> Option<Verdict> {
+    let to = entry.egress().device;
+    let (from, there) = (&tables.device(device).knobs, tables.device(to));
+    if there.role.domain() != Some(domain) {
+        return None;
+    }
+    Some(if entry.flags() == Flags::LOCAL {
+        Verdict::Drop(DropReason::NoHost)
+    } else if to == device && !from.hairpin {
+        Verdict::Drop(DropReason::SamePort)
+    } else if there.knobs.state != PortState::Forwarding {
+        Verdict::Drop(DropReason::PortState)
+    } else if from.isolated && there.knobs.isolated {
+        Verdict::Drop(DropReason::Isolated)
+    } else {
+        Verdict::Forward(to)
+    })
+}
