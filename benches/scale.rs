@@ -58,9 +58,9 @@ fn bridge(ports: usize, talking: usize, flood: bool, seconds: f64) -> f64 {
 fn workers(workers: usize, across: bool, seconds: f64) -> f64 {
     let owner = |id: usize| if across { (id / 2 + id % 2) % workers } else { id / 2 };
     let bridge = |id: usize| domain((id / 2 + 1) as u16);
-    let members = |first: usize| Box::new([DeviceId(first as u16), DeviceId(first as u16 + 1)]);
+    let members = |first: usize| [first, first + 1].map(|id| DeviceId(id as u16));
     let devices = (0..2 * workers).map(|id| device(Role::Bridge(bridge(id)), owner(id)));
-    let domains = (0..workers).map(|n| Domain { members: members(2 * n), ..Domain::default() });
+    let domains = (0..workers).map(|n| Domain::of(members(2 * n)));
     let tables = Tables::new(devices.collect(), domains.collect());
     let (rig, links) = Rig::new(workers, tables, PoolConfig::singles(4096), 65_536);
     std::thread::scope(|scope| {
