@@ -21,7 +21,6 @@ const BESIDE_MTU: usize = 14 + 8;
 pub struct Tap {
     queue: TapQueue,
     offload: bool,
-    is_first: bool,    // it speaks for the device
     first_room: usize, // bytes that a frame within the MTU may need, as far as one chunk has them
 }
 
@@ -39,18 +38,15 @@ impl Tap {
         }
         let longest = usize::try_from(device.mtu()?).unwrap_or(usize::MAX).saturating_add(BESIDE_MTU);
         let first_room = longest.min(CHUNK - HEADROOM);
-        let port =
-            |(number, queue)| Self { queue, offload: config.offload, is_first: number == 0, first_room };
-        Ok(queues.into_iter().enumerate().map(port).collect())
+        Ok(queues.into_iter().map(|queue| Self { queue, offload: config.offload, first_room }).collect())
     }
 
-    /// Another handle on the same queue. While control holds one, the device survives the worker that has the other, and
-    /// control's reports what the kernel dropped.
+    /// Another handle on the same queue. While control holds one, the device survives the worker that has the other.
     ///
     /// # Errors
     /// The kernel's, when the process has no descriptor left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { queue: self.queue.try_clone()?, is_first: false, ..*self })
+        Ok(Self { queue: self.queue.try_clone()?, ..*self })
     }
 
     /// The device, wherever it was moved and whatever it is called by now.
@@ -59,6 +55,14 @@ impl Tap {
     /// The kernel's, when it was deleted.
     pub fn netdev(&self) -> io::Result<Netdev> {
         self.queue.netdev()
+    }
+
+    /// The namespace where the device is now.
+    ///
+    /// # Errors
+    /// As for [`Self::netdev`].
+    pub fn netns(&self) -> io::Result<Netns> {
+        self.queue.netns()
     }
 
     /// Receives one frame: `Ok(None)` when one came that had to be dropped, which is counted.
@@ -173,11 +177,6 @@ impl PortQueue for Tap {
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         Some(self.queue.as_fd())
-    }
-
-    fn lost_before_us(&self) -> Vec<(&'static str, u64)> {
-        let lost = self.is_first.then(|| self.queue.dropped_before_us().ok()).flatten();
-        lost.map(|frames| ("tx_dropped", frames)).into_iter().collect()
     }
 
     fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}

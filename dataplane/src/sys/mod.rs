@@ -2,12 +2,15 @@
 
 pub mod bpf;
 pub mod cpu;
+pub mod epoll;
 pub mod eventfd;
 pub mod features;
 pub mod hints;
 pub mod limits;
+pub mod links;
 mod mmap;
 pub mod netdev;
+mod netlink;
 pub mod netns;
 pub mod packet;
 pub mod poll;

@@ -11,6 +11,7 @@ use crate::ids::MacAddr;
 #[derive(Debug)]
 pub struct Netdev {
     name: String,
+    index: Option<u32>, // what it is found by instead of its name
     socket: OwnedFd,
 }
 
@@ -25,10 +26,19 @@ impl Netdev {
             Some(netns) => netns.run(control_socket)??,
             None => control_socket()?,
         };
-        Ok(Self { name: name.to_owned(), socket })
+        Ok(Self { name: name.to_owned(), index: None, socket })
     }
 
-    /// The device's name.
+    /// The same device from now on, by its number: one that is renamed stays it, and one that takes its name does not
+    /// become it.
+    ///
+    /// # Errors
+    /// As for [`Self::index`].
+    pub fn pinned(self) -> io::Result<Self> {
+        Ok(Self { index: Some(self.index()?), ..self })
+    }
+
+    /// The name it was asked for by.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -193,11 +203,19 @@ impl Netdev {
     }
 
     fn query(&self, request: libc::c_ulong) -> io::Result<InterfaceRequest> {
-        self.ioctl(request, InterfaceRequest::new(&self.name, &[])?)
+        self.ioctl(request, self.request(&[])?)
     }
 
     fn change(&self, request: libc::c_ulong, data: &[u8]) -> io::Result<()> {
-        self.ioctl(request, InterfaceRequest::new(&self.name, data)?).map(|_| ())
+        self.ioctl(request, self.request(data)?).map(|_| ())
+    }
+
+    /// A request about the device, by the name it has now.
+    fn request(&self, data: &[u8]) -> io::Result<InterfaceRequest> {
+        let Some(index) = self.index else { return InterfaceRequest::new(&self.name, data) };
+        let mut by_index = InterfaceRequest::empty();
+        by_index.data[..4].copy_from_slice(&index.to_ne_bytes());
+        InterfaceRequest::new(&self.ioctl(libc::SIOCGIFNAME, by_index)?.name(), data)
     }
 
     /// `words` begins with the ethtool command and is as long as the command's structure.

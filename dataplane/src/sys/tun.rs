@@ -1,6 +1,6 @@
 //! TAP devices: make or join one, and move frames with their `virtio_net_hdr` through its queues (tun(4)).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -111,21 +111,6 @@ impl TapQueue {
         Netdev::new(&self.interface()?.name(), Some(&self.netns()?))
     }
 
-    /// Frames for the device that the kernel dropped, nearly always because its queues were full, since it was made.
-    /// This enters the device's namespace and reads a table: it is for reports, not for the path.
-    ///
-    /// # Errors
-    /// As for [`Self::netdev`].
-    pub fn dropped_before_us(&self) -> io::Result<u64> {
-        const TABLE: &str = "/proc/thread-self/net/dev";
-        const TX_DROPPED: usize = 11; // what the device transmits is what we receive
-        let name = self.interface()?.name();
-        let table = self.netns()?.run(|| fs::read_to_string(TABLE))??;
-        let row = table.lines().find_map(|line| line.trim_start().strip_prefix(&name)?.strip_prefix(':'));
-        let field = row.and_then(|row| row.split_whitespace().nth(TX_DROPPED)?.parse().ok());
-        field.ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
     fn interface(&self) -> io::Result<InterfaceRequest> {
         let mut request = InterfaceRequest::empty();
         // SAFETY: TUNGETIFF fills an ifreq, which `request` is laid out as.
@@ -133,7 +118,11 @@ impl TapQueue {
         Ok(request)
     }
 
-    fn netns(&self) -> io::Result<Netns> {
+    /// The namespace where the device is now.
+    ///
+    /// # Errors
+    /// As for [`Self::netdev`].
+    pub fn netns(&self) -> io::Result<Netns> {
         // SAFETY: TUNGETDEVNETNS takes no argument and answers a new descriptor.
         let fd = check(unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNGETDEVNETNS) })?;
         // SAFETY: the kernel has just given us this descriptor and nobody else owns it.

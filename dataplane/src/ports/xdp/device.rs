@@ -46,6 +46,11 @@ impl XdpDevice {
         Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns })
     }
 
+    /// The kernel's number for the device in its namespace.
+    pub fn index(&self) -> u32 {
+        self.attachment.ifindex
+    }
+
     /// How many queues to open.
     pub fn queues(&self) -> u16 {
         self.attachment.queues
@@ -203,7 +208,7 @@ impl Attachment {
     fn make(config: &XdpConfig, mtu: Option<u16>) -> Result<Self, XdpError> {
         let device = &config.device;
         let fail = |source| XdpError::device(device, source);
-        let netdev = Netdev::new(device, None).map_err(fail)?;
+        let netdev = Netdev::new(device, None).and_then(Netdev::pinned).map_err(fail)?;
         let ifindex = netdev.index().map_err(fail)?;
         if let Some(mtu) = mtu {
             netdev.set_mtu(u32::from(mtu)).map_err(fail)?;
