@@ -11,6 +11,7 @@ pub mod compile;
 pub mod config;
 mod demo;
 pub mod domains;
+pub mod events;
 pub mod lab;
 pub mod notify;
 mod service;

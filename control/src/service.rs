@@ -1,11 +1,14 @@
 //! A switch with its socket and its clock: what `run` keeps in the foreground, and the demo beside its hosts.
 
 use std::cell::RefCell;
+use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -66,8 +69,21 @@ impl Service {
                 self.switch.borrow_mut().tick().iter().for_each(|news| tell(news));
             }
         };
+        let follow = async {
+            let readiness = self.switch.borrow().readiness();
+            #[allow(deprecated)] // for types that may close what they lend; an owned descriptor does not
+            let devices = readiness.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+            // Without it devices are followed at the next tick.
+            let Ok(devices) = devices else { return pending().await };
+            while let Ok(mut ready) = devices.readable().await {
+                self.switch.borrow_mut().follow().iter().for_each(|news| tell(news));
+                ready.clear_ready();
+            }
+            pending().await
+        };
         tokio::select! {
             () = tick => {}
+            () = follow => {}
             () = stop => {}
         }
         self.server.abort();

@@ -13,6 +13,12 @@ pub struct PortView {
     pub ifname: String,
     /// `xdp`, `tap`, `pcap` or `memory`.
     pub kind: String,
+    /// What the kernel calls its device now; none where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The name of the network namespace that the device is in; none for the switch's own, or one without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
     /// `UP`, `DOWN` or, for a device that is gone, `NOTPRESENT`: the kernel's words.
     pub operstate: String,
     /// Bytes of payload.

@@ -92,6 +92,12 @@ impl Rig {
         }
     }
 
+    /// The host, or the middle, of this name.
+    pub fn host(&self, name: &str) -> &Host {
+        let mut all = self.hosts.iter().chain([&self.center]);
+        all.find(|host| host.name() == name).expect("there is such a host")
+    }
+
     /// What is on the wire of host `n`.
     pub fn wire(&self, n: usize) -> Wire {
         Wire::new(&self.hosts[n], NIC)

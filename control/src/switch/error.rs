@@ -14,6 +14,9 @@ pub enum SwitchError {
         /// What was met.
         source: Box<dyn Error>,
     },
+    /// The kernel does not tell of devices.
+    #[error("watching network devices: {0}")]
+    Watch(io::Error),
     /// A worker did not start.
     #[error("worker {worker}: {source}")]
     Worker {

@@ -44,8 +44,20 @@ pub(super) fn receive_share(memory: PoolConfig, queues: usize) -> u32 {
     u32::try_from(memory.frames / 4 * 3 / queues.max(1)).unwrap_or(u32::MAX)
 }
 
+/// The longest MTU whose frames there is memory for.
+pub(super) fn longest_mtu(memory: PoolConfig) -> u32 {
+    /// What fits one chunk behind the kernel's headroom, and one page of a veth.
+    const WHOLE: u32 = 3506;
+    let run = usize::from(memory.run_chunks) * CHUNK;
+    let in_runs = (memory.runs > 0).then(|| run - HEADROOM - BESIDE_MTU);
+    in_runs.map_or(WHOLE, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// Ethernet header and two tags.
+const BESIDE_MTU: usize = 14 + 8;
+
 /// Chunks of a run that holds a frame of this MTU with two tags.
 fn chunks_for(mtu: u32) -> u8 {
-    let bytes = HEADROOM + 14 + 8 + usize::try_from(mtu).unwrap_or(usize::MAX);
+    let bytes = HEADROOM + BESIDE_MTU + usize::try_from(mtu).unwrap_or(usize::MAX);
     u8::try_from(bytes.div_ceil(CHUNK).max(2)).unwrap_or(PoolConfig::SUPER_FRAME_CHUNKS)
 }

@@ -3,15 +3,18 @@
 mod crew;
 mod error;
 mod fdb;
+mod follow;
 mod memory;
 mod port;
 mod ports;
 mod report;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use error::SwitchError;
 
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,20 +24,24 @@ use rigswitch_dataplane::ports::{MemoryEnd, Now};
 use rigswitch_dataplane::tables::{
     Buckets, Generation, MacControl, MacTable, Publisher, Tables, Tick, WorkerId,
 };
-use rigswitch_dataplane::worker::{Command, Event};
+use rigswitch_dataplane::worker::{self, Command};
+
+use tokio::sync::mpsc::Receiver;
 
 use crate::compile::{PortFacts, compile};
 use crate::config::Config;
 use crate::domains::Domains;
+use crate::events::{Event, Events};
 use crew::{Crew, Member, Ready, Shared};
 use fdb::Sweep;
 use port::Port;
 use ports::Ports;
+use watch::Watch;
 
 /// How often [`Switch::tick`] is to be called: the unit of MAC age.
 pub const TICK: Duration = Duration::from_millis(Tick::MILLIS);
 
-/// Ticks between two looks at what changes by itself: devices, MTUs, how busy the workers are.
+/// Ticks between two looks at what nobody tells: how busy the workers are, what failed and may work now.
 const LOOK: u64 = 10;
 
 /// A switch that forwards, from [`Switch::start`] to [`Switch::stop`] or its drop.
@@ -42,6 +49,8 @@ pub struct Switch {
     crew: Crew, // dropped first: the workers close their queues, then the devices close
     config: Config,
     ports: Ports,
+    watch: Watch,
+    events: Events,
     domains: Domains,
     publisher: Publisher<Tables>,
     macs: MacControl,
@@ -59,7 +68,8 @@ impl Switch {
     /// [`SwitchError`]: nothing stays open.
     pub fn start(config: Config) -> Result<Self, SwitchError> {
         let started = Instant::now();
-        let ports = open_ports(&config)?;
+        let mut watch = Watch::new().map_err(SwitchError::Watch)?;
+        let ports = open_ports(&config, &mut watch)?;
         let memory = memory::plan(&config.switch, &ports);
         let mut publisher = Publisher::new(Tables::default());
         let storage = Buckets::for_macs(usize::try_from(config.switch.mac_table).unwrap_or(usize::MAX));
@@ -73,17 +83,26 @@ impl Switch {
         let mut domains = Domains::default();
         domains.admit(&config.bridges);
         let sweep = Sweep::new(&config.bridges, &domains, macs.table(), publisher.advance());
-        let (looked, ticks) = (started, 0);
-        let mut switch =
-            Self { crew, config, ports, domains, publisher, macs, sweep, clock, started, looked, ticks };
+        let mut switch = Self {
+            crew,
+            config,
+            ports,
+            watch,
+            events: Events::default(),
+            domains,
+            publisher,
+            macs,
+            sweep,
+            clock,
+            started,
+            looked: started,
+            ticks: 0,
+        };
         switch.prepare_counters();
         switch.put_configured_entries()?;
         switch.open_queues().1.into_iter().try_for_each(|(_, error)| Err(error))?;
         switch.crew.wait_until_open(switch.ports.iter().map(|(_, port)| port.open.len()).sum())?;
         // With every way out open, the tables let frames in.
-        for (_, port) in switch.ports.iter_mut() {
-            port.look();
-        }
         switch.publish();
         Ok(switch)
     }
@@ -93,23 +112,33 @@ impl Switch {
     pub fn tick(&mut self) -> Vec<String> {
         set(&self.clock, self.started);
         self.ticks += 1;
-        let mut news = if self.ticks == 1 { self.warnings() } else { Vec::new() };
+        if self.ticks == 1 {
+            self.warn();
+        }
         while let Ok((worker, event)) = self.crew.events.try_recv() {
-            self.hear(worker, event, &mut news);
+            self.hear(worker, event);
         }
         self.age();
+        self.follow_devices();
         if self.ticks.is_multiple_of(LOOK) {
-            self.look(&mut news);
+            self.look();
         }
-        news
+        self.events.news()
     }
 
-    /// What an operator should know of the set-up.
-    fn warnings(&self) -> Vec<String> {
-        let losing = self.ports.iter().map(|(_, port)| port).filter(|port| port.capabilities.may_lose_tags);
+    /// Tells what an operator should know of the set-up.
+    fn warn(&mut self) {
         let text = "a VLAN tag may be lost before the switch sees the frame: use native mode where the driver has it, or \
                     `ethtool -K DEVICE txvlan off` at the far end";
-        losing.map(|port| format!("port {}: {text}", port.config.name)).collect()
+        for (_, port) in self.ports.iter().filter(|(_, port)| port.capabilities.may_lose_tags) {
+            let message = format!("port {}: {text}", port.config.name);
+            self.events.tell(Event::Warning { message });
+        }
+    }
+
+    /// What happens from now on, a line of JSON each; `None` when there are as many listeners as may be.
+    pub fn listen(&mut self) -> Option<Receiver<Vec<u8>>> {
+        self.events.listen()
     }
 
     /// Ends the workers and closes the ports.
@@ -118,7 +147,7 @@ impl Switch {
     /// [`SwitchError::Stuck`] when a worker does not end within `patience`.
     pub fn stop(&mut self, patience: Duration) -> Result<(), SwitchError> {
         let stopped = self.crew.stop(patience);
-        self.ports.iter_mut().for_each(|(_, port)| port.gone());
+        self.ports.iter_mut().for_each(|(_, port)| port.gone(iter::empty()));
         stopped
     }
 
@@ -127,63 +156,47 @@ impl Switch {
         self.ports.get(self.ports.find(port)?)?.memory_end()
     }
 
-    fn hear(&mut self, worker: WorkerId, event: Event, news: &mut Vec<String>) {
+    fn hear(&mut self, worker: WorkerId, event: worker::Event) {
         match event {
-            Event::Ready { incarnation, area } => {
+            worker::Event::Ready { incarnation, area } => {
                 self.crew.members[worker.index()].ready = Some(Ready { incarnation, area });
-                self.reopen_queues(news);
+                self.reopen_queues();
             }
-            Event::Panicked { message } => {
+            worker::Event::Panicked { message } => {
                 let member = &mut self.crew.members[worker.index()];
                 member.panics += 1;
                 member.ready = None;
                 self.forget_queues(worker);
-                news.push(format!("worker {} panicked and starts again: {message}", worker.0));
+                self.events.tell(Event::WorkerPanicked { worker: worker.0, message });
             }
-            Event::Gone { device, error } => {
-                if let Some(port) = self.ports.get_mut(device)
-                    && !port.is_gone()
-                {
-                    news.push(format!("port {} is gone: {error}", port.config.name));
-                    port.gone();
-                    self.crew.members.iter().for_each(|member| member.ask(Command::Close(device)));
-                    self.forget_stations(device);
+            worker::Event::Gone { device, error } => {
+                // The kernel may have told why. What is said of a device that is being closed is old news.
+                self.follow_devices();
+                if self.ports.get(device).is_some_and(|port| port.closing.is_empty()) {
+                    self.lose(device, error.to_string());
                 }
             }
-            Event::Lost(lost) => self.crew.members[worker.index()].lost = lost,
-            Event::Opened(_) | Event::Closed(_) | Event::Stopped => {}
+            worker::Event::Closed(device) => {
+                self.ports.get_mut(device).map(|port| port.closing.remove(&worker));
+            }
+            worker::Event::Lost(lost) => self.crew.members[worker.index()].lost = lost,
+            worker::Event::Opened(_) | worker::Event::Stopped => {}
         }
     }
 
-    /// Takes back devices that are there again, and notes what has changed about the others.
-    fn look(&mut self, news: &mut Vec<String>) {
+    /// Notes how busy the workers are and what they lost, and tries again what did not work.
+    fn look(&mut self) {
         self.crew.measure(self.looked.elapsed());
         self.looked = Instant::now();
         self.crew.members.iter().for_each(|member| member.ask(Command::ReportLost));
-        let mut changed = false;
-        for (_, port) in self.ports.iter_mut() {
-            match port.take_back() {
-                Ok(true) => news.push(format!("port {} is back", port.config.name)),
-                Ok(false) => {}
-                Err(source) => {
-                    let error = SwitchError::Port { name: port.config.name.clone(), source };
-                    port.tell_once(error.to_string(), news);
-                }
-            }
-            changed |= port.look();
-        }
-        if changed {
-            self.publish();
-        }
-        let gone_down = self.ports.iter_mut().filter_map(|(id, port)| port.has_gone_down().then_some(id));
-        gone_down.collect::<Vec<_>>().into_iter().for_each(|id| self.forget_stations(id));
-        self.reopen_queues(news);
+        self.reopen_queues();
     }
 
     /// A restarted worker has no queues.
     fn forget_queues(&mut self, worker: WorkerId) {
         let workers = self.crew.members.len();
         for (_, port) in self.ports.iter_mut() {
+            port.closing.remove(&worker);
             for queue in 0..port.open.len() {
                 port.open[queue] &= port.worker_of(queue, workers) != worker.index();
             }
@@ -191,17 +204,18 @@ impl Switch {
     }
 
     /// As [`Switch::open_queues`], later on, when a failure is not the end.
-    fn reopen_queues(&mut self, news: &mut Vec<String>) {
+    fn reopen_queues(&mut self) {
         let (opened, failed) = self.open_queues();
         if opened > 0 {
             self.publish();
         }
-        for (port, error) in failed {
-            let Some(port) = self.ports.get_mut(port) else { continue };
-            port.tell_once(error.to_string(), news);
+        for (id, error) in failed {
+            if let Some(port) = self.ports.get_mut(id) {
+                port.tell_once(error.to_string(), &mut self.events);
+            }
             if error.is_no_device() {
                 // No worker has a queue of it to find that out by, and what was opened is of the device that was.
-                port.gone();
+                self.lose(id, error.to_string());
             }
         }
     }
@@ -264,14 +278,14 @@ impl Port {
             name: &self.config.name,
             owner: self.owner,
             mtu: self.mtu,
-            up: self.up,
+            up: self.is_running(),
             capabilities: self.capabilities,
         }
     }
 }
 
 /// Opens every port, each owned by the worker that the file names, or else by the one with the fewest.
-fn open_ports(config: &Config) -> Result<Ports, SwitchError> {
+fn open_ports(config: &Config, watch: &mut Watch) -> Result<Ports, SwitchError> {
     let mut loads = vec![0u32; usize::from(config.switch.workers.count())];
     for worker in config.ports.iter().filter_map(|port| port.worker) {
         loads[usize::from(worker)] += 1;
@@ -288,7 +302,7 @@ fn open_ports(config: &Config) -> Result<Ports, SwitchError> {
             *load += 1;
             least
         });
-        let opened = Port::open(port.clone(), WorkerId(owner));
+        let opened = Port::open(port.clone(), WorkerId(owner), watch);
         ports.add(opened.map_err(|source| SwitchError::Port { name: port.name.clone(), source })?);
     }
     Ok(ports)

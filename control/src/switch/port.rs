@@ -1,6 +1,8 @@
 //! A port as control holds it: the device that was opened, and the queues that workers are given of it.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use rigswitch_dataplane::frames::Area;
@@ -9,9 +11,12 @@ use rigswitch_dataplane::ports::{
     Capabilities, Memory, MemoryEnd, Pcap, PortConfig, PortKind, PortQueue, Tap, TapConfig, XdpConfig,
     XdpDevice,
 };
+use rigswitch_dataplane::sys::links::Link;
 use rigswitch_dataplane::sys::netdev::Netdev;
-use rigswitch_dataplane::sys::netns::Netns;
 use rigswitch_dataplane::tables::WorkerId;
+
+use super::watch::{Namespace, Place, Watch, Whereabouts};
+use crate::events::{Event, Events};
 
 /// The MTU of a port that no kernel device limits.
 const DEFAULT_MTU: u16 = 1500;
@@ -26,25 +31,46 @@ pub(super) struct Port {
     pub(super) config: PortConfig,
     /// The worker that sends for those without a queue of it.
     pub(super) owner: WorkerId,
-    /// Bytes of payload, as last seen.
+    /// Bytes of payload, as last told.
     pub(super) mtu: u32,
-    /// Whether it had carrier when last looked at.
-    pub(super) up: bool,
-    /// Whether it has lost that since it was last asked.
-    gone_down: bool,
     /// What its queues do with offload state.
     pub(super) capabilities: Capabilities,
     device: Option<Device>, // none: it is gone
+    /// The kernel's device as last told; none where the kernel has none.
+    link: Option<Link>,
+    /// Where its device was last seen to go; it is looked for there before it is under its name.
+    moved_to: Option<Place>,
+    /// Its namespace was made anew, and what we had made there is to be made anew too.
+    make_again: bool,
     /// The queues that a worker has, by their number.
     pub(super) open: Vec<bool>,
+    /// Workers that may have queues of the device that is gone. Until they have closed them, no other takes its place: what
+    /// they say of a device is of this one.
+    pub(super) closing: BTreeSet<WorkerId>,
     /// What last kept the device or a queue of it from being opened, so that it is told once.
     trouble: String,
 }
 
 /// What was opened.
 struct Device {
-    netdev: Option<Netdev>, // none: the kernel has no such device
+    place: Option<Place>, // none: the kernel has no such device
     source: Source,
+}
+
+/// What is new about a port's device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    Up,
+    Down,
+    Renamed {
+        from: String,
+        to: String,
+    },
+    Mtu(u32),
+    /// A TAP, whose queues go on wherever it is; the name of the namespace.
+    Relocated(Option<String>),
+    /// It is there no more, and why.
+    Gone(String),
 }
 
 /// Where queues come from.
@@ -62,111 +88,163 @@ pub(super) type Queue = Box<dyn PortQueue + Send>;
 
 impl Port {
     /// Opens the device, takes it up, and sets its MTU where the file says one.
-    pub(super) fn open(config: PortConfig, owner: WorkerId) -> OpenResult<Self> {
-        let device = Device::open(&config)?;
-        let capabilities = Capabilities::default();
-        let (open, trouble) = (Vec::new(), String::new());
+    pub(super) fn open(config: PortConfig, owner: WorkerId, watch: &mut Watch) -> OpenResult<Self> {
+        let device = Device::open(&config, None, watch)?;
         let mut port = Self {
             config,
             owner,
             mtu: 0,
-            up: false,
-            gone_down: false,
-            capabilities,
+            capabilities: Capabilities::default(),
             device: None,
-            open,
-            trouble,
+            link: None,
+            moved_to: None,
+            make_again: false,
+            open: Vec::new(),
+            closing: BTreeSet::new(),
+            trouble: String::new(),
         };
-        port.put(device);
+        port.put(device, watch);
         Ok(port)
     }
 
-    fn put(&mut self, device: Device) {
+    fn put(&mut self, device: Device, watch: &Watch) {
+        self.link = device.place.and_then(|place| watch.link(place)).cloned();
+        let configured = u32::from(self.config.mtu.unwrap_or(DEFAULT_MTU));
+        self.mtu = self.link.as_ref().map_or(configured, |link| link.mtu);
         self.open = vec![false; device.source.queues()];
+        (self.moved_to, self.make_again) = (None, false);
+        self.trouble.clear();
         self.device = Some(device);
-        self.look();
     }
 
-    /// Whether it was taken back: a device that is there again under its name. A TAP that was deleted is not made again.
-    /// An error is about a device that is there and cannot be had.
-    pub(super) fn take_back(&mut self) -> OpenResult<bool> {
-        if self.device.is_some() || !exists(&self.config) {
+    /// Whether it was taken back: a device that is there again under its name, or where it moved to. A TAP that was deleted
+    /// is not made again. An error is about a device that is there and cannot be had.
+    pub(super) fn take_back(&mut self, watch: &mut Watch) -> OpenResult<bool> {
+        if self.device.is_some() || !self.closing.is_empty() {
             return Ok(false);
         }
-        match Device::open(&self.config) {
-            Ok(device) => self.put(device),
-            Err(_) if !exists(&self.config) => return Ok(false), // gone again
-            Err(error) => return Err(error),
+        let at = self.moved_to.filter(|&place| watch.link(place).is_some());
+        let at = at.or_else(|| {
+            let namespace = watch.enter(self.config.netns.as_deref()).ok()?;
+            watch.find(namespace, device_name(&self.config)?)
+        });
+        let is_there = at.is_some() || self.make_again || device_name(&self.config).is_none();
+        if !is_there {
+            return Ok(false);
         }
-        self.trouble.clear();
+        match Device::open(&self.config, at, watch) {
+            Ok(device) => self.put(device, watch),
+            Err(error) => {
+                watch.hear();
+                let is_there = at.is_none_or(|place| watch.link(place).is_some());
+                return if is_there { Err(error) } else { Ok(false) };
+            }
+        }
         Ok(true)
     }
 
-    /// The device is gone, and all of its queues.
-    pub(super) fn gone(&mut self) {
+    /// Takes in what is known of the device by now; what is new about it.
+    pub(super) fn follow(&mut self, watch: &mut Watch) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let Some(Device { place: Some(place), source }) = &mut self.device else { return changes };
+        if watch.link(*place).is_none() {
+            match source.relocated(watch) {
+                Some(now) => {
+                    *place = now;
+                    changes.push(Change::Relocated(watch.name(now.namespace).map(str::to_owned)));
+                }
+                None => {
+                    let (why, moved_to) = gone(*place, watch);
+                    self.moved_to = moved_to;
+                    return vec![Change::Gone(why)];
+                }
+            }
+        }
+        let was_down = watch.has_been_down(*place);
+        let Some(link) = watch.link(*place) else { return changes };
+        let Some(before) = self.link.replace(link.clone()) else { return changes };
+        if before.name != link.name {
+            changes.push(Change::Renamed { from: before.name, to: link.name.clone() });
+        }
+        if self.mtu != link.mtu {
+            self.mtu = link.mtu;
+            changes.push(Change::Mtu(link.mtu));
+        }
+        if before.running && (was_down || !link.running) {
+            changes.push(Change::Down);
+        }
+        if link.running && (was_down || !before.running) {
+            changes.push(Change::Up);
+        }
+        changes
+    }
+
+    /// Whether its device is in one of these namespaces.
+    pub(super) fn is_in(&self, outdated: &[Namespace]) -> bool {
+        let place = self.device.as_ref().and_then(|device| device.place);
+        place.is_some_and(|place| outdated.contains(&place.namespace))
+    }
+
+    /// The namespace that its device is in, or is looked for in.
+    pub(super) fn namespace(&self, watch: &Watch) -> Option<Namespace> {
+        match &self.device {
+            Some(device) => device.place.map(|place| place.namespace),
+            None => watch.known(self.config.netns.as_deref()),
+        }
+    }
+
+    /// Once taken back, it is made again if it is of our making.
+    pub(super) fn make_again(&mut self) {
+        self.make_again = true;
+    }
+
+    /// The device is gone, and all of its queues, which `workers` may still have.
+    pub(super) fn gone(&mut self, workers: impl Iterator<Item = WorkerId>) {
         self.device = None;
         self.open.clear();
+        self.trouble.clear();
+        self.closing.extend(workers);
     }
 
     /// Tells what keeps it from being opened, unless that was the last thing told.
-    pub(super) fn tell_once(&mut self, trouble: String, news: &mut Vec<String>) {
+    pub(super) fn tell_once(&mut self, trouble: String, events: &mut Events) {
         if self.trouble != trouble {
-            news.push(trouble.clone());
+            events.tell(Event::Warning { message: trouble.clone() });
             self.trouble = trouble;
         }
+    }
+
+    /// Whether something keeps it from being opened.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        !self.trouble.is_empty()
     }
 
     pub(super) fn is_gone(&self) -> bool {
         self.device.is_none()
     }
 
-    /// Notes MTU and carrier; whether either is another one than before. A TAP that was moved or renamed is followed.
-    pub(super) fn look(&mut self) -> bool {
-        let configured = u32::from(self.config.mtu.unwrap_or(DEFAULT_MTU));
-        if let Some(Device { netdev: Some(netdev), source: Source::Tap(queues) }) = &mut self.device
-            && netdev.index().is_err()
-            && let Ok(moved) = queues[0].netdev()
-        {
-            *netdev = moved;
-        }
-        let mtu = match &self.device {
-            Some(Device { netdev: Some(netdev), .. }) => netdev.mtu().unwrap_or(self.mtu),
-            Some(Device { netdev: None, .. }) => configured,
-            None => self.mtu,
-        };
-        let seen = (mtu, self.has_carrier());
-        let before = (std::mem::replace(&mut self.mtu, seen.0), std::mem::replace(&mut self.up, seen.1));
-        self.gone_down |= before.1 && !seen.1;
-        before != seen
-    }
-
-    /// Whether it has lost its carrier since this was last asked.
-    pub(super) fn has_gone_down(&mut self) -> bool {
-        std::mem::take(&mut self.gone_down)
-    }
-
-    fn has_carrier(&self) -> bool {
-        let Some(device) = &self.device else { return false };
-        device.netdev.as_ref().is_none_or(|netdev| netdev.has_carrier().unwrap_or(false))
+    /// Whether frames go out of it: it is up and has a carrier, or needs none.
+    pub(super) fn is_running(&self) -> bool {
+        self.device.is_some() && self.link.as_ref().is_none_or(|link| link.running)
     }
 
     /// The kernel's word for how it is: `UP`, `DOWN` or `NOTPRESENT`.
     pub(super) fn operstate(&self) -> &'static str {
-        match &self.device {
-            None => "NOTPRESENT",
-            Some(Device { netdev: Some(netdev), .. }) => match netdev.is_running() {
-                Ok(true) => "UP",
-                Ok(false) => "DOWN",
-                Err(_) => "NOTPRESENT",
-            },
-            Some(Device { netdev: None, .. }) => "UP",
+        match self.is_running() {
+            true => "UP",
+            false if self.device.is_some() => "DOWN",
+            false => "NOTPRESENT",
         }
     }
 
     /// Its MAC address; zero where there is none.
     pub(super) fn address(&self) -> MacAddr {
-        let netdev = self.device.as_ref().and_then(|device| device.netdev.as_ref());
-        netdev.and_then(|netdev| netdev.mac().ok()).unwrap_or(MacAddr::ZERO)
+        self.link.as_ref().filter(|_| self.device.is_some()).map_or(MacAddr::ZERO, |link| link.mac)
+    }
+
+    /// What the kernel calls its device now.
+    pub(super) fn device_name(&self) -> Option<&str> {
+        self.link.as_ref().map(|link| link.name.as_str()).or(device_name(&self.config))
     }
 
     /// The worker of one of `workers` that gets queue `queue`: the owner, or, of a device that spreads its frames over
@@ -197,10 +275,12 @@ impl Port {
     }
 
     /// What the kernel dropped before the switch could see it, as far as control can ask it without a worker.
-    pub(super) fn lost_before_us(&self) -> Vec<(&'static str, u64)> {
+    pub(super) fn lost_before_us(&self, watch: &Watch) -> Option<(&'static str, u64)> {
         match &self.device {
-            Some(Device { source: Source::Tap(queues), .. }) => queues[0].lost_before_us(),
-            _ => Vec::new(),
+            Some(Device { source: Source::Tap(_), place: Some(place) }) => {
+                watch.tx_dropped(*place).map(|frames| ("tx_dropped", frames))
+            }
+            _ => None,
         }
     }
 
@@ -240,35 +320,83 @@ impl Source {
             Self::Memory(..) | Self::Pcap(_) => 1,
         }
     }
-}
 
-impl Device {
-    fn open(config: &PortConfig) -> OpenResult<Self> {
-        let netns = config.netns.as_deref().map(Netns::open).transpose()?;
-        let netns = netns.as_ref();
-        let (name, source) = match &config.kind {
-            PortKind::Xdp(xdp) => (&xdp.device, Source::Xdp(XdpDevice::open(xdp, netns, config.mtu)?)),
-            PortKind::Tap(tap) => (&tap.device, Source::Tap(Tap::open(tap, netns, config.mtu)?)),
-            PortKind::Memory => {
-                let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());
-                return Ok(Self { netdev: None, source: Source::Memory(memory, end) });
-            }
-            PortKind::Pcap(files) => {
-                return Ok(Self { netdev: None, source: Source::Pcap(Some(Pcap::open(files)?)) });
-            }
-        };
-        let netdev = Netdev::new(name, netns)?;
-        netdev.set_up(true)?;
-        Ok(Self { netdev: Some(netdev), source })
+    /// The kernel's number for the device.
+    fn index(&self) -> io::Result<Option<u32>> {
+        match self {
+            Self::Xdp(device) => Ok(Some(device.index())),
+            Self::Tap(queues) => queues[0].netdev()?.index().map(Some),
+            Self::Memory(..) | Self::Pcap(_) => Ok(None),
+        }
+    }
+
+    /// Where the device is by now, if its queues go on there: a TAP's do.
+    fn relocated(&self, watch: &mut Watch) -> Option<Place> {
+        let Self::Tap(queues) = self else { return None };
+        let namespace = watch.admit(queues[0].netns().ok()?).ok()?;
+        let place = Place { namespace, index: queues[0].netdev().ok()?.index().ok()? };
+        watch.hear();
+        watch.link(place).map(|_| place)
     }
 }
 
-/// Whether the kernel has the device of `config`.
-fn exists(config: &PortConfig) -> bool {
-    let (PortKind::Tap(TapConfig { device, .. }) | PortKind::Xdp(XdpConfig { device, .. })) = &config.kind
-    else {
-        return true;
-    };
-    let netns = config.netns.as_deref().map(Netns::open).transpose();
-    netns.is_ok_and(|netns| Netdev::new(device, netns.as_ref()).and_then(|netdev| netdev.index()).is_ok())
+impl Device {
+    /// Opens the device in this place, or else the one that the configuration names.
+    fn open(config: &PortConfig, at: Option<Place>, watch: &mut Watch) -> OpenResult<Self> {
+        let name = match at {
+            Some(place) => watch.link(place).map(|link| link.name.clone()),
+            None => device_name(config).map(str::to_owned),
+        };
+        let (namespace, netns) = match name {
+            None => (None, None),
+            Some(_) => {
+                let configured = || watch.enter(config.netns.as_deref());
+                let namespace = at.map_or_else(configured, |place| Ok(place.namespace))?;
+                (Some(namespace), watch.netns(namespace))
+            }
+        };
+        let device = name.clone().unwrap_or_default();
+        let source = match &config.kind {
+            PortKind::Xdp(xdp) => {
+                Source::Xdp(XdpDevice::open(&XdpConfig { device, ..xdp.clone() }, netns, config.mtu)?)
+            }
+            PortKind::Tap(tap) => {
+                Source::Tap(Tap::open(&TapConfig { device, ..tap.clone() }, netns, config.mtu)?)
+            }
+            PortKind::Memory => {
+                let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());
+                Source::Memory(memory, end)
+            }
+            PortKind::Pcap(files) => Source::Pcap(Some(Pcap::open(files)?)),
+        };
+        if let Some(name) = name {
+            Netdev::new(&name, netns)?.set_up(true)?;
+        }
+        let place = namespace.zip(source.index()?).map(|(namespace, index)| Place { namespace, index });
+        // What was done to it is told by now.
+        watch.hear();
+        Ok(Self { place, source })
+    }
+}
+
+/// What the configuration calls the kernel's device.
+fn device_name(config: &PortConfig) -> Option<&str> {
+    match &config.kind {
+        PortKind::Tap(TapConfig { device, .. }) | PortKind::Xdp(XdpConfig { device, .. }) => Some(device),
+        PortKind::Memory | PortKind::Pcap(_) => None,
+    }
+}
+
+/// Why there is no device in this place any more, and where it is now.
+fn gone(place: Place, watch: &mut Watch) -> (String, Option<Place>) {
+    match watch.whereabouts(place) {
+        Whereabouts::Deleted => ("its device was deleted".to_owned(), None),
+        Whereabouts::Elsewhere => {
+            ("its device was moved to a network namespace that has no name".to_owned(), None)
+        }
+        Whereabouts::Moved(to) => {
+            let name = watch.name(to.namespace).unwrap_or_default();
+            (format!("its device was moved to the network namespace {name}"), Some(to))
+        }
+    }
 }

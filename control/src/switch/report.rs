@@ -75,7 +75,7 @@ impl Switch {
     fn lost(&self) -> Vec<LostView> {
         let told = self.crew.members.iter().flat_map(|member| member.lost.iter().copied());
         let asked = self.ports.iter().flat_map(|(id, port)| {
-            port.lost_before_us().into_iter().map(move |(counter, frames)| (id, counter, frames))
+            port.lost_before_us(&self.watch).into_iter().map(move |(counter, frames)| (id, counter, frames))
         });
         let mut sums = BTreeMap::new();
         for (device, counter, frames) in told.chain(asked) {
@@ -161,6 +161,8 @@ impl Switch {
         PortView {
             ifname: port.config.name.clone(),
             kind: port.config.kind.name().to_owned(),
+            device: port.device_name().map(str::to_owned),
+            netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),
             operstate: port.operstate().to_owned(),
             mtu: port.mtu,
             address: port.address().to_string(),

@@ -21,7 +21,7 @@ pub struct Link {
     pub mac: MacAddr,
     /// It is up by configuration.
     pub up: bool,
-    /// It is up and has a carrier.
+    /// It is up and has a carrier, as its driver says at this moment.
     pub running: bool,
 }
 
@@ -170,7 +170,7 @@ fn link(body: &[u8]) -> Option<Link> {
         mtu: u32::try_from(number(attribute(attributes, MTU)?)).ok()?,
         mac: mac.map_or(MacAddr::ZERO, MacAddr::new),
         up: is(libc::IFF_UP),
-        running: is(libc::IFF_UP | libc::IFF_RUNNING),
+        running: is(libc::IFF_UP | libc::IFF_LOWER_UP),
     })
 }
 

@@ -103,20 +103,6 @@ impl Netdev {
         Ok(self.flags()? & both == both)
     }
 
-    /// Whether the device is up and its link is, as its driver says at this moment: [`Self::is_running`] may be told late.
-    ///
-    /// # Errors
-    /// As for [`Self::index`].
-    pub fn has_carrier(&self) -> io::Result<bool> {
-        const ETHTOOL_GLINK: u32 = 0xa;
-        let mut value = [ETHTOOL_GLINK, 0];
-        match self.ethtool(&mut value) {
-            Ok(()) => Ok(value[1] != 0 && self.is_up()?),
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.is_running(),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Brings the device up, or takes it down.
     ///
     /// # Errors
