@@ -132,15 +132,20 @@ impl Port {
         if !is_there {
             return Ok(false);
         }
+        let called = |watch: &Watch| at.and_then(|place| watch.link(place)).map(|link| link.name.clone());
+        let name = called(watch);
         match Device::open(&self.config, at, watch) {
-            Ok(device) => self.put(device, watch),
+            Ok(device) => {
+                self.put(device, watch);
+                Ok(true)
+            }
             Err(error) => {
-                watch.hear();
-                let is_there = at.is_none_or(|place| watch.link(place).is_some());
-                return if is_there { Err(error) } else { Ok(false) };
+                watch.look_again();
+                watch.catch_up();
+                // One that is gone again, or called otherwise by now, could not be had.
+                if called(watch) == name { Err(error) } else { Ok(false) }
             }
         }
-        Ok(true)
     }
 
     /// Takes in what is known of the device by now; what is new about it.
@@ -148,13 +153,18 @@ impl Port {
         let mut changes = Vec::new();
         let Some(Device { place: Some(place), source }) = &mut self.device else { return changes };
         if watch.link(*place).is_none() {
-            match source.relocated(watch) {
-                Some(now) => {
+            let (whereabouts, goes_on) = source.whereabouts(*place, watch);
+            match whereabouts {
+                Whereabouts::Moved(now) if goes_on => {
                     *place = now;
                     changes.push(Change::Relocated(watch.name(now.namespace).map(str::to_owned)));
                 }
-                None => {
-                    let (why, moved_to) = gone(*place, watch);
+                Whereabouts::Elsewhere if goes_on => {
+                    watch.look_again();
+                    return changes;
+                }
+                whereabouts => {
+                    let (why, moved_to) = gone(whereabouts, watch);
                     self.moved_to = moved_to;
                     return vec![Change::Gone(why)];
                 }
@@ -330,13 +340,15 @@ impl Source {
         }
     }
 
-    /// Where the device is by now, if its queues go on there: a TAP's do.
-    fn relocated(&self, watch: &mut Watch) -> Option<Place> {
-        let Self::Tap(queues) = self else { return None };
-        let namespace = watch.admit(queues[0].netns().ok()?).ok()?;
-        let place = Place { namespace, index: queues[0].netdev().ok()?.index().ok()? };
-        watch.hear();
-        watch.link(place).map(|_| place)
+    /// What became of the device that was in this place, and whether its queues go on wherever it is: a TAP's do.
+    fn whereabouts(&self, place: Place, watch: &mut Watch) -> (Whereabouts, bool) {
+        let Self::Tap(queues) = self else { return (watch.whereabouts(place), false) };
+        let Ok(netns) = queues[0].netns() else { return (Whereabouts::Deleted, true) };
+        let namespace = watch.admit(netns);
+        watch.catch_up();
+        // It may just be given another name.
+        let found = namespace.and_then(|namespace| Ok(watch.find(namespace, &queues[0].name()?)));
+        (found.ok().flatten().map_or(Whereabouts::Elsewhere, Whereabouts::Moved), true)
     }
 }
 
@@ -374,7 +386,7 @@ impl Device {
         }
         let place = namespace.zip(source.index()?).map(|(namespace, index)| Place { namespace, index });
         // What was done to it is told by now.
-        watch.hear();
+        watch.catch_up();
         Ok(Self { place, source })
     }
 }
@@ -387,9 +399,9 @@ fn device_name(config: &PortConfig) -> Option<&str> {
     }
 }
 
-/// Why there is no device in this place any more, and where it is now.
-fn gone(place: Place, watch: &mut Watch) -> (String, Option<Place>) {
-    match watch.whereabouts(place) {
+/// Why there is no device any more, and where it is now.
+fn gone(whereabouts: Whereabouts, watch: &Watch) -> (String, Option<Place>) {
+    match whereabouts {
         Whereabouts::Deleted => ("its device was deleted".to_owned(), None),
         Whereabouts::Elsewhere => {
             ("its device was moved to a network namespace that has no name".to_owned(), None)

@@ -23,6 +23,7 @@ pub(super) struct Place {
 pub(super) struct Watch {
     monitors: BTreeMap<Namespace, Monitor>,
     downs: BTreeSet<Place>, // devices that were seen to go down since they were last asked for
+    again: bool,
     entered: u32,
     readiness: Epoll,
 }
@@ -48,7 +49,7 @@ impl Watch {
     /// Watches nothing yet.
     pub(super) fn new() -> io::Result<Self> {
         let readiness = Epoll::new()?;
-        Ok(Self { monitors: BTreeMap::new(), downs: BTreeSet::new(), entered: 0, readiness })
+        Ok(Self { monitors: BTreeMap::new(), downs: BTreeSet::new(), again: false, entered: 0, readiness })
     }
 
     /// A descriptor that is readable when there is something to hear.
@@ -99,17 +100,26 @@ impl Watch {
         Ok(Namespace(self.entered))
     }
 
-    /// Hears what there is to hear; whether there was anything.
+    /// Hears what there is to hear; whether there was anything since this was last called.
     pub(super) fn hear(&mut self) -> bool {
-        let mut heard = false;
+        self.catch_up();
+        std::mem::take(&mut self.again)
+    }
+
+    /// Hears what there is to hear, for whoever must know now.
+    pub(super) fn catch_up(&mut self) {
         for (&namespace, monitor) in &mut self.monitors {
             for news in monitor.links.news() {
-                heard = true;
+                self.again = true;
                 let down = monitor.note(news);
                 self.downs.extend(down.map(|index| Place { namespace, index }));
             }
         }
-        heard
+    }
+
+    /// Has [`Watch::hear`] say next time that there was something: what is known does not make sense yet.
+    pub(super) fn look_again(&mut self) {
+        self.again = true;
     }
 
     /// The device in this place.
@@ -161,10 +171,12 @@ impl Watch {
         }
     }
 
-    /// Forgets what whoever had to know knows by now: who was down, and who moved where.
+    /// Forgets what whoever had to know knows by now: who was down, and who moved where. Unless there is more to hear of.
     pub(super) fn settle(&mut self) {
-        self.downs.clear();
-        self.monitors.values_mut().for_each(|monitor| monitor.moved.clear());
+        if !self.again {
+            self.downs.clear();
+            self.monitors.values_mut().for_each(|monitor| monitor.moved.clear());
+        }
     }
 
     /// Takes their names from namespaces whose name stands for another one by now; which they are.

@@ -57,6 +57,14 @@ impl Tap {
         self.queue.netdev()
     }
 
+    /// What the device is called now.
+    ///
+    /// # Errors
+    /// As for [`Self::netdev`].
+    pub fn name(&self) -> io::Result<String> {
+        self.queue.name()
+    }
+
     /// The namespace where the device is now.
     ///
     /// # Errors

@@ -108,7 +108,7 @@ impl TapQueue {
     /// # Errors
     /// [`is_gone`] when the device was deleted.
     pub fn netdev(&self) -> io::Result<Netdev> {
-        Netdev::new(&self.interface()?.name(), Some(&self.netns()?))
+        Netdev::new(&self.name()?, Some(&self.netns()?))
     }
 
     fn interface(&self) -> io::Result<InterfaceRequest> {
@@ -116,6 +116,14 @@ impl TapQueue {
         // SAFETY: TUNGETIFF fills an ifreq, which `request` is laid out as.
         check(unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
         Ok(request)
+    }
+
+    /// What the device is called now.
+    ///
+    /// # Errors
+    /// As for [`Self::netdev`].
+    pub fn name(&self) -> io::Result<String> {
+        Ok(self.interface()?.name())
     }
 
     /// The namespace where the device is now.
