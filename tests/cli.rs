@@ -179,6 +179,58 @@ fn the_forwarding_database_is_changed_in_bridge_8s_words() {
 }
 
 #[test]
+fn entries_have_every_flag_of_bridge_8() {
+    let folder = Folder::new("flags");
+    let _switch = folder.start(TWO_PORTS);
+    folder.ask("fdb flush dev br0");
+    folder.ask("fdb add 02:00:00:00:00:02 dev p0 master static sticky");
+    folder.ask("fdb add 02:00:00:00:00:03 dev p1 master extern_learn");
+    folder.ask("fdb add 02:00:00:00:00:04 dev p1 master use");
+    let shown = |mac: &str, port: &str, more: &str| {
+        format!(r#"{{"mac":"02:00:00:00:00:{mac}","ifname":"{port}",{more},"master":"br0","state":"#)
+    };
+    let all = [
+        shown("02", "p0", r#""flags":["sticky"]"#) + "\"static\"}",
+        shown("03", "p1", r#""flags":["extern_learn"]"#) + "\"\"}",
+        shown("04", "p1", r#""flags":[]"#) + "\"\"}",
+    ];
+    assert_eq!(folder.ask("show fdb -j"), format!("[{}]\n", all.join(",")));
+    assert!(folder.ask("show fdb").contains("\n02:00:00:00:00:02  p0    br0     static sticky\n"));
+    let timed = folder.ask("show fdb -js");
+    assert!(timed.contains(r#""ifname":"p0","used":"#) && timed.contains(r#","updated":"#), "{timed}");
+    assert_eq!(folder.ask("fdb get 2:0:0:0:0:2 br br0 -j"), format!("[{}]\n", all[0]));
+    assert_eq!(folder.ask("fdb get 2:0:0:0:0:3 brport p1 -j"), format!("[{}]\n", all[1]));
+    let refused = |words: &str| {
+        let said = folder.say(words);
+        assert_eq!(said.code, Some(1), "{words}: {said:?}");
+        said.err
+    };
+    assert_eq!(
+        refused("fdb get 2:0:0:0:0:3 brport p0"),
+        "rigswitch: there is no entry of 02:00:00:00:00:03 in p0: `rigswitch show fdb` lists those there are\n"
+    );
+    assert_eq!(
+        refused("fdb add 02:00:00:00:00:05 dev p0 permanent sticky"),
+        "rigswitch: 02:00:00:00:00:05: a permanent entry is not sticky, for it never moves anyway: say static or dynamic\n"
+    );
+    assert_eq!(folder.ask("fdb flush dev br0 noextern_learn nosticky"), "1 entries flushed\n");
+    assert_eq!(folder.ask("fdb flush dev br0 sticky"), "1 entries flushed\n");
+    assert_eq!(folder.ask("fdb flush dev br0"), "1 entries flushed\n");
+}
+
+#[test]
+fn a_port_that_may_not_learn_takes_no_entry_that_ages() {
+    let folder = Folder::new("unlearning");
+    let blocked = TWO_PORTS.replace("{ device = \"p1\" }", "{ device = \"p1\", state = \"blocking\" }");
+    let _switch = folder.start(&blocked);
+    let said = folder.say("fdb add 02:00:00:00:00:02 dev p1 master dynamic");
+    let refused = "rigswitch: 02:00:00:00:00:02: p1 is not in a state to learn, and takes no entry that ages: say static, \
+                   or see to its carrier and state\n";
+    assert_eq!((said.code, &*said.err), (Some(1), refused));
+    folder.ask("fdb add 02:00:00:00:00:02 dev p1 master static");
+}
+
+#[test]
 fn metrics_have_their_names_types_and_labels() {
     let folder = Folder::new("metrics");
     let _switch = folder.start(TWO_PORTS);
@@ -190,7 +242,9 @@ fn metrics_have_their_names_types_and_labels() {
         "rigswitch_transmit_bytes_total{device=\"p1\"} 0",
         "# TYPE rigswitch_drops_total counter",
         "rigswitch_fdb_entries{bridge=\"br0\",state=\"static\"} 1",
+        "rigswitch_fdb_n_learned{bridge=\"br0\"} 0",
         "rigswitch_fdb_learned_total 0",
+        "rigswitch_fdb_limited_total 0",
         "rigswitch_fdb_moved_total 0",
         "rigswitch_fdb_expired_total 0",
         "# TYPE rigswitch_worker_busy_ratio gauge",

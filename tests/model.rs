@@ -145,7 +145,7 @@ impl Model {
         }
         let source = (bridge, frame[6..12].try_into().unwrap());
         let station = self.stations.entry(source);
-        let station = station.or_insert(Station { device: from, seen: now, flags: Flags::DYNAMIC });
+        let station = station.or_insert(Station { device: from, seen: now, flags: Flags::LEARNED });
         if station.flags != Flags::LOCAL {
             (station.device, station.seen) = (from, now);
         }
@@ -192,7 +192,7 @@ impl Model {
     }
 
     fn age(&mut self, now: u32, ageing: u32) {
-        self.stations.retain(|_, station| station.flags != Flags::DYNAMIC || now - station.seen <= ageing);
+        self.stations.retain(|_, station| station.flags != Flags::LEARNED || now - station.seen <= ageing);
     }
 
     /// The same as tables, device `n` owned by worker `n % workers`.

@@ -51,10 +51,13 @@ pub struct FdbView {
     pub mac: String,
     /// The port it is behind.
     pub ifname: String,
-    /// Seconds since it was last seen or set; `bridge fdb show` has it with `-s` only.
+    /// As `updated`, for key-by-key comparison: what is looked up is not written down. With `-s` only, as that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u32>,
+    /// Seconds since its station was last seen, or it was set; `bridge fdb show` has it with `-s` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u32>,
-    /// What else there is to say of it; nothing so far.
+    /// What else there is to say of it: `extern_learn`, `sticky`.
     pub flags: Vec<String>,
     /// The bridge.
     pub master: String,
@@ -160,10 +163,12 @@ pub struct WorkerView {
     pub moved: u64,
     /// MACs it could not learn for want of room in the table.
     pub table_full: u64,
+    /// MACs it did not learn because the bridge had as many as `fdb_max_learned`.
+    pub limited: u64,
 }
 
 /// A change of one forwarding entry, in bridge(8)'s words.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FdbChange {
     /// The station.
@@ -173,6 +178,15 @@ pub struct FdbChange {
     /// `permanent` unless said.
     #[serde(default)]
     pub state: FdbStateWord,
+    /// Whether it stays where it is when its station is seen elsewhere.
+    #[serde(default)]
+    pub sticky: bool,
+    /// Whether somebody else has learned it: it never ages, whatever `state` and `how` say, but moves with its station.
+    #[serde(default)]
+    pub extern_learn: bool,
+    /// Whether its station is to count as just seen there, whatever the rest says.
+    #[serde(default, rename = "use")]
+    pub is_use: bool,
     /// What may be there already.
     #[serde(default)]
     pub how: FdbHow,
@@ -226,12 +240,18 @@ pub struct FdbFlush {
     /// Only permanent ones, or only others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permanent: Option<bool>,
-    /// Only static ones, or only others. A permanent entry is static too.
+    /// Only static ones, or only others, of which a permanent entry is neither.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub fixed: Option<bool>,
-    /// Only those that age, or only others.
+    /// Only those that are neither static nor permanent, or only others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic: Option<bool>,
+    /// Only those that somebody else has learned, or only others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extern_learn: Option<bool>,
+    /// Only sticky ones, or only others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<bool>,
 }
 
 /// What a flush did.

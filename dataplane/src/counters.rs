@@ -145,6 +145,8 @@ pub struct WorkerCounters {
     pub moved: Counter,
     /// MACs not learned because the table had no room.
     pub table_full: Counter,
+    /// MACs not learned because the bridge had as many as it may.
+    pub limited: Counter,
     /// Turns of the loop that moved frames.
     pub busy_turns: Counter,
     /// CPU time used, in nanoseconds.
@@ -170,6 +172,7 @@ impl WorkerCounters {
             learned: Counter::default(),
             moved: Counter::default(),
             table_full: Counter::default(),
+            limited: Counter::default(),
             busy_turns: Counter::default(),
             cpu_ns: Counter::default(),
             sleeps: Counter::default(),

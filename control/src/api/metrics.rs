@@ -49,6 +49,10 @@ pub(super) fn text(switch: &Switch) -> String {
     for ((bridge, state), count) in switch.fdb_counts() {
         text.sample("rigswitch_fdb_entries", &[("bridge", bridge), ("state", state)], count);
     }
+    text.family("rigswitch_fdb_n_learned", "gauge", "Addresses that the bridge has learned now.");
+    for (bridge, count) in switch.fdb_n_learned() {
+        text.sample("rigswitch_fdb_n_learned", &[("bridge", bridge)], count);
+    }
     let totals = [
         ("fdb_learned", "Addresses learned.", workers.iter().map(|worker| worker.learned).sum()),
         (
@@ -65,6 +69,11 @@ pub(super) fn text(switch: &Switch) -> String {
             "fdb_full",
             "Addresses not learned because the table had no room.",
             workers.iter().map(|w| w.table_full).sum(),
+        ),
+        (
+            "fdb_limited",
+            "Addresses not learned because the bridge had as many as fdb_max_learned.",
+            workers.iter().map(|w| w.limited).sum(),
         ),
         (
             "worker_panics",

@@ -2,28 +2,46 @@
 
 use clap::Subcommand;
 
-use super::{Failure, print};
+use rigswitch_dataplane::ids::{MacAddr, NotAMac};
+
+use super::{Failure, print, show};
 use crate::api::client::Client;
 use crate::config::suggest;
-use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FlushedView};
+use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView, FlushedView};
 
 #[derive(Subcommand)]
 pub(super) enum Fdb {
     /// Add an entry where there is none
-    #[command(override_usage = "rigswitch fdb add MAC dev PORT [master] [permanent|static|dynamic]")]
+    #[command(
+        override_usage = "rigswitch fdb add MAC dev PORT [master] [permanent|static|dynamic] [sticky|extern_learn|use]"
+    )]
     Add(Words),
     /// Add an entry beside others of its address
-    #[command(override_usage = "rigswitch fdb append MAC dev PORT [master] [permanent|static|dynamic]")]
+    #[command(
+        override_usage = "rigswitch fdb append MAC dev PORT [master] [permanent|static|dynamic] [sticky]"
+    )]
     Append(Words),
     /// Put an entry in place of whatever is there
-    #[command(override_usage = "rigswitch fdb replace MAC dev PORT [master] [permanent|static|dynamic]")]
+    #[command(
+        override_usage = "rigswitch fdb replace MAC dev PORT [master] [permanent|static|dynamic] [sticky|extern_learn|use]"
+    )]
     Replace(Words),
     /// Take an entry away
     #[command(override_usage = "rigswitch fdb del MAC dev PORT [master]")]
     Del(Words),
+    /// Show the entry of an address
+    #[command(override_usage = "rigswitch fdb get MAC [br BRIDGE] [brport PORT] [-j]")]
+    Get {
+        #[command(flatten)]
+        words: Words,
+        /// As JSON
+        #[arg(short)]
+        json: bool,
+    },
     /// Take many entries away
     #[command(
-        override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [[no]permanent] [[no]static] [[no]dynamic]"
+        override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [[no]permanent] [[no]static] [[no]dynamic] \
+                          [[no]extern_learn] [[no]sticky]"
     )]
     Flush(Words),
 }
@@ -46,6 +64,7 @@ impl Fdb {
                 let removal = FdbRemoval { mac: said.mac, ifname: said.dev };
                 Ok(client.send("DELETE", "/v1/fdb", &removal).map(|_: serde_json::Value| ())?)
             }
+            Self::Get { words: Words { words }, json } => get(client, &words, json),
             Self::Flush(Words { words }) => {
                 let flushed: FlushedView = client.send("POST", "/v1/fdb/flush", &parse_flush(&words)?)?;
                 print(&format!("{} entries flushed\n", flushed.flushed))
@@ -55,19 +74,60 @@ impl Fdb {
 }
 
 fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure> {
-    let said = Said::parse(words, true, &["dev", "master", "permanent", "local", "static", "dynamic"])?;
-    let state = match said.flags.iter().rev().find(|flag| **flag != "master") {
+    const STATES: [&str; 4] = ["permanent", "local", "static", "dynamic"];
+    let known = [&["dev", "master", "sticky", "extern_learn", "use"][..], &STATES].concat();
+    let said = Said::parse(words, true, &known)?;
+    let state = match said.flags.iter().rev().find(|flag| STATES.contains(flag)) {
         Some(&"static") => FdbStateWord::Static,
         Some(&"dynamic") => FdbStateWord::Dynamic,
         _ => FdbStateWord::Permanent,
     };
-    let change = FdbChange { mac: said.mac, ifname: said.dev, state, how };
+    let is = |flag| said.flags.contains(&flag);
+    let (sticky, extern_learn, is_use) = (is("sticky"), is("extern_learn"), is("use"));
+    let change = FdbChange { state, sticky, extern_learn, is_use, how, mac: said.mac, ifname: said.dev };
     Ok(client.send("POST", "/v1/fdb", &change).map(|_: serde_json::Value| ())?)
 }
 
+/// The entry of an address in a bridge, or behind a port.
+fn get(client: &Client, words: &[String], json: bool) -> Result<(), Failure> {
+    let said = Said::parse(words, true, &["br", "brport", "dev", "master"])?;
+    let mac: MacAddr = said.mac.parse().map_err(|error: NotAMac| Failure::Usage(error.to_string()))?;
+    let mut entries: Vec<FdbView> = client.get("/v1/fdb")?;
+    let is_there = |entry: &FdbView| {
+        (said.dev.is_empty() || said.dev == entry.master || said.dev == entry.ifname)
+            && said.brport.as_ref().is_none_or(|port| *port == entry.ifname)
+    };
+    entries.retain(|entry| entry.mac == mac.to_string() && is_there(entry));
+    if entries.is_empty() {
+        let place = said.brport.as_deref().unwrap_or(&said.dev);
+        return Err(Failure::Refused(format!(
+            "there is no entry of {mac} in {place}: `rigswitch show fdb` lists those there are"
+        )));
+    }
+    entries.iter_mut().for_each(|entry| (entry.used, entry.updated) = (None, None));
+    match serde_json::to_string(&entries) {
+        Ok(text) if json => print(&(text + "\n")),
+        Ok(_) => print(&show::fdb(&entries)),
+        Err(error) => Err(Failure::Refused(error.to_string())),
+    }
+}
+
 fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
-    let known =
-        ["dev", "brport", "master", "permanent", "nopermanent", "static", "nostatic", "dynamic", "nodynamic"];
+    let known = [
+        "dev",
+        "brport",
+        "master",
+        "permanent",
+        "nopermanent",
+        "static",
+        "nostatic",
+        "dynamic",
+        "nodynamic",
+        "extern_learn",
+        "noextern_learn",
+        "sticky",
+        "nosticky",
+    ];
     let said = Said::parse(words, false, &known)?;
     let asked = |yes: &str, no: &str| {
         let last = said.flags.iter().rev().find(|flag| **flag == yes || **flag == no);
@@ -77,26 +137,15 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         permanent: asked("permanent", "nopermanent"),
         fixed: asked("static", "nostatic"),
         dynamic: asked("dynamic", "nodynamic"),
+        extern_learn: asked("extern_learn", "noextern_learn"),
+        sticky: asked("sticky", "nosticky"),
         dev: said.dev,
         brport: said.brport,
     })
 }
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 12] = [
-    "self",
-    "vlan",
-    "dst",
-    "vni",
-    "port",
-    "via",
-    "src_vni",
-    "nhid",
-    "sticky",
-    "extern_learn",
-    "use",
-    "router",
-];
+const LATER: [&str; 9] = ["self", "vlan", "dst", "vni", "port", "via", "src_vni", "nhid", "router"];
 
 /// What was said, whatever the order.
 struct Said<'w> {
@@ -121,7 +170,7 @@ impl<'w> Said<'w> {
                 return Err(usage(format!("unknown word `{word}`: {hint}")));
             }
             let target = match word {
-                "dev" => &mut dev,
+                "dev" | "br" => &mut dev,
                 "brport" => &mut brport,
                 flag => {
                     flags.push(flag);
@@ -131,6 +180,7 @@ impl<'w> Said<'w> {
             let value = words.next().ok_or_else(|| usage(format!("`{word}` needs a name after it")))?;
             *target = Some(value.to_owned());
         }
+        let dev = dev.or_else(|| brport.as_ref().map(|_| String::new()).filter(|_| with_mac));
         let dev = dev.ok_or_else(|| usage("say which device: dev NAME".into()))?;
         Ok(Self { mac, dev, brport, flags })
     }

@@ -21,6 +21,9 @@ pub(super) struct Show {
     /// As JSON on many lines, with -j
     #[arg(short, requires = "json")]
     pretty: bool,
+    /// With how long ago each entry was used and updated, in seconds, as JSON
+    #[arg(short, requires = "json")]
+    statistics: bool,
     /// Again every second
     #[arg(long)]
     watch: bool,
@@ -59,8 +62,8 @@ impl Show {
             What::Ports => self.render(&client.get("/v1/ports")?, ports),
             What::Fdb => {
                 let mut entries: Vec<FdbView> = client.get("/v1/fdb")?;
-                if self.json {
-                    entries.iter_mut().for_each(|entry| entry.updated = None);
+                if self.json && !self.statistics {
+                    entries.iter_mut().for_each(|entry| (entry.used, entry.updated) = (None, None));
                 }
                 self.render(&entries, fdb)
             }
@@ -120,10 +123,14 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
 /// The table of `show fdb`.
 pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
     let mut table = Table::new(&["MAC", "PORT", "BRIDGE", "STATE", ">AGE"]);
+    let word = |entry: &FdbView| {
+        let state = Some(entry.state.clone()).filter(|state| !state.is_empty());
+        state.into_iter().chain(entry.flags.iter().cloned()).collect::<Vec<_>>().join(" ")
+    };
     for entry in entries {
         let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
         let (port, bridge) = (entry.ifname.clone(), entry.master.clone());
-        table.row([entry.mac.clone(), port, bridge, entry.state.clone(), age.unwrap_or_default()]);
+        table.row([entry.mac.clone(), port, bridge, word(entry), age.unwrap_or_default()]);
     }
     table.text(colour())
 }

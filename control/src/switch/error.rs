@@ -75,6 +75,19 @@ pub enum SwitchError {
         /// Where it is.
         ifname: String,
     },
+    /// An entry that would be seen to move and must not.
+    #[error("{0}: a permanent entry is not sticky, for it never moves anyway: say static or dynamic")]
+    StickyPermanent(String),
+    /// An entry that ages, behind a port where nobody is seen.
+    #[error(
+        "{mac}: {ifname} is not in a state to learn, and takes no entry that ages: say static, or see to its carrier and state"
+    )]
+    NotLearning {
+        /// The station.
+        mac: String,
+        /// The port named.
+        ifname: String,
+    },
     /// Nothing to take away.
     #[error("{bridge} has no entry of {mac} behind {ifname}: `rigswitch show fdb` lists those there are")]
     NoEntry {

@@ -55,7 +55,7 @@ fn ticks(time: Duration) -> u32 {
 }
 
 impl Switch {
-    /// Adds an entry, or puts it in another's place, as `how` says.
+    /// Adds an entry, or puts it in another's place, as `how` says (`__br_fdb_add` and `fdb_add_entry`, net/bridge/br_fdb.c).
     ///
     /// # Errors
     /// [`SwitchError`], when there is no such port, the address is no station's, or something is there that must not be.
@@ -63,7 +63,22 @@ impl Switch {
         let mac = station(&change.mac)?;
         let (device, domain) = self.member(&change.ifname)?;
         let key = Key::new(domain, mac);
-        if let Some(found) = self.entry(key) {
+        let found = self.entry(key);
+        if change.is_use {
+            self.use_station(key, device, found);
+            return Ok(());
+        }
+        if change.extern_learn {
+            let old = found.map_or(Flags::LEARNED, Entry::flags);
+            return self.put(key, device, old.and(Flags::EXTERN_LEARN));
+        }
+        if change.sticky && change.state == FdbStateWord::Permanent {
+            return Err(SwitchError::StickyPermanent(mac.to_string()));
+        }
+        if change.state == FdbStateWord::Dynamic && !self.learns(device) {
+            return Err(SwitchError::NotLearning { mac: mac.to_string(), ifname: change.ifname.clone() });
+        }
+        if let Some(found) = found {
             let ifname = self.name(found.egress().device).to_owned();
             match change.how {
                 FdbHow::Add => {
@@ -76,7 +91,35 @@ impl Switch {
                 FdbHow::Append | FdbHow::Replace => {}
             }
         }
-        self.put(key, device, change.state)
+        let state = match change.state {
+            FdbStateWord::Static => FdbState::Static,
+            FdbStateWord::Dynamic => FdbState::Dynamic,
+            FdbStateWord::Permanent => FdbState::Permanent,
+        };
+        self.put(key, device, flags(state, change.sticky))
+    }
+
+    /// What would follow if the station sent something through this port, learning or not, but not counted as learned.
+    fn use_station(&mut self, key: Key, device: DeviceId, found: Option<Entry>) {
+        let name = self.bridge(key.domain());
+        let keeps = |bridge: &BridgeConfig| bridge.name == name && !bridge.ageing_time.is_zero();
+        if !self.learns(device) || !self.config.bridges.iter().any(keeps) {
+            return;
+        }
+        if found.is_some() {
+            let table = self.macs.table();
+            table.learn(table.locate(key), device.into(), self.clock.tick());
+        }
+        let now = self.entry(key);
+        let place = now.map_or(device, |entry| entry.egress().device);
+        let flags = now.map_or(Flags::LEARNED, Entry::flags).and(Flags::DYNAMIC);
+        // A table without room for a station that is only seen is not told: learning would not be either.
+        let _ = self.put(key, place, flags);
+    }
+
+    /// Whether a port may learn just now.
+    fn learns(&self, device: DeviceId) -> bool {
+        self.publisher.current().device(device).knobs.state.learns()
     }
 
     /// Takes an entry away.
@@ -123,19 +166,25 @@ impl Switch {
         };
         let is_wanted = |entry: Entry| {
             let flags = entry.flags();
+            let (local, fixed) = (entry.is_local(), entry.is_local() || flags.has(Flags::STATIC));
+            let is = |asked: Option<bool>, so: bool| asked.is_none_or(|wanted| wanted == so);
             device.is_none_or(|device| entry.egress().device == device)
-                && flush.permanent.is_none_or(|wanted| wanted == (flags == Flags::LOCAL))
-                && flush.fixed.is_none_or(|wanted| wanted == entry.is_fixed())
-                && flush.dynamic.is_none_or(|wanted| wanted != entry.is_fixed())
+                && is(flush.permanent, local)
+                && is(flush.fixed, fixed)
+                // What is permanent is static too, but who says `static` alone does not mean it.
+                && !(flush.fixed == Some(true) && flush.permanent.is_none() && local)
+                && is(flush.dynamic, !fixed)
+                && is(flush.extern_learn, flags.has(Flags::EXTERN_LEARN))
+                && is(flush.sticky, flags.has(Flags::STICKY))
         };
         let removed = self.forget(|key, entry| key.domain() == domain && is_wanted(entry));
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
-    /// Forgets who was learned behind a port that is down or gone, as the kernel does (`br_stp_disable_port`): they may be
+    /// Forgets who was last seen behind a port that is down or gone, as the kernel does (`br_stp_disable_port`): they may be
     /// reached another way.
     pub(super) fn forget_stations(&mut self, device: DeviceId) {
-        self.forget(|_, entry| !entry.is_fixed() && entry.egress().device == device);
+        self.forget(|_, entry| entry.ages() && entry.egress().device == device);
     }
 
     /// Removes every entry that is wanted, and says how many they were. Their room is free at once: who flushes between
@@ -156,12 +205,8 @@ impl Switch {
             for entry in &bridge.fdb {
                 let place = self.ports.find(&entry.device).zip(self.domains.of(&bridge.name));
                 let Some((device, domain)) = place else { continue };
-                let state = match entry.state {
-                    FdbState::Static => FdbStateWord::Static,
-                    FdbState::Dynamic => FdbStateWord::Dynamic,
-                    FdbState::Permanent => FdbStateWord::Permanent,
-                };
-                result = result.and_then(|()| self.put(Key::new(domain, entry.mac), device, state));
+                let flags = flags(entry.state, entry.sticky);
+                result = result.and_then(|()| self.put(Key::new(domain, entry.mac), device, flags));
             }
         }
         self.config.bridges = bridges;
@@ -183,12 +228,23 @@ impl Switch {
         self.sweep.grace = self.publisher.advance();
     }
 
-    fn put(&mut self, key: Key, device: DeviceId, state: FdbStateWord) -> Result<(), SwitchError> {
-        let flags = match state {
-            FdbStateWord::Static => Flags::STATIC,
-            FdbStateWord::Dynamic => Flags::DYNAMIC,
-            FdbStateWord::Permanent => Flags::LOCAL,
-        };
+    /// Bounds what each bridge may learn.
+    pub(super) fn bound_learning(&self) {
+        for bridge in &self.config.bridges {
+            if let Some(domain) = self.domains.of(&bridge.name) {
+                self.macs.table().set_limit(domain, bridge.fdb_max_learned);
+            }
+        }
+    }
+
+    /// How many addresses each bridge has learned.
+    pub fn fdb_n_learned(&self) -> Vec<(&str, u32)> {
+        let named = |bridge: &BridgeConfig| self.domains.of(&bridge.name);
+        let count = |bridge| named(bridge).map_or(0, |domain| self.macs.table().learned(domain));
+        self.config.bridges.iter().map(|bridge| (bridge.name.as_str(), count(bridge))).collect()
+    }
+
+    fn put(&mut self, key: Key, device: DeviceId, flags: Flags) -> Result<(), SwitchError> {
         let entry = Entry::new(Egress { device, peer: Peer::NONE }, self.clock.tick(), flags);
         let inserted = self.macs.insert(key, entry, || grace(&mut self.publisher));
         self.sweep.grace = self.publisher.advance();
@@ -217,6 +273,16 @@ impl Switch {
     pub(super) fn name(&self, device: DeviceId) -> &str {
         self.ports.get(device).map_or("?", |port| &port.config.name)
     }
+}
+
+/// The flags of an entry that is put there.
+fn flags(state: FdbState, sticky: bool) -> Flags {
+    let flags = match state {
+        FdbState::Static => Flags::STATIC,
+        FdbState::Dynamic => Flags::DYNAMIC,
+        FdbState::Permanent => Flags::LOCAL,
+    };
+    if sticky { flags.and(Flags::STICKY) } else { flags }
 }
 
 fn station(text: &str) -> Result<MacAddr, SwitchError> {

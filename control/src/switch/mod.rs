@@ -73,8 +73,9 @@ impl Switch {
         let memory = memory::plan(&config.switch, &ports);
         let mut publisher = Publisher::new(Tables::default());
         let storage = Buckets::for_macs(usize::try_from(config.switch.mac_table).unwrap_or(usize::MAX));
-        let macs =
-            MacTable::new(storage, random()).expect("buckets made for a number of MACs are storage for it");
+        let macs = MacTable::new(storage, random())
+            .expect("buckets made for a number of MACs are storage for it")
+            .with_quotas(u16::MAX);
         let macs = MacControl::new(macs);
         let clock = Arc::new(Clock::new());
         set(&clock, started);
@@ -257,6 +258,7 @@ impl Switch {
     fn publish(&mut self) {
         let facts: Vec<_> = self.ports.iter().map(|(id, port)| port.facts(id)).collect();
         let tables = compile(&facts, &self.config.bridges, &self.config.xconnects, &self.domains);
+        self.bound_learning();
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);

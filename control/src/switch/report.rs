@@ -31,8 +31,9 @@ impl Switch {
         let view = |(key, entry): (Key, Entry)| FdbView {
             mac: key.mac().to_string(),
             ifname: self.name(entry.egress().device).to_owned(),
+            used: Some(seconds(now.since(entry.updated()))),
             updated: Some(seconds(now.since(entry.updated()))),
-            flags: Vec::new(),
+            flags: flags(entry),
             master: self.bridge(key.domain()).to_owned(),
             state: state(entry).to_owned(),
         };
@@ -127,6 +128,7 @@ impl Switch {
                 learned: counters.learned.value(),
                 moved: counters.moved.value(),
                 table_full: counters.table_full.value(),
+                limited: counters.limited.value(),
             }
         };
         self.crew.members.iter().zip(0..).map(view).collect()
@@ -136,10 +138,10 @@ impl Switch {
     pub fn config(&self) -> Config {
         let mut config = self.config.clone();
         config.bridges.iter_mut().for_each(|bridge| bridge.fdb.clear());
-        for (key, entry) in self.macs.iter().filter(|(_, entry)| entry.is_fixed()) {
-            let state = if entry.flags() == Flags::LOCAL { FdbState::Permanent } else { FdbState::Static };
+        for (key, entry) in self.macs.iter().filter(|(_, entry)| !state(*entry).is_empty()) {
+            let state = if entry.is_local() { FdbState::Permanent } else { FdbState::Static };
             let device = self.name(entry.egress().device).to_owned();
-            let sticky = entry.flags() == Flags::STICKY;
+            let sticky = entry.flags().has(Flags::STICKY);
             let name = self.bridge(key.domain());
             let Some(bridge) = config.bridges.iter_mut().find(|bridge| bridge.name == name) else { continue };
             bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state, sticky });
@@ -221,11 +223,19 @@ impl Switch {
 
 /// bridge(8)'s word for how an entry lasts.
 fn state(entry: Entry) -> &'static str {
-    match entry.flags() {
-        Flags::LOCAL => "permanent",
-        Flags::STATIC => "static",
-        _ => "",
+    if entry.is_local() {
+        "permanent"
+    } else if entry.flags().has(Flags::STATIC) {
+        "static"
+    } else {
+        ""
     }
+}
+
+/// bridge(8)'s words for what else there is to say of it.
+fn flags(entry: Entry) -> Vec<String> {
+    let words = [(Flags::EXTERN_LEARN, "extern_learn"), (Flags::STICKY, "sticky")];
+    words.iter().filter(|(flag, _)| entry.flags().has(*flag)).map(|(_, word)| (*word).to_owned()).collect()
 }
 
 fn seconds(ticks: u32) -> u32 {

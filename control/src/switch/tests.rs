@@ -10,7 +10,7 @@ use rigswitch_dataplane::worker::Command;
 
 use super::{Switch, TICK};
 use crate::config::Config;
-use crate::views::{FdbChange, FdbFlush, FdbHow, FdbStateWord};
+use crate::views::{FdbChange, FdbFlush, FdbStateWord};
 
 /// Ticks as `run` does until `done`, within reason.
 fn tick_until(switch: &mut Switch, what: &str, mut done: impl FnMut(&mut Switch, &[String]) -> bool) {
@@ -148,7 +148,7 @@ fn a_table_full_of_fixed_entries_refuses_the_next_one_by_name() {
     let entry = |number: u32| {
         let [a, b, c, d] = number.wrapping_mul(0x9e37_79b1).to_be_bytes(); // odd: no two alike
         let mac = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
-        FdbChange { mac, ifname: "p0".into(), state: FdbStateWord::Static, how: FdbHow::Add }
+        FdbChange { mac, ifname: "p0".into(), state: FdbStateWord::Static, ..FdbChange::default() }
     };
     let refused = (0..=u32::from(u16::MAX)).find_map(|number| switch.change_fdb(&entry(number)).err());
     let text = refused.expect("a table is finite").to_string();

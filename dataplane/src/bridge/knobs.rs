@@ -5,7 +5,7 @@ use super::stage::Class;
 use crate::drops::DropReason;
 use crate::ids::{DeviceId, DomainId};
 use crate::pipeline::Verdict;
-use crate::tables::{Entry, Flags, Knobs, PortState, Tables};
+use crate::tables::{Entry, Knobs, PortState, Tables};
 
 /// What a port makes of a frame that came in by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,7 @@ pub(super) fn admit(
     if !knobs.state.learns() {
         return refused(DropReason::PortState);
     }
-    let is_here = |entry: Entry| entry.egress().device == device && entry.flags() != Flags::LOCAL;
+    let is_here = |entry: Entry| entry.egress().device == device && !entry.is_local();
     if knobs.locked && !source().is_some_and(is_here) {
         return refused(DropReason::Locked);
     }
@@ -71,7 +71,7 @@ pub(super) fn deliver(tables: &Tables, device: DeviceId, domain: DomainId, entry
     if there.role.domain() != Some(domain) {
         return None;
     }
-    Some(if entry.flags() == Flags::LOCAL {
+    Some(if entry.is_local() {
         Verdict::Drop(DropReason::NoHost)
     } else if to == device && !from.hairpin {
         Verdict::Drop(DropReason::SamePort)

@@ -11,7 +11,7 @@ use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Egress, Lesson, Observer, Transmit, Verdict};
 use crate::punt::PuntReason;
-use crate::tables::{Entry, Flags, Flood, Key, Knobs, Learned, Role, Spot};
+use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot};
 use crate::wire::ethernet::reserved_group;
 
 use super::knobs::{admit, deliver, reserved};
@@ -158,6 +158,10 @@ fn news(counters: &WorkerCounters, learned: Learned) -> Lesson {
             counters.table_full.add(1);
             Lesson::TableFull
         }
+        Learned::Limited => {
+            counters.limited.add(1);
+            Lesson::Limited
+        }
     }
 }
 
@@ -208,7 +212,7 @@ fn decide<O: Observer, T: Transmit>(
         return (Verdict::Flood(domain, Flood::Unicast), None);
     };
     let to = entry.egress().device;
-    if cx.tables.device(to).role == Role::Bridge(domain) && to != device && entry.flags() != Flags::LOCAL {
+    if cx.tables.device(to).role == Role::Bridge(domain) && to != device && !entry.is_local() {
         return (Verdict::Forward(to), Some(entry));
     }
     match deliver(cx.tables, device, domain, entry) {

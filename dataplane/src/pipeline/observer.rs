@@ -32,6 +32,8 @@ pub enum Lesson {
     Pinned,
     /// The table had no room.
     TableFull,
+    /// The bridge has learned as many as it may.
+    Limited,
 }
 
 /// Whoever wants to see. Every method does nothing unless overridden.

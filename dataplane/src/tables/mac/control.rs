@@ -43,8 +43,7 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
     /// If there is no room even so.
     pub fn insert(&mut self, key: Key, entry: Entry, mut grace: impl FnMut()) -> Result<(), TableFull> {
         let spot = self.table.locate(key);
-        let settled = |slot: Slot<'_>| slot.settle(entry, |_| false) != Settled::Dead;
-        let placed = self.table.holding(spot).any(settled)
+        let placed = self.table.holding(spot).any(|slot| self.set(key, slot, entry))
             || self.place(spot, &self.table.preferred(spot), entry, MOVES, &mut grace);
         self.table.settle_duplicates(spot);
         if placed { Ok(()) } else { Err(TableFull(key)) }
@@ -54,7 +53,7 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
     pub fn remove(&mut self, key: Key) -> Option<Entry> {
         let mut removed = None;
         for slot in self.table.holding(self.table.locate(key)) {
-            removed = end(slot, |_| true).or(removed);
+            removed = self.end(slot, |_| true).or(removed);
         }
         removed
     }
@@ -65,7 +64,7 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
         let mut removed = 0;
         for slot in self.slots(buckets) {
             if let Some((key, _)) = slot.live() {
-                removed += usize::from(end(slot, |entry| !keep(key, entry)).is_some());
+                removed += usize::from(self.end(slot, |entry| !keep(key, entry)).is_some());
             } else {
                 slot.bury();
             }
@@ -95,12 +94,13 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
         grace: &mut dyn FnMut(),
     ) -> bool {
         let slots = || buckets.iter().flat_map(|bucket| bucket.slots());
-        let settled = |slot: Slot<'_>| slot.settle(entry, |_| false) != Settled::Dead;
-        if slots().any(|slot| slot.is_free() && slot.claim(spot.key()) && settled(slot)) {
+        if slots()
+            .any(|slot| slot.is_free() && self.claim(spot.key(), slot) && self.set(spot.key(), slot, entry))
+        {
             return true;
         }
         let dead = || slots().find(|slot| slot.bury());
-        let learned = || slots().find(|slot| end(*slot, |entry| !entry.is_fixed()).is_some());
+        let learned = || slots().find(|slot| self.end(*slot, Entry::is_learned).is_some());
         let moved = || slots().find(|slot| moves > 0 && self.relocate(*slot, moves - 1, grace));
         let Some(slot) = dead().or_else(learned).or_else(moved) else { return false };
         grace();
@@ -117,17 +117,44 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
         if moved {
             grace(); // Who looked in the other bucket before the move still finds the entry here.
         }
-        moved && end(slot, |_| true).is_some()
+        moved && self.end(slot, |_| true).is_some()
+    }
+
+    /// Takes a free slot. What is claimed counts as learned until it is seen not to be: a worker may be quicker.
+    fn claim(&self, key: Key, slot: Slot<'_>) -> bool {
+        let claimed = slot.claim(key);
+        if claimed {
+            self.table.quotas().add(key.domain());
+        }
+        claimed
+    }
+
+    /// Makes a slot of `key` say `entry`; whether it was not dead.
+    fn set(&self, key: Key, slot: Slot<'_>, entry: Entry) -> bool {
+        let settled = slot.settle(entry, |_| false);
+        let counted = match settled {
+            Settled::Published => true,
+            Settled::Replaced(old) => old.is_learned(),
+            Settled::Kept(_) | Settled::Dead => false,
+        };
+        if counted && !entry.is_learned() {
+            self.table.quotas().release(key.domain());
+        }
+        settled != Settled::Dead
+    }
+
+    /// Removes what a slot says, if it fulfils `condition`.
+    fn end(&self, slot: Slot<'_>, condition: impl FnMut(Entry) -> bool) -> Option<Entry> {
+        let (key, _) = slot.live()?;
+        let entry = slot.kill_while(condition)?;
+        if entry.is_learned() {
+            self.table.quotas().release(key.domain());
+        }
+        slot.bury();
+        Some(entry)
     }
 
     fn slots(&self, buckets: Range<usize>) -> impl Iterator<Item = Slot<'_>> {
         self.table.buckets()[buckets].iter().flat_map(Bucket::slots)
     }
-}
-
-/// Removes what a slot says, if it fulfils `condition`.
-fn end(slot: Slot<'_>, condition: impl FnMut(Entry) -> bool) -> Option<Entry> {
-    let entry = slot.kill_while(condition)?;
-    slot.bury();
-    Some(entry)
 }

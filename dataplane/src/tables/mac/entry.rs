@@ -103,14 +103,34 @@ impl Tick {
 pub struct Flags(u8);
 
 impl Flags {
-    /// A learned entry: it ages, and it moves with its station.
-    pub const DYNAMIC: Self = Self(0);
-    /// Set by control: it never ages, but it moves with its station, as the kernel's do (`br_fdb_update`).
-    pub const STATIC: Self = Self(1 << 1);
-    /// A device's own address (`permanent` in the kernel's words): it never ages, and learning never moves it.
-    pub const LOCAL: Self = Self(1 << 2);
-    /// Set by control: it never ages, and learning never moves it.
-    pub const STICKY: Self = Self(1 << 3 | Self::STATIC.0);
+    /// A learned entry: it ages, it moves with its station, and it makes way for one that control sets.
+    pub const LEARNED: Self = Self(0);
+    /// Set by control, as every entry with any flag: it ages, and moves with its station.
+    pub const DYNAMIC: Self = Self(1 << 1);
+    /// It never ages, but it moves with its station, as the kernel's do (`br_fdb_update`, net/bridge/br_fdb.c).
+    pub const STATIC: Self = Self(1 << 2 | Self::DYNAMIC.0);
+    /// A device's own address (`permanent` in the kernel's words): it never ages, and learning never changes it.
+    pub const LOCAL: Self = Self(1 << 3 | Self::DYNAMIC.0);
+    /// It does not move with its station.
+    pub const STICKY: Self = Self(1 << 4 | Self::DYNAMIC.0);
+    /// Somebody else has learned it: it never ages, until its station is seen elsewhere and it is an entry like others.
+    pub const EXTERN_LEARN: Self = Self(1 << 5 | Self::DYNAMIC.0);
+
+    /// These flags and those.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These flags but `other`, set by control as before.
+    const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0 | self.0 & Self::DYNAMIC.0)
+    }
+
+    /// Whether all flags of `other` are among these.
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// Where a station is and since when: device, peer, tick and flags in one word. Never zero.
@@ -137,7 +157,7 @@ impl Entry {
         Egress { device: DeviceId(u16::from_be_bytes([d0, d1])), peer: Peer(u16::from_be_bytes([p0, p1])) }
     }
 
-    /// When the station was last seen there; for a fixed entry, when it was set.
+    /// When the station was last seen there, or the entry set.
     pub fn updated(self) -> Tick {
         let [.., t0, t1, t2, _] = self.0.get().to_be_bytes();
         Tick(u32::from_be_bytes([0, t0, t1, t2]))
@@ -149,27 +169,38 @@ impl Entry {
         Flags(flags)
     }
 
-    /// Whether learning never moves the entry.
-    #[inline]
-    pub fn is_pinned(self) -> bool {
-        self.flags().0 & (Flags::LOCAL.0 | Flags::STICKY.0 & !Flags::STATIC.0) != 0
+    /// Whether a worker learned it.
+    pub fn is_learned(self) -> bool {
+        self.flags() == Flags::LEARNED
     }
 
-    /// The entry of `fresh`, with the flags of this one.
+    /// Whether it is a device's own address.
     #[inline]
-    pub(super) fn moved_to(self, fresh: Self) -> Self {
-        Self::new(fresh.egress(), fresh.updated(), self.flags())
+    pub fn is_local(self) -> bool {
+        self.flags().has(Flags::LOCAL)
     }
 
-    /// Whether control set the entry: it never ages, and never makes way for a learned one.
-    #[inline]
-    pub fn is_fixed(self) -> bool {
-        self.flags().0 & (Flags::STATIC.0 | Flags::LOCAL.0) != 0
+    /// Whether it goes when its station has not been seen for long enough (`has_expired`, net/bridge/br_fdb.c).
+    pub fn ages(self) -> bool {
+        const NEVER: u8 = Flags::STATIC.0 | Flags::LOCAL.0 | Flags::EXTERN_LEARN.0;
+        self.flags().0 & NEVER & !Flags::DYNAMIC.0 == 0
     }
 
-    /// Whether the entry was learned and has not been seen for more than `ageing` ticks (at most [`Tick::SPAN`]).
+    /// What is left of it when its station is seen as `fresh` says (`br_fdb_update`).
+    pub(super) fn seen(self, fresh: Self) -> Self {
+        let flags = self.flags();
+        if flags.has(Flags::LOCAL) {
+            self
+        } else if self.egress() == fresh.egress() || flags.has(Flags::STICKY) {
+            Self::new(self.egress(), fresh.updated(), flags)
+        } else {
+            Self::new(fresh.egress(), fresh.updated(), flags.without(Flags::EXTERN_LEARN))
+        }
+    }
+
+    /// Whether it ages, and its station has not been seen for more than `ageing` ticks (at most [`Tick::SPAN`]).
     pub fn has_expired(self, now: Tick, ageing: u32) -> bool {
-        !self.is_fixed() && now.since(self.updated()) > ageing
+        self.ages() && now.since(self.updated()) > ageing
     }
 
     #[inline]
@@ -201,7 +232,7 @@ mod tests {
         let egress = Egress { device: DeviceId(0xabcd), peer: Peer(0x1234) };
         let entry = Entry::new(egress, Tick::new(0x00ff_fffe), Flags::STATIC);
         assert_eq!((entry.egress(), entry.updated().number()), (egress, 0x00ff_fffe));
-        assert_eq!((entry.flags(), entry.is_fixed()), (Flags::STATIC, true));
+        assert_eq!((entry.flags(), entry.is_learned(), entry.ages()), (Flags::STATIC, false, false));
         assert_eq!(Entry::from_word(entry.word()), Some(entry));
     }
 
@@ -211,9 +242,27 @@ mod tests {
         assert_eq!(Tick::new(Tick::MASK + 3).since(late), 4);
         assert_eq!(late.since(Tick::new(3)), 0);
         assert_eq!(Tick::from_millis((1 << 24) * 100 + 250), Tick::new(2));
-        let entry = Entry::new(DeviceId(1).into(), late, Flags::DYNAMIC);
+        let entry = Entry::new(DeviceId(1).into(), late, Flags::LEARNED);
         assert!(!entry.has_expired(Tick::new(2), 4));
         assert!(entry.has_expired(Tick::new(3), 4));
         assert!(!Entry::new(DeviceId(1).into(), late, Flags::LOCAL).has_expired(Tick::new(3), 4));
+    }
+
+    #[test]
+    fn flags_say_what_ages_and_what_moves() {
+        let (here, there) = (DeviceId(1).into(), DeviceId(2).into());
+        let fresh = Entry::new(there, Tick::new(9), Flags::LEARNED);
+        let outcome = |flags| {
+            let entry = Entry::new(here, Tick::new(1), flags);
+            let seen = entry.seen(fresh);
+            (entry.ages(), seen.egress() == there, seen.updated() == Tick::new(9), seen.flags() == flags)
+        };
+        assert_eq!(outcome(Flags::LEARNED), (true, true, true, true));
+        assert_eq!(outcome(Flags::DYNAMIC), (true, true, true, true));
+        assert_eq!(outcome(Flags::STATIC), (false, true, true, true));
+        assert_eq!(outcome(Flags::STICKY), (true, false, true, true));
+        assert_eq!(outcome(Flags::STICKY.and(Flags::STATIC)), (false, false, true, true));
+        assert_eq!(outcome(Flags::LOCAL), (false, false, false, true));
+        assert_eq!(outcome(Flags::EXTERN_LEARN), (false, true, true, false));
     }
 }

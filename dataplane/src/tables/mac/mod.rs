@@ -6,6 +6,7 @@ mod control;
 mod entry;
 #[cfg(all(test, loom))]
 mod models;
+mod quota;
 mod storage;
 mod table;
 #[cfg(all(test, not(loom)))]

@@ -22,7 +22,7 @@ type Table = Arc<MacTable<Vec<Bucket>>>;
 /// A table of two buckets, so that all keys share both, with all slots but `free` taken by keys from 100 on.
 fn control(free: u64) -> MacControl<Vec<Bucket>> {
     let buckets = vec![Bucket::default(), Bucket::default()];
-    let control = MacControl::new(MacTable::new(buckets, 1).expect("a power of two"));
+    let control = MacControl::new(MacTable::new(buckets, 1).expect("a power of two").with_quotas(1));
     for number in 100..108 - free {
         learn(control.table(), number, 9);
     }
@@ -37,8 +37,10 @@ fn find(table: &Table, number: u64) -> Option<u16> {
     table.find(table.locate(key(number))).map(|entry| entry.egress().device.0)
 }
 
-/// The devices of all live entries of a key.
+/// The devices of all live entries of a key, when nobody is at work; what is learned is counted then.
 fn entries(control: &MacControl<Vec<Bucket>>, number: u64) -> Vec<u16> {
+    let learned = control.iter().filter(|(_, entry)| entry.is_learned()).count();
+    assert_eq!(control.table().learned(key(number).domain()) as usize, learned);
     control.iter().filter(|(k, _)| *k == key(number)).map(|(_, entry)| entry.egress().device.0).collect()
 }
 
@@ -177,6 +179,7 @@ fn set_while_learned(flags: Flags, check: fn(&[u16])) {
         let worker = thread::spawn(move || learn(&table, 1, 1));
         control.insert(key(1), fixed(7, flags), || unreachable!("there is room")).unwrap();
         worker.join().unwrap();
+        entries(&control, 1);
         let left: Vec<_> = control.iter().filter(|(k, _)| *k == key(1)).collect();
         assert!(left.iter().all(|(_, entry)| entry.flags() == flags));
         check(&left.iter().map(|(_, entry)| entry.egress().device.0).collect::<Vec<_>>());

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 
 use super::bucket::{Settled, Slot};
+use super::quota::Quotas;
 use super::{BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Tick, storage};
+use crate::ids::DomainId;
 use crate::sync::{Ordering, fence};
 use crate::sys::hints;
 
@@ -16,6 +18,7 @@ pub struct MacTable<S = Buckets> {
     storage: S,
     mask: u32,
     seed: [u64; 2],
+    quotas: Quotas,
 }
 
 /// A key and its two buckets: computed once a frame, then prefetched, learned and looked up.
@@ -47,10 +50,12 @@ pub enum Learned {
         /// Where it was.
         from: Egress,
     },
-    /// A pinned entry says otherwise, and stays.
+    /// A local or sticky entry says otherwise, and stays where it is.
     Refused,
     /// Both buckets are full; nothing was evicted.
     Full,
+    /// The domain has learned as many as it may.
+    Limited,
 }
 
 /// Buckets in 4 KiB: the two of a key lie within as many, for the price of one TLB entry.
@@ -67,7 +72,27 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     /// If the number of buckets is no power of two, or is below 2 or above 2^32.
     pub fn new(storage: S, seed: u64) -> Result<Self, BadStorage> {
         let mask = storage::mask(&storage)?;
-        Ok(Self { storage, mask, seed: [scramble(seed), scramble(!seed) | 1] })
+        let seed = [scramble(seed), scramble(!seed) | 1];
+        Ok(Self { storage, mask, seed, quotas: Quotas::default() })
+    }
+
+    /// The same, counting what is learned in each of the first `domains` domains, which can be bounded then.
+    pub fn with_quotas(self, domains: u16) -> Self {
+        Self { quotas: Quotas::new(domains), ..self }
+    }
+
+    /// How many addresses a domain has learned; exact when no worker is learning.
+    pub fn learned(&self, domain: DomainId) -> u32 {
+        self.quotas.learned(domain)
+    }
+
+    /// Bounds how many addresses a domain may have learned; zero is no bound. Those beyond it stay.
+    pub fn set_limit(&self, domain: DomainId, limit: u32) {
+        self.quotas.set_limit(domain, limit);
+    }
+
+    pub(super) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The buckets.
@@ -105,7 +130,7 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     /// writes once a tick.
     #[inline]
     pub fn learn(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
-        let fresh = Entry::new(egress, now, Flags::DYNAMIC);
+        let fresh = Entry::new(egress, now, Flags::LEARNED);
         if self.bucket(spot.first).find(spot.key) == Some(fresh) {
             return Learned::Known;
         }
@@ -114,15 +139,19 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
 
     #[inline(never)]
     fn learn_news(&self, spot: Spot, fresh: Entry) -> Learned {
+        let domain = spot.key.domain();
         for _ in 0..ATTEMPTS {
             if let Some(learned) = self.holding(spot).find_map(|slot| recognise(slot, fresh)) {
                 return learned;
             }
-            match self.vacancy(spot) {
-                None => return Learned::Full,
-                Some(slot) if slot.claim(spot.key) => return self.publish(spot, slot, fresh),
-                Some(_) => {}
+            let Some(slot) = self.vacancy(spot) else { return Learned::Full };
+            if !self.quotas.reserve(domain) {
+                return Learned::Limited;
             }
+            if slot.claim(spot.key) {
+                return self.publish(spot, slot, fresh);
+            }
+            self.quotas.release(domain);
         }
         Learned::Full
     }
@@ -138,7 +167,7 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
         .unwrap_or(Learned::Full)
     }
 
-    /// Kills all learned entries of a key but one, and names that: the fixed one, else the lowest.
+    /// Kills all learned entries of a key but one, and names that: the one that control set, else the lowest.
     ///
     /// Whoever publishes a key does so first and looks for others then, with a fence between. Of two threads at least
     /// one therefore sees both entries; and a learned one falls only to a lower or fixed one seen alive.
@@ -147,10 +176,12 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
         let mut live = self.holding(spot).filter_map(|slot| Some((slot, slot.entry()?)));
         let (mut winner, mut entry) = live.next()?;
         for (mut loser, other) in live {
-            if other.is_fixed() && !entry.is_fixed() {
+            if !other.is_learned() && entry.is_learned() {
                 (winner, loser, entry) = (loser, winner, other);
             }
-            loser.kill_while(|entry| !entry.is_fixed());
+            if loser.kill_while(Entry::is_learned).is_some() {
+                self.quotas.release(spot.key.domain());
+            }
         }
         Some(winner)
     }
@@ -186,13 +217,11 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
 
 /// Compares what a slot says of a station with `fresh`, and writes on news; `None` if the slot is dead.
 fn recognise(slot: Slot<'_>, fresh: Entry) -> Option<Learned> {
-    let known = |entry: Entry| {
-        entry.is_pinned() || entry == fresh || entry.is_fixed() && entry.egress() == fresh.egress()
-    };
-    let heir = |entry: Option<Entry>| entry.map_or(fresh, |entry| entry.moved_to(fresh));
-    Some(match slot.settle_as(heir, known) {
+    let heir = |entry: Option<Entry>| entry.map_or(fresh, |entry| entry.seen(fresh));
+    Some(match slot.settle_as(heir, |entry| entry.seen(fresh) == entry) {
         Settled::Published => Learned::New,
         Settled::Replaced(old) if old.egress() == fresh.egress() => Learned::Refreshed,
+        Settled::Replaced(old) if old.seen(fresh).egress() == old.egress() => Learned::Refused,
         Settled::Replaced(old) => Learned::Moved { from: old.egress() },
         Settled::Kept(entry) if entry.egress() == fresh.egress() => Learned::Known,
         Settled::Kept(_) => Learned::Refused,

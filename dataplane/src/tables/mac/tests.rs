@@ -16,7 +16,7 @@ fn key(number: u64) -> Key {
 
 fn control(buckets: usize) -> MacControl<Vec<Bucket>> {
     let storage = std::iter::repeat_with(Bucket::default).take(buckets).collect();
-    MacControl::new(MacTable::new(storage, 42).expect("a power of two"))
+    MacControl::new(MacTable::new(storage, 42).expect("a power of two").with_quotas(1))
 }
 
 fn device(number: u16) -> Egress {
@@ -70,7 +70,7 @@ fn a_station_is_learned_refreshed_and_moved() {
 fn a_pinned_entry_stays_where_it_is() {
     for flags in [Flags::STICKY, Flags::LOCAL] {
         let mut control = control(64);
-        let entry = Entry::new(device(9), NOW, flags);
+        let entry = Entry::new(device(9), Tick::new(8), flags);
         control.learn(1, 5, NOW);
         control.insert(key(1), entry, no_grace).unwrap();
         assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refused);
@@ -85,10 +85,32 @@ fn a_pinned_entry_stays_where_it_is() {
 fn a_static_entry_moves_with_its_station_and_stays_static() {
     let mut control = control(64);
     control.insert(key(1), fixed(9), no_grace).unwrap();
+    assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Refreshed);
     assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Known);
     assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Moved { from: device(9) });
     let moved = Entry::new(device(5), Tick::new(8), Flags::STATIC);
     assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), moved)]);
+}
+
+#[test]
+fn a_domain_learns_as_many_as_it_may_and_counts_those_it_has() {
+    let mut control = control(64);
+    let domain = key(0).domain();
+    control.table().set_limit(domain, 3);
+    let mut learn = |number: u64| (control.learn(3 * number, 1, NOW), control.table().learned(domain));
+    assert_eq!([1, 2, 3].map(&mut learn), [1, 2, 3].map(|count| (Learned::New, count)));
+    assert_eq!(learn(4), (Learned::Limited, 3));
+    assert_eq!(learn(3), (Learned::Known, 3));
+    assert_eq!(control.learn(1, 1, NOW), Learned::New, "the other domain is not bounded");
+    // What control sets does not count, and what it sets in a learned one's place frees that one's.
+    control.insert(key(15), fixed(2), no_grace).unwrap();
+    control.insert(key(3), Entry::new(device(1), NOW, Flags::DYNAMIC), no_grace).unwrap();
+    assert_eq!(control.table().learned(domain), 2);
+    assert_eq!(control.learn(12, 1, NOW), Learned::New);
+    control.retain(control.all(), |_, entry| !entry.is_learned());
+    assert_eq!(control.table().learned(domain), 0);
+    control.table().set_limit(domain, 0);
+    assert!((6..30).all(|number| control.learn(3 * number, 1, NOW) == Learned::New));
 }
 
 #[test]
@@ -207,7 +229,7 @@ fn a_million_stations_fit_four_million_slots() {
 #[derive(Clone, Debug)]
 enum Step {
     Learn(u64, u16),
-    Insert(u64, u16),
+    Insert(u64, u16, Flags),
     Remove(u64),
     Flush(u16),
     Age,
@@ -216,9 +238,17 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let (number, egress) = (0..24u64, 1..4u16);
+    let flags = prop::sample::select(vec![
+        Flags::DYNAMIC,
+        Flags::STATIC,
+        Flags::LOCAL,
+        Flags::STICKY,
+        Flags::STICKY.and(Flags::STATIC),
+        Flags::EXTERN_LEARN,
+    ]);
     prop_oneof![
         8 => (number.clone(), egress.clone()).prop_map(|(number, egress)| Step::Learn(number, egress)),
-        2 => (number.clone(), egress.clone()).prop_map(|(number, egress)| Step::Insert(number, egress)),
+        3 => (number.clone(), egress.clone(), flags).prop_map(|(number, egress, flags)| Step::Insert(number, egress, flags)),
         2 => number.prop_map(Step::Remove),
         1 => egress.prop_map(Step::Flush),
         1 => Just(Step::Age),
@@ -232,19 +262,20 @@ struct Model(BTreeMap<Key, Entry>);
 
 impl Model {
     fn learn(&mut self, key: Key, fresh: Entry) -> Learned {
-        match self.0.insert(key, fresh) {
-            None => Learned::New,
-            Some(old) if old == fresh => Learned::Known,
-            Some(old) if old.is_pinned() || old.is_fixed() && old.egress() == fresh.egress() => {
-                self.0.insert(key, old);
-                if old.egress() == fresh.egress() { Learned::Known } else { Learned::Refused }
-            }
-            Some(old) if old.is_fixed() => {
-                self.0.insert(key, Entry::new(fresh.egress(), fresh.updated(), old.flags()));
-                Learned::Moved { from: old.egress() }
-            }
-            Some(old) if old.egress() == fresh.egress() => Learned::Refreshed,
-            Some(old) => Learned::Moved { from: old.egress() },
+        let old = self.0.insert(key, fresh);
+        let Some(old) = old else { return Learned::New };
+        let flags = old.flags();
+        let stays = old.is_local() || flags.has(Flags::STICKY);
+        let there = if stays { old.egress() } else { fresh.egress() };
+        let updated = if old.is_local() { old.updated() } else { fresh.updated() };
+        let taken_over = flags.has(Flags::EXTERN_LEARN) && there != old.egress();
+        let new = Entry::new(there, updated, if taken_over { Flags::DYNAMIC } else { flags });
+        self.0.insert(key, new);
+        match (old.egress() == fresh.egress(), stays) {
+            (true, _) if new == old => Learned::Known,
+            (true, _) => Learned::Refreshed,
+            (false, true) => Learned::Refused,
+            (false, false) => Learned::Moved { from: old.egress() },
         }
     }
 }
@@ -268,17 +299,18 @@ proptest! {
                     if learned == Learned::Full {
                         prop_assert!(!model.0.contains_key(&key(number)));
                     } else {
-                        let fresh = Entry::new(device(egress), now, Flags::DYNAMIC);
+                        let fresh = Entry::new(device(egress), now, Flags::LEARNED);
                         prop_assert_eq!(learned, model.learn(key(number), fresh));
                     }
                 }
-                Step::Insert(number, egress) => {
-                    if control.insert(key(number), fixed(egress), || {}).is_ok() {
-                        model.0.insert(key(number), fixed(egress));
+                Step::Insert(number, egress, flags) => {
+                    let entry = Entry::new(device(egress), now, flags);
+                    if control.insert(key(number), entry, || {}).is_ok() {
+                        model.0.insert(key(number), entry);
                     }
-                    // Learned entries may have made way, fixed ones not.
+                    // Learned entries may have made way, others not.
                     let left: BTreeMap<_, _> = control.iter().collect();
-                    model.0.retain(|key, entry| entry.is_fixed() || left.contains_key(key));
+                    model.0.retain(|key, entry| !entry.is_learned() || left.contains_key(key));
                 }
                 Step::Remove(number) => prop_assert_eq!(control.remove(key(number)), model.0.remove(&key(number))),
                 Step::Flush(egress) => {
@@ -296,6 +328,9 @@ proptest! {
                 Step::Reclaim => { control.reclaim(everywhere); }
             }
             prop_assert_eq!(control.iter().collect::<BTreeMap<_, _>>(), model.0.clone());
+            let domain = key(0).domain();
+            let learned = model.0.iter().filter(|(key, entry)| key.domain() == domain && entry.is_learned());
+            prop_assert_eq!(control.table().learned(domain) as usize, learned.count());
             for number in 0..24 {
                 let found = control.table().find(control.table().locate(key(number)));
                 prop_assert_eq!(found, model.0.get(&key(number)).copied());
