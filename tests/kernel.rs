@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod command;
+#[path = "kernel/knobs.rs"]
+mod knobs;
 mod rig;
 
-use command::{Running, wait_for};
-use rig::{Plug, Random, Rig, Wire, bridge, frame, has, run_in, tagged};
+use std::cell::Cell;
+
+use command::{Running, http, wait_for};
+use rig::{Plug, Random, Rig, Wire, frame, has, run_in, tagged};
+use rigswitch::views::DropsView;
 use rigswitch_dataplane::sys::cpu;
 
 /// Hosts on each bridge.
@@ -16,15 +21,24 @@ const MTUS: [u16; HOSTS] = [4000, 1500, 1500];
 const EXPERIMENT: u16 = 0x88b5;
 const BROADCAST: [u8; 6] = [0xff; 6];
 
+/// What is set on a bridge and on its ports, in ip-link(8)'s words: ours are made of them.
+#[derive(Clone, Copy, Default, Debug)]
+struct Knobs {
+    bridge: &'static str,
+    ports: [&'static str; HOSTS],
+}
+
 /// One of the two bridges, and the wires of its hosts.
 struct Side {
-    wires: Vec<Wire>,
+    far: Vec<Wire>,
+    near: Vec<Wire>,
     kind: Kind,
     rig: Rig,
 }
 
 enum Kind {
-    Ours { _switch: Running },
+    /// And how many frames it was sent.
+    Ours(Option<Running>, Cell<u64>),
     Kernels,
 }
 
@@ -41,41 +55,37 @@ enum Step {
 }
 
 impl Side {
-    fn ours(test: &str, ageing_ms: u32) -> Option<Self> {
-        let rig = Rig::with_mtus(&format!("{test}-o"), &[Plug::Veth; HOSTS], &MTUS)?.quiet();
-        let ageing = format!("ageing_time = \"{ageing_ms}ms\"\n");
-        // Nothing overtakes on one CPU: a veth hands frames to its far end on the sender's.
-        let worker = format!("[{}]", cpu::allowed()[0]);
-        let switch = rig.start(&worker, &(bridge("br0", 0..HOSTS) + &ageing));
-        Some(Self {
-            wires: (0..HOSTS).map(|n| rig.wire(n)).collect(),
-            kind: Kind::Ours { _switch: switch },
-            rig,
-        })
+    fn new(test: &str, kind: Kind) -> Option<Self> {
+        let rig = Rig::with_mtus(test, &[Plug::Veth; HOSTS], &MTUS)?.quiet();
+        let far = (0..HOSTS).map(|n| rig.wire(n)).collect();
+        let near = (0..HOSTS).map(|n| Wire::new(&rig.center, &format!("p{n}"))).collect();
+        Some(Self { far, near, kind, rig })
     }
 
-    fn kernels(test: &str, ageing_ms: u32) -> Option<Self> {
-        let rig = Rig::with_mtus(&format!("{test}-k"), &[Plug::Veth; HOSTS], &MTUS)?.quiet();
-        let centiseconds = ageing_ms / 10;
-        // A snooping bridge announces itself; without a querier it floods groups as one that does not.
-        run_in(
-            &rig.center,
-            &format!("ip link add br0 type bridge mcast_snooping 0 ageing_time {centiseconds}"),
-        );
-        run_in(&rig.center, "ip link set br0 up");
-        (0..HOSTS).for_each(|n| drop(run_in(&rig.center, &format!("ip link set p{n} master br0"))));
-        wait_for("the kernel's bridge to forward", || {
-            let links = run_in(&rig.center, "bridge link");
-            (links.matches("state forwarding").count() == HOSTS).then_some(())
-        });
-        Some(Self { wires: (0..HOSTS).map(|n| rig.wire(n)).collect(), kind: Kind::Kernels, rig })
+    /// A new bridge with these knobs over all ports, in the place of any there was.
+    fn bridge(&mut self, knobs: Knobs) {
+        match &mut self.kind {
+            Kind::Ours(running, sent) => {
+                drop(running.take());
+                // Nothing overtakes on one CPU: a veth hands frames to its far end on the sender's.
+                let worker = format!("[{}]", cpu::allowed()[0]);
+                *running = Some(self.rig.start(&worker, &config(knobs)));
+                sent.set(0);
+            }
+            Kind::Kernels => kernels_bridge(&self.rig, knobs),
+        }
     }
 
     /// Does it, and answers what came of it.
     fn step(&self, step: &Step) -> Outputs {
         match (step, &self.kind) {
-            (Step::Send(from, frame), _) => self.wires[*from].send(frame),
-            (Step::Fdb(words), Kind::Ours { .. }) => drop(self.rig.folder.ask(&format!("fdb {words}"))),
+            (Step::Send(from, frame), kind) => {
+                self.far[*from].send(frame);
+                if let Kind::Ours(_, sent) = kind {
+                    sent.set(sent.get() + 1);
+                }
+            }
+            (Step::Fdb(words), Kind::Ours(..)) => drop(self.rig.folder.ask(&format!("fdb {words}"))),
             (Step::Fdb(words), Kind::Kernels) => {
                 drop(run_in(&self.rig.center, &format!("bridge fdb {words}")))
             }
@@ -83,25 +93,84 @@ impl Side {
         self.outputs()
     }
 
-    /// Everything that was on its way: each host in turn says a word to all, and what it sent before has come before.
+    /// Everything that was on its way. A word straight onto each wire, waited for, comes behind what was sent before: when
+    /// the first is there the kernel's bridge is done, and before the second comes all it has sent.
     fn outputs(&self) -> Outputs {
+        if let Kind::Ours(_, sent) = &self.kind {
+            wait_for("the switch to be done", || {
+                let answer = http(&self.rig.folder.socket(), "GET /v1/drops HTTP/1.0\r\n\r\n");
+                let view: DropsView = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).unwrap();
+                let ledger = view.ledger;
+                (ledger.balanced && ledger.held == 0 && ledger.received == sent.get()).then_some(())
+            });
+        }
         let mut outputs = Outputs::default();
-        for (station, from) in (1..).zip(0..HOSTS) {
-            let marker = frame(BROADCAST, [2, 0xfe, 0, 0, 0, station], EXPERIMENT, 60, 0);
-            self.wires[from].send(&marker);
-            for to in (0..HOSTS).filter(|&to| to != from) {
-                outputs[to].extend(self.wires[to].receive_until(&marker));
+        for round in 0..2 {
+            for ((near, far), out) in self.near.iter().zip(&self.far).zip(&mut outputs) {
+                let marker = frame(BROADCAST, [2, 0xfe, 0, 0, 0, round], EXPERIMENT, 60, 0);
+                near.send(&marker);
+                out.extend(far.receive_until(&marker));
             }
         }
         outputs
     }
 }
 
-/// Both, on one CPU.
-fn sides(test: &str, ageing_ms: u32) -> Option<[Side; 2]> {
+fn kernels_bridge(rig: &Rig, knobs: Knobs) {
+    let run = |line: &str| run_in(&rig.center, line);
+    if run("ip -br link show type bridge").contains("br0") {
+        run("ip link del br0");
+    }
+    // A snooping bridge announces itself; without a querier it floods groups as one that does not.
+    run(&format!("ip link add br0 type bridge mcast_snooping 0 {}", knobs.bridge));
+    run("ip link set br0 up");
+    (0..HOSTS).for_each(|n| drop(run(&format!("ip link set p{n} master br0"))));
+    wait_for("the kernel's bridge to forward", || {
+        (run("bridge link").matches("state forwarding").count() == HOSTS).then_some(())
+    });
+    for (n, words) in knobs.ports.iter().enumerate().filter(|(_, words)| !words.is_empty()) {
+        // A state that ip(8) sets is undone by the very news of it.
+        run(&match words.strip_prefix("state ") {
+            Some(state) => format!("bridge link set dev p{n} state {state}"),
+            None => format!("ip link set p{n} type bridge_slave {words}"),
+        });
+    }
+}
+
+/// The same in our words.
+fn config(knobs: Knobs) -> String {
+    let words = |text: &str| -> Vec<String> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        words.chunks(2).map(|pair| format!("{} = {}", pair[0], value(pair[0], pair[1]))).collect()
+    };
+    let ports = knobs.ports.iter().enumerate().map(|(n, text)| {
+        let device = format!("device = \"p{n}\"");
+        format!("{{ {} }}", [vec![device], words(text)].concat().join(", "))
+    });
+    let ports = ports.collect::<Vec<_>>().join(", ");
+    format!("[[bridge]]\nname = \"br0\"\n{}\nport = [{ports}]\n", words(knobs.bridge).join("\n"))
+}
+
+fn value(key: &str, word: &str) -> String {
+    const STATES: [&str; 5] = ["disabled", "listening", "learning", "forwarding", "blocking"];
+    match (key, word) {
+        ("state", number) => format!("\"{}\"", STATES[number.parse::<usize>().unwrap()]),
+        ("ageing_time", centiseconds) => format!("\"{centiseconds}0ms\""),
+        ("no_linklocal_learn", number) => (number == "1").to_string(),
+        (_, "on") => "true".into(),
+        (_, "off") => "false".into(),
+        (_, number) => number.into(),
+    }
+}
+
+/// Both, on one CPU and with a plain bridge each.
+fn sides(test: &str, knobs: Knobs) -> Option<[Side; 2]> {
     cpu::pin(cpu::allowed()[0]).unwrap();
-    let kernels = has(test, "bridge").then(|| Side::kernels(test, ageing_ms))??;
-    Some([Side::ours(test, ageing_ms)?, kernels])
+    let kernels = has(test, "bridge").then(|| Side::new(&format!("{test}-k"), Kind::Kernels))??;
+    let ours = Side::new(&format!("{test}-o"), Kind::Ours(None, Cell::new(0)))?;
+    let mut sides = [ours, kernels];
+    sides.iter_mut().for_each(|side| side.bridge(knobs));
+    Some(sides)
 }
 
 /// Does the steps to both, and compares what comes of each. Answers how many frames came out.
@@ -301,7 +370,7 @@ fn tags(stations: &mut impl FnMut() -> [[u8; 6]; 3]) -> Vec<Case> {
 
 #[test]
 fn every_case_comes_out_as_from_the_kernels_bridge() {
-    let Some(sides) = sides("kernel-cases", 300_000) else { return };
+    let Some(sides) = sides("kernel-cases", Knobs::default()) else { return };
     for (name, steps, expected) in cases() {
         assert_eq!(compare(&sides, name, &steps), expected, "{name}: frames out");
     }
@@ -309,9 +378,18 @@ fn every_case_comes_out_as_from_the_kernels_bridge() {
 }
 
 #[test]
+fn every_knob_does_what_the_kernels_does() {
+    let Some(mut sides) = sides("kernel-knobs", Knobs::default()) else { return };
+    for (name, knobs, steps, expected) in knobs::cases() {
+        sides.iter_mut().for_each(|side| side.bridge(knobs));
+        assert_eq!(compare(&sides, name, &steps), expected, "{name}: frames out");
+    }
+}
+
+#[test]
 fn random_frames_come_out_as_from_the_kernels_bridge() {
     const SEED: u64 = 0x5eed_0001;
-    let Some(sides) = sides("kernel-random", 300_000) else { return };
+    let Some(sides) = sides("kernel-random", Knobs::default()) else { return };
     let mut random = Random(SEED);
     let steps: Vec<_> = (0..600).map(|number| random_step(&mut random, number)).collect();
     let out = compare(&sides, &format!("seed {SEED:#x}"), &steps);
@@ -355,12 +433,12 @@ fn random_step(random: &mut Random, number: u64) -> Step {
 
 #[test]
 fn stations_are_forgotten_as_by_the_kernels_bridge() {
-    for (test, ageing_ms) in [("kernel-ageing", 1000), ("kernel-ageless", 0)] {
-        let Some(sides) = sides(test, ageing_ms) else { return };
+    for (test, bridge) in [("kernel-ageing", "ageing_time 100"), ("kernel-ageless", "ageing_time 0")] {
+        let Some(sides) = sides(test, Knobs { bridge, ..Knobs::default() }) else { return };
         for side in &sides {
             let [a, b, _] = [1, 2, 3].map(|n| station(0, n));
             let probe = || side.step(&usual(0, b, a)).map(|out| out.len());
-            if ageing_ms > 0 {
+            if bridge != "ageing_time 0" {
                 wait_for("a machine quick enough to find the station known", || {
                     side.step(&usual(1, a, b));
                     (probe() == [0, 1, 0]).then_some(())

@@ -1,0 +1,221 @@
+//! The table of what knobs do: what is set, what is done then, and how many frames are to come out of either bridge.
+
+use super::{BROADCAST, HOSTS, Knobs, Step, station, text, usual};
+
+/// A case: its name, its knobs, its steps, and how many frames are to come out of each bridge.
+pub(super) type Case = (&'static str, Knobs, Vec<Step>, usize);
+
+const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 1];
+const LLDP: [u8; 6] = [1, 0x80, 0xc2, 0, 0, 0xe];
+
+fn ports(ports: [&'static str; HOSTS]) -> Knobs {
+    Knobs { ports, ..Knobs::default() }
+}
+
+fn bridge(bridge: &'static str) -> Knobs {
+    Knobs { bridge, ..Knobs::default() }
+}
+
+fn fdb(words: &str, mac: [u8; 6]) -> Step {
+    Step::Fdb(words.replace("MAC", &text(mac)))
+}
+
+/// Every case.
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = flooding();
+    cases.extend(ways());
+    cases.extend(locked());
+    cases.extend(states());
+    cases.extend(reserved());
+    cases.extend(entries());
+    cases.extend(flushes());
+    cases
+}
+
+fn flooding() -> Vec<Case> {
+    let [a, b, c] = [1, 2, 3].map(|n| station(1, n));
+    // To nobody, to a group, to all; and to one who is known.
+    let all =
+        || vec![usual(0, b, a), usual(0, GROUP, a), usual(0, BROADCAST, a), usual(2, a, c), usual(0, c, a)];
+    vec![
+        ("learning off", ports(["learning off", "", ""]), vec![usual(0, BROADCAST, a), usual(1, a, b)], 4),
+        ("flood off", ports(["", "", "flood off"]), all(), 1 + 2 + 2 + 1 + 1),
+        ("mcast_flood off", ports(["", "", "mcast_flood off"]), all(), 2 + 1 + 2 + 1 + 1),
+        ("bcast_flood off", ports(["", "", "bcast_flood off"]), all(), 2 + 2 + 1 + 1 + 1),
+        ("nothing is flooded", ports(["flood off mcast_flood off bcast_flood off"; HOSTS]), all(), 2),
+    ]
+}
+
+fn ways() -> Vec<Case> {
+    let [a, b, c] = [1, 2, 3].map(|n| station(2, n));
+    let steps = || {
+        vec![
+            usual(0, BROADCAST, a),
+            usual(0, a, b), // to one behind the same port
+            usual(0, c, a),
+            usual(1, BROADCAST, b),
+            usual(0, b, a),
+            usual(2, b, c),
+            usual(2, BROADCAST, c),
+            usual(0, c, a),
+        ]
+    };
+    vec![
+        ("hairpin", ports(["hairpin on", "", ""]), steps(), 3 + 1 + 3 + 2 + 1 + 1 + 2 + 1),
+        ("isolated", ports(["isolated on", "isolated on", ""]), steps(), 1 + 1 + 1 + 1 + 2 + 1),
+        ("one isolated", ports(["isolated on", "", ""]), steps(), 2 + 2 + 2 + 1 + 1 + 2 + 1),
+        (
+            "isolated hairpin",
+            ports(["isolated on hairpin on", "isolated on", ""]),
+            steps(),
+            1 + 1 + 1 + 1 + 2 + 1,
+        ),
+    ]
+}
+
+fn locked() -> Vec<Case> {
+    let [a, b, c] = [1, 2, 3].map(|n| station(3, n));
+    let steps = || {
+        vec![
+            usual(0, b, a), // nobody knows a
+            usual(1, a, b),
+            fdb("add MAC dev p0 master static", a),
+            usual(0, b, a),
+            usual(0, BROADCAST, a),
+            usual(1, b, a), // a moves to where it may
+            usual(0, b, a),
+            fdb("replace MAC dev p0 master dynamic", a),
+            usual(0, b, a),
+            fdb("replace MAC dev p0 master permanent", a),
+            usual(0, b, a),
+            usual(0, LLDP, c), // link-local traffic is let in
+            usual(0, b, c),
+        ]
+    };
+    let learning = ports(["locked on", "", ""]);
+    let not = ports(["locked on learning off", "", ""]);
+    let passing = Knobs { bridge: "group_fwd_mask 0x4000", ..learning };
+    vec![
+        ("locked", learning, steps(), 2 + 1 + 2 + 1 + 1),
+        ("locked, learning off", not, steps(), 2 + 1 + 2 + 1),
+        ("locked, and LLDP passes", passing, steps(), 2 + 1 + 2 + 1),
+    ]
+}
+
+fn states() -> Vec<Case> {
+    let [a, b, c] = [1, 2, 3].map(|n| station(4, n));
+    let steps = || {
+        vec![
+            usual(0, BROADCAST, a),
+            usual(2, a, c),         // is it let in?
+            usual(2, BROADCAST, c), // and learned from?
+            usual(0, c, a),
+            fdb("add MAC dev p2 master static", b),
+            usual(0, b, a),
+            usual(1, b, c),
+            usual(0, c, a),
+            usual(2, LLDP, station(4, 4)),
+            usual(0, station(4, 4), a),
+        ]
+    };
+    vec![
+        ("disabled", ports(["", "", "state 0"]), steps(), 1 + 1 + 1 + 1),
+        ("listening", ports(["", "", "state 1"]), steps(), 1 + 1 + 1 + 1),
+        ("learning", ports(["", "", "state 2"]), steps(), 1 + 1),
+        ("forwarding", ports(["", "", "state 3"]), steps(), 2 + 1 + 2 + 1 + 1 + 1 + 1 + 1),
+    ]
+}
+
+fn reserved() -> Vec<Case> {
+    // Whether each is forwarded, and whether it taught where its source is.
+    let all = |from: usize| -> Vec<Step> {
+        let each = |last| {
+            let teacher = station(5, last);
+            [usual(from, [1, 0x80, 0xc2, 0, 0, last], teacher), usual(1 - from, teacher, station(6, 1))]
+        };
+        (0..16).flat_map(each).collect()
+    };
+    let lldp = [0, 1].into_iter().flat_map(all).collect::<Vec<_>>();
+    vec![
+        ("bridge mask", bridge("group_fwd_mask 0xfff8"), all(0), 14 * 2 + 15 + 2),
+        ("port mask", ports(["group_fwd_mask 0xfffd", "", ""]), all(0), 15 * 2 + 15 + 2),
+        (
+            "both masks",
+            Knobs { bridge: "group_fwd_mask 0x4000", ports: ["group_fwd_mask 4", "", ""] },
+            lldp,
+            44,
+        ),
+        ("no_linklocal_learn", bridge("no_linklocal_learn 1"), all(0), 33),
+    ]
+}
+
+fn entries() -> Vec<Case> {
+    let [a, b, _] = [1, 2, 3].map(|n| station(7, n));
+    let steps = |words: &str| {
+        vec![
+            fdb(&format!("add MAC dev p1 master {words}"), b),
+            usual(0, b, a),
+            usual(2, a, b), // seen elsewhere
+            usual(0, b, a),
+            usual(1, b, a),
+            fdb(&format!("replace MAC dev p1 master {words}"), b),
+            usual(0, b, a),
+        ]
+    };
+    let put = |words: &str, over: &str| {
+        vec![
+            fdb(&format!("add MAC dev p1 master {words}"), b),
+            fdb(&format!("replace MAC dev p1 master {over}"), b),
+            usual(2, a, b),
+            usual(0, b, a),
+        ]
+    };
+    vec![
+        ("static sticky", Knobs::default(), steps("static sticky"), 4),
+        ("dynamic sticky", Knobs::default(), steps("dynamic sticky"), 4),
+        ("extern_learn", Knobs::default(), steps("extern_learn"), 5),
+        ("use", Knobs::default(), steps("use"), 5),
+        ("use without learning", ports(["", "learning off", ""]), steps("use"), 5),
+        ("use without ageing", bridge("ageing_time 0"), steps("use"), 10),
+        ("use of a sticky one", Knobs::default(), put("static sticky", "use"), 3),
+        ("extern_learn of a sticky one", Knobs::default(), put("static sticky", "extern_learn"), 3),
+        ("static in place of a sticky one", Knobs::default(), put("static sticky", "static"), 3),
+        ("dynamic in place of a permanent one", Knobs::default(), put("permanent", "dynamic"), 3),
+        ("nothing learns without ageing", bridge("ageing_time 0"), steps("static"), 5),
+    ]
+}
+
+/// Entries of every kind, a flush, and one frame to each to see who is left.
+fn flushes() -> Vec<Case> {
+    let kinds = ["permanent", "static", "dynamic", "static sticky", "dynamic sticky", "extern_learn"];
+    let filters = [
+        "",
+        "permanent",
+        "nopermanent",
+        "static",
+        "nostatic",
+        "dynamic",
+        "nodynamic",
+        "extern_learn",
+        "noextern_learn",
+        "sticky",
+        "nosticky",
+        "static permanent",
+        "static nopermanent",
+        "dynamic noextern_learn",
+        "brport p1",
+        "brport p2 nosticky",
+    ];
+    let mut steps = Vec::new();
+    for filter in filters {
+        for (kind, n) in kinds.iter().zip(0..) {
+            steps.push(fdb(&format!("replace MAC dev p{} master {kind}", 1 + n % 2), station(8, n)));
+        }
+        steps.push(usual(1, BROADCAST, station(8, 9)));
+        steps.push(Step::Fdb(format!("flush dev br0 {filter}").trim_end().into()));
+        steps.extend([0, 1, 2, 3, 4, 5, 9].map(|n| usual(0, station(8, n), station(9, 1))));
+        steps.push(Step::Fdb("flush dev br0 nopermanent".into()));
+        steps.push(Step::Fdb("flush dev br0 permanent".into()));
+    }
+    vec![("flushes", Knobs::default(), steps, 188)]
+}
