@@ -5,19 +5,22 @@
 //! failing run prints its seed: `RIGSWITCH_SEED=n cargo test -p rigswitch-dataplane --test model` repeats it alone.
 #![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "model/bridge.rs"]
+mod bridge;
 mod support;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use bridge::{Job, Model, Station};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Frame, PoolConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::pipeline::Observer;
 use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd, Wire};
-use rigswitch_dataplane::tables::{Domain, Egress, Entry, Flags, Key, Role, Tables, Tick};
-use support::{Rig, device, domain, worker};
+use rigswitch_dataplane::tables::{Egress, Entry, Flags, Key, Knobs, PortState, Tick};
+use support::{Rig, domain, worker};
 
 /// A small generator of pseudo-random numbers (SplitMix64): the run depends on the seed alone.
 #[derive(Clone)]
@@ -60,161 +63,6 @@ impl Observer for Recorder {
 
     fn dropped(&mut self, device: DeviceId, direction: Direction, reason: DropReason, _frame: &Frame) {
         *self.drops.borrow_mut().entry((device.index(), direction, reason)).or_default() += 1;
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Job {
-    Nothing,
-    Bridge(u16),
-    Wire(usize),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Station {
-    device: usize,
-    seen: u32,
-    flags: Flags,
-}
-
-/// The plainest bridge: a map, a list of jobs, and a loop.
-struct Model {
-    jobs: Vec<Job>,
-    mtus: Vec<usize>,
-    stations: BTreeMap<(u16, [u8; 6]), Station>,
-    out: Vec<VecDeque<Vec<u8>>>,
-    drops: Drops,
-}
-
-impl Model {
-    fn new(devices: usize) -> Self {
-        Self {
-            jobs: vec![Job::Nothing; devices],
-            mtus: vec![1500; devices],
-            stations: BTreeMap::new(),
-            out: vec![VecDeque::new(); devices],
-            drops: BTreeMap::new(),
-        }
-    }
-
-    fn drop(&mut self, device: usize, direction: Direction, reason: DropReason) {
-        *self.drops.entry((device, direction, reason)).or_default() += 1;
-    }
-
-    /// A burst from one device: all of it is learned from before any of it is looked up.
-    fn burst(&mut self, from: usize, frames: &[Vec<u8>], now: u32) {
-        let Job::Bridge(bridge) = self.jobs[from] else {
-            for frame in frames {
-                match self.jobs[from] {
-                    Job::Wire(_) if frame.len() < 14 => self.drop(from, Direction::Rx, DropReason::Truncated),
-                    Job::Wire(to) => self.send(to, frame),
-                    _ => self.drop(from, Direction::Rx, DropReason::Unused),
-                }
-            }
-            return;
-        };
-        for frame in frames {
-            self.learn(from, bridge, frame, now);
-        }
-        for frame in frames {
-            self.forward(from, bridge, frame);
-        }
-    }
-
-    fn reserved(frame: &[u8]) -> Option<u8> {
-        (frame[..5] == [1, 0x80, 0xc2, 0, 0] && frame[5] < 16).then_some(frame[5])
-    }
-
-    fn refusal(frame: &[u8]) -> Option<DropReason> {
-        if frame.len() < 14 {
-            Some(DropReason::Truncated)
-        } else if frame[6] & 1 == 1 {
-            Some(DropReason::SourceGroup)
-        } else if frame[6..12] == [0; 6] {
-            Some(DropReason::SourceZero)
-        } else if Self::reserved(frame) == Some(1) {
-            Some(DropReason::ReservedAddress)
-        } else {
-            None
-        }
-    }
-
-    fn learn(&mut self, from: usize, bridge: u16, frame: &[u8], now: u32) {
-        if Self::refusal(frame).is_some() {
-            return;
-        }
-        let source = (bridge, frame[6..12].try_into().unwrap());
-        let station = self.stations.entry(source);
-        let station = station.or_insert(Station { device: from, seen: now, flags: Flags::LEARNED });
-        if station.flags != Flags::LOCAL {
-            (station.device, station.seen) = (from, now);
-        }
-    }
-
-    fn forward(&mut self, from: usize, bridge: u16, frame: &[u8]) {
-        if let Some(reason) = Self::refusal(frame) {
-            return self.drop(from, Direction::Rx, reason);
-        }
-        if Self::reserved(frame).is_some_and(|last| last > 1) {
-            return self.drop(from, Direction::Rx, DropReason::ReservedAddress);
-        }
-        let destination = (bridge, frame[..6].try_into().unwrap());
-        match self
-            .stations
-            .get(&destination)
-            .filter(|station| self.jobs[station.device] == Job::Bridge(bridge))
-        {
-            Some(station) if station.flags == Flags::LOCAL => {
-                self.drop(from, Direction::Rx, DropReason::NoHost);
-            }
-            Some(station) if station.device == from => self.drop(from, Direction::Rx, DropReason::SamePort),
-            Some(station) => self.send(station.device, frame),
-            None => {
-                let others: Vec<_> = (0..self.jobs.len())
-                    .filter(|&to| to != from && self.jobs[to] == Job::Bridge(bridge))
-                    .collect();
-                if others.is_empty() {
-                    self.drop(from, Direction::Rx, DropReason::NoEgress);
-                }
-                for to in others {
-                    self.send(to, frame);
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, to: usize, frame: &[u8]) {
-        if frame.len() > self.mtus[to] + 18 {
-            self.drop(to, Direction::Tx, DropReason::MtuExceeded);
-        } else {
-            self.out[to].push_back(frame.to_vec());
-        }
-    }
-
-    fn age(&mut self, now: u32, ageing: u32) {
-        self.stations.retain(|_, station| station.flags != Flags::LEARNED || now - station.seen <= ageing);
-    }
-
-    /// The same as tables, device `n` owned by worker `n % workers`.
-    fn tables(&self, workers: usize) -> Tables {
-        let bridges = self.jobs.iter().filter_map(|job| match job {
-            Job::Bridge(number) => Some(*number),
-            _ => None,
-        });
-        let domains = (1..=bridges.max().unwrap_or(0)).map(|bridge| {
-            let members = self.jobs.iter().enumerate().filter(|(_, job)| **job == Job::Bridge(bridge));
-            Domain::of(members.map(|(id, _)| id_of(id)))
-        });
-        let devices = self.jobs.iter().zip(&self.mtus).enumerate().map(|(id, (job, mtu))| {
-            let role = match *job {
-                Job::Nothing => Role::Unused,
-                Job::Bridge(bridge) => Role::Bridge(domain(bridge)),
-                Job::Wire(to) => Role::Xconnect(id_of(to)),
-            };
-            let longest = u32::try_from(mtu + 18).unwrap();
-            rigswitch_dataplane::tables::Device { longest, ..device(role, id % workers) }
-        });
-        Tables::new(devices.collect(), domains.collect())
     }
 }
 
@@ -326,13 +174,23 @@ fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig, workers: u
     let device = random.below(DEVICES as u64) as usize;
     if random.one_in(3) {
         let (mac, bridge) = ([2, 0, 0, 0, 0, random.below(24) as u8], 1 + random.below(2) as u16);
-        let flags = if random.one_in(2) { Flags::STATIC } else { Flags::LOCAL };
+        let sticky = Flags::STATIC.and(Flags::STICKY);
+        let all = [Flags::STATIC, Flags::LOCAL, Flags::DYNAMIC, Flags::STICKY, sticky, Flags::EXTERN_LEARN];
+        let flags = all[random.below(6) as usize];
         let key = Key::new(domain(bridge), rigswitch_dataplane::ids::MacAddr::new(mac));
         let entry = Entry::new(Egress::from(id_of(device)), Tick::new(now), flags);
         rig.set_fixed(key, entry);
         model.stations.insert((bridge, mac), Station { device, seen: now, flags });
         return;
     }
+    if random.one_in(6) {
+        let bridge = random.below(2);
+        let limit = random.below(12) as u32;
+        rig.macs.table().set_limit(domain(1 + bridge as u16), limit);
+        model.limits[bridge as usize] = if limit == 0 { usize::MAX } else { limit as usize };
+    }
+    model.knobs[device] = if random.one_in(2) { Knobs::PLAIN } else { random_knobs(random) };
+    model.floods[device] = [(); 3].map(|()| !random.one_in(6));
     if let Job::Wire(peer) = model.jobs[device] {
         model.jobs[peer] = Job::Nothing;
     }
@@ -348,6 +206,27 @@ fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig, workers: u
         (n, _) => Job::Bridge(1 + (n & 1) as u16),
     };
     rig.publisher.publish(model.tables(workers));
+}
+
+/// Some knobs turned, most not.
+fn random_knobs(random: &mut Random) -> Knobs {
+    let state =
+        if random.one_in(3) { PortState::ALL[random.below(5) as usize] } else { PortState::Forwarding };
+    let passes = match random.below(4) {
+        0 => random.next() as u16 | 1,
+        1 => u16::MAX,
+        _ => 1,
+    };
+    Knobs {
+        state,
+        learning: !random.one_in(4),
+        linklocal_learn: !random.one_in(4),
+        hairpin: random.one_in(4),
+        isolated: random.one_in(3),
+        locked: random.one_in(4),
+        passes,
+        punts: 0,
+    }
 }
 
 /// Same frames out of each device, same drops, and a ledger that balances.
@@ -384,6 +263,10 @@ fn compare(
         }
     }
     assert_eq!(*drops, model.drops, "seed {seed}");
+    for bridge in [1, 2] {
+        let learned = rig.macs.table().learned(domain(bridge)) as usize;
+        assert_eq!(learned, model.learned(bridge), "seed {seed}: learned by bridge {bridge}");
+    }
 }
 
 /// The seeds of a test: the one asked for, or the first few.

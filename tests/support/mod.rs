@@ -67,7 +67,7 @@ impl Rig {
         let devices = tables.devices().len();
         let (events_in, events) = unbounded();
         let mut publisher = Publisher::new(tables);
-        let macs = MacControl::new(MacTable::new(Buckets::for_macs(macs), 0x5eed).unwrap());
+        let macs = MacControl::new(MacTable::new(Buckets::for_macs(macs), 0x5eed).unwrap().with_quotas(8));
         let clock = Arc::new(Clock::new());
         let bells: Vec<_> = (0..workers).map(|_| Arc::new(Bell::new().unwrap())).collect();
         let mut handoffs: Vec<Vec<_>> = (0..workers).map(|_| (0..workers).map(|_| None).collect()).collect();
