@@ -1,5 +1,6 @@
 //! Views over the bytes of a frame: length checked once, accessors then cannot fail; nothing allocates or panics.
 
+pub mod bpdu;
 pub mod checksum;
 pub mod ethernet;
 pub mod ipv4;
@@ -39,6 +40,9 @@ pub enum Malformed {
     /// A VXLAN header is cut short, or its I flag is clear.
     #[error("VXLAN header cut short or without a VNI")]
     Vxlan,
+    /// A BPDU is cut short, of another protocol or version, or its ages contradict each other.
+    #[error("BPDU cut short or of another version")]
+    Bpdu,
     /// The checksum to complete lies outside the frame.
     #[error("checksum offset outside the frame")]
     ChecksumOffset,
