@@ -41,6 +41,12 @@ impl<'a> Ipv6<'a> {
         &self.header[8..40]
     }
 
+    /// What stands right behind the fixed header.
+    #[inline]
+    pub fn next_header(&self) -> IpProtocol {
+        IpProtocol(self.header[6])
+    }
+
     /// Everything after the fixed header, up to the payload length.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {

@@ -3,9 +3,12 @@
 pub mod bpdu;
 pub mod checksum;
 pub mod ethernet;
+pub mod igmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod layers;
+pub mod mld;
+pub mod multicast;
 pub mod partial;
 pub mod segment;
 pub mod tcp;
@@ -43,6 +46,12 @@ pub enum Malformed {
     /// A BPDU is cut short, of another protocol or version, or its ages contradict each other.
     #[error("BPDU cut short or of another version")]
     Bpdu,
+    /// An IGMP message is cut short, its checksum is wrong, or it is sent where none may be.
+    #[error("IGMP message cut short or wrong")]
+    Igmp,
+    /// An MLD message is cut short, its checksum is wrong, or it is sent where or whence none may be.
+    #[error("MLD message cut short or wrong")]
+    Mld,
     /// The checksum to complete lies outside the frame.
     #[error("checksum offset outside the frame")]
     ChecksumOffset,
@@ -56,6 +65,8 @@ pub enum Malformed {
 pub struct IpProtocol(pub u8);
 
 impl IpProtocol {
+    /// IGMP (RFC 2236).
+    pub const IGMP: Self = Self(2);
     /// IPv4 in IP (RFC 2003).
     pub const IPV4: Self = Self(4);
     /// TCP.
@@ -64,6 +75,10 @@ impl IpProtocol {
     pub const UDP: Self = Self(17);
     /// IPv6 in IP (RFC 4213).
     pub const IPV6: Self = Self(41);
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: Self = Self(58);
+    /// PIM (RFC 7761).
+    pub const PIM: Self = Self(103);
 }
 
 /// Writes `value` big-endian at `offset`; `None`, and nothing written, if it does not fit.

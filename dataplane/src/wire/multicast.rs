@@ -1,0 +1,226 @@
+//! What a bridge that snoops reads from a frame to a group: which group it is for, and what it says about groups.
+//!
+//! Frames are sorted as the kernel's bridge sorts them (`br_multicast_rcv`, net/bridge/br_multicast.c); what it drops as
+//! malformed is an error here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::ethernet::{EtherType, Ethernet};
+use super::igmp;
+use super::ipv4::Ipv4;
+use super::ipv6::Ipv6;
+use super::mld;
+use super::vlan::Vlan;
+use super::{IpProtocol, Malformed};
+use crate::ids::MacAddr;
+
+/// What hosts may be members of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Group {
+    /// An IP group.
+    Ip(IpAddr),
+    /// A group address of Ethernet, for what is not IP.
+    Mac(MacAddr),
+}
+
+/// A frame to a group, as a snooping bridge sees it.
+#[derive(Clone, Copy, Debug)]
+pub enum Multicast<'a> {
+    /// It is for the members of this group.
+    Data {
+        /// The group.
+        group: Group,
+        /// It is worth nothing to those who have not asked for it: without members it goes to routers only. Link-local
+        /// groups of IPv4, IPv6's all nodes and what is not IP go to all instead.
+        for_routers: bool,
+    },
+    /// It says something about groups, and goes to all, or to the routers if it is [`Message::Join`].
+    Message {
+        /// Whether it is IGMP, and of the groups of IPv4.
+        ipv4: bool,
+        /// What it says; `None` for what a bridge has no use for.
+        message: Option<Message<'a>>,
+    },
+}
+
+/// What hosts and routers say about groups (RFC 2236, 3376, 2710, 3810).
+#[derive(Clone, Copy, Debug)]
+pub enum Message<'a> {
+    /// A router asks who is in this group, or, with none, in which ones they are.
+    Query {
+        /// The group.
+        group: Option<Group>,
+        /// How long hosts may take to answer.
+        response: Duration,
+        /// The router.
+        querier: IpAddr,
+    },
+    /// A host is in this group: a report of IGMPv1 or 2, or MLDv1.
+    Join(Group),
+    /// A host has left this group.
+    Leave(Group),
+    /// A report of IGMPv3 or MLDv2.
+    Report(Records<'a>),
+    /// There is a multicast router: it said so by PIM or by multicast router discovery (RFC 7761, 4286).
+    Router,
+}
+
+/// The records of a report: each says that its sender is in a group, or no longer is.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    pub(super) count: u16,
+    pub(super) bytes: &'a [u8],
+    pub(super) ipv4: bool,
+}
+
+/// One of them. A bridge that speaks IGMPv2 and MLDv1, as the kernel's does unless told otherwise, takes no notice of
+/// sources: whoever wants some of a group's is in the group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// The group.
+    pub group: Group,
+    /// It wants nothing from it any more.
+    pub leaves: bool,
+}
+
+impl Multicast<'_> {
+    /// What is in the whole frame `frame`, which is to a group and may have one tag.
+    ///
+    /// # Errors
+    /// [`Malformed`], for frames that a bridge is to drop: IP headers, IGMP or MLD messages that contradict themselves.
+    pub fn view(frame: &[u8]) -> Result<Multicast<'_>, Malformed> {
+        let ethernet = Ethernet::view(frame)?;
+        let (mut ether_type, mut payload) = (ethernet.ether_type(), ethernet.payload());
+        if ether_type.is_tag() {
+            let tag = Vlan::view(payload)?;
+            (ether_type, payload) = (tag.ether_type(), tag.payload());
+        }
+        match ether_type {
+            EtherType::IPV4 => view_ipv4(&Ipv4::view(payload)?),
+            EtherType::IPV6 => view_ipv6(&Ipv6::view(payload)?),
+            _ => Ok(Multicast::Data { group: Group::Mac(ethernet.destination()), for_routers: false }),
+        }
+    }
+}
+
+const ALL_PIM_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 13);
+const ALL_SNOOPERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 106);
+const ALL_SNOOPERS_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6a);
+pub(super) const ALL_NODES: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+pub(super) const ALL_NODES_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// Whether nobody reports this group, so that it goes to all: 224.0.0.0/24 (RFC 4541 §2.1.2), and all nodes of IPv6.
+pub fn is_for_all(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(group) => group.octets().starts_with(&[224, 0, 0]),
+        IpAddr::V6(group) => group == ALL_NODES_6,
+    }
+}
+
+fn view_ipv4<'a>(packet: &Ipv4<'a>) -> Result<Multicast<'a>, Malformed> {
+    let (source, group) = ipv4_addresses(packet);
+    let (mut message, is_igmp) = match packet.protocol() {
+        IpProtocol::IGMP => match igmp::view(packet.payload(), source, group)? {
+            igmp::Igmp::Snooped(message) => (message, true),
+            igmp::Igmp::RouterAdvertisement if group == ALL_SNOOPERS => (Some(Message::Router), false),
+            _ => (None, false),
+        },
+        _ => (None, false),
+    };
+    // Version 2, type hello (RFC 7761 §4.9).
+    if packet.protocol() == IpProtocol::PIM
+        && group == ALL_PIM_ROUTERS
+        && packet.payload().first() == Some(&0x20)
+    {
+        message = Some(Message::Router);
+    }
+    Ok(match message {
+        None if !is_igmp => data(group.into()),
+        message => Multicast::Message { ipv4: true, message },
+    })
+}
+
+fn view_ipv6<'a>(packet: &Ipv6<'a>) -> Result<Multicast<'a>, Malformed> {
+    const HOP_BY_HOP: IpProtocol = IpProtocol(0);
+    let (source, group) = ipv6_addresses(packet);
+    if packet.next_header() != HOP_BY_HOP {
+        return Ok(data(group.into()));
+    }
+    match packet.transport()? {
+        (IpProtocol::ICMPV6, bytes) => match mld::view(bytes, packet.addresses(), source, group)? {
+            mld::Mld::Snooped(message) => Ok(Multicast::Message { ipv4: false, message }),
+            mld::Mld::RouterAdvertisement if group == ALL_SNOOPERS_6 => {
+                Ok(Multicast::Message { ipv4: false, message: Some(Message::Router) })
+            }
+            _ => Ok(data(group.into())),
+        },
+        _ => Ok(data(group.into())),
+    }
+}
+
+fn data<'a>(group: IpAddr) -> Multicast<'a> {
+    Multicast::Data { group: Group::Ip(group), for_routers: !is_for_all(group) }
+}
+
+fn ipv4_addresses(packet: &Ipv4<'_>) -> (Ipv4Addr, Ipv4Addr) {
+    let [a, b, c, d, e, f, g, h] = *packet.addresses().first_chunk().unwrap_or(&[0; 8]);
+    (Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h))
+}
+
+fn ipv6_addresses(packet: &Ipv6<'_>) -> (Ipv6Addr, Ipv6Addr) {
+    let address = |from: usize| {
+        let octets = packet.addresses().get(from..).and_then(<[u8]>::first_chunk);
+        Ipv6Addr::from(*octets.unwrap_or(&[0; 16]))
+    };
+    (address(0), address(16))
+}
+
+impl Records<'_> {
+    /// Whether all that it announces is there.
+    pub(super) fn are_whole(&self) -> bool {
+        self.into_iter().count() == usize::from(self.count)
+    }
+}
+
+impl<'a> IntoIterator for Records<'a> {
+    type Item = Option<Record>;
+    type IntoIter = RecordIter<'a>;
+
+    fn into_iter(self) -> RecordIter<'a> {
+        RecordIter(self)
+    }
+}
+
+/// Goes through [`Records`]: `None` for one of a kind that is not known.
+#[derive(Clone, Debug)]
+pub struct RecordIter<'a>(Records<'a>);
+
+impl Iterator for RecordIter<'_> {
+    type Item = Option<Record>;
+
+    fn next(&mut self) -> Option<Option<Record>> {
+        // Type, length of auxiliary data in words, number of sources, group, sources, auxiliary data (RFC 3376 §4.2.4).
+        const MODE_IS_INCLUDE: u8 = 1;
+        const CHANGE_TO_INCLUDE: u8 = 3;
+        const BLOCK_OLD_SOURCES: u8 = 6;
+        let Records { count, bytes, ipv4 } = &mut self.0;
+        *count = count.checked_sub(1)?;
+        let (&[kind, auxiliary, high, low], rest) = bytes.split_first_chunk()?;
+        let sources = usize::from(u16::from_be_bytes([high, low]));
+        let (group, rest, address_len) = if *ipv4 {
+            let (group, rest) = rest.split_first_chunk::<4>()?;
+            (IpAddr::from(*group), rest, 4)
+        } else {
+            let (group, rest) = rest.split_first_chunk::<16>()?;
+            (IpAddr::from(*group), rest, 16)
+        };
+        *bytes = rest.get(sources * address_len + usize::from(auxiliary) * 4..)?;
+        let leaves = sources == 0 && matches!(kind, MODE_IS_INCLUDE | CHANGE_TO_INCLUDE);
+        let is_known = (MODE_IS_INCLUDE..=BLOCK_OLD_SOURCES).contains(&kind);
+        Some(is_known.then_some(Record { group: Group::Ip(group), leaves }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
