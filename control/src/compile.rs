@@ -22,6 +22,8 @@ pub struct PortFacts<'a> {
     pub mtu: u32,
     /// Whether it has carrier. A member without is disabled, whatever the file says.
     pub up: bool,
+    /// The state that a spanning tree gives it, if there is one.
+    pub tree: Option<PortState>,
     /// What it does with offload state.
     pub capabilities: Capabilities,
 }
@@ -49,7 +51,7 @@ pub fn compile(
         let mut members = Vec::new();
         for port in &bridge.ports {
             let Some(facts) = named.get(&*port.device) else { continue };
-            let knobs = knobs(bridge, port, facts.up);
+            let knobs = knobs(bridge, port, facts);
             let device = &mut devices[facts.id.index()];
             (device.role, device.knobs) = (Role::member(domain, &knobs), knobs);
             if knobs.state == PortState::Forwarding {
@@ -73,19 +75,23 @@ pub fn compile(
     Tables::new(devices.into(), domains.into())
 }
 
+/// The bit of a mask of reserved addresses that stands for 01:80:C2:00:00:00.
+const BPDUS: u16 = 1;
+
 /// The knobs of a port: its own, and those of its bridge that bear on what comes from it.
-fn knobs(bridge: &BridgeConfig, port: &BridgePortConfig, up: bool) -> Knobs {
+fn knobs(bridge: &BridgeConfig, port: &BridgePortConfig, facts: &PortFacts<'_>) -> Knobs {
     let mask = if port.transparent { u16::MAX } else { bridge.group_fwd_mask | port.group_fwd_mask };
+    let takes_bpdus = bridge.spanning_tree.enabled;
     Knobs {
-        state: if up { port.state } else { PortState::Disabled },
+        state: if facts.up { facts.tree.unwrap_or(port.state) } else { PortState::Disabled },
         // The kernel forgets at once by not learning at all (`br_fdb_update`, net/bridge/br_fdb.c).
         learning: port.learning && !bridge.ageing_time.is_zero(),
         linklocal_learn: !bridge.no_linklocal_learn,
         hairpin: port.hairpin,
         isolated: port.isolated,
         locked: port.locked,
-        passes: Knobs::PLAIN.passes | mask,
-        punts: 0,
+        passes: mask | if takes_bpdus { 0 } else { BPDUS },
+        punts: if takes_bpdus { BPDUS } else { 0 },
     }
 }
 
@@ -113,6 +119,7 @@ mod tests {
                 owner: WorkerId(u16::from(index > 2)),
                 mtu: 1500,
                 up: down != Some(name),
+                tree: None,
                 capabilities: Capabilities::default(),
             }
         };
@@ -188,7 +195,8 @@ mod tests {
     #[test]
     fn a_number_without_a_port_is_nothing() {
         let (owner, capabilities) = (WorkerId(0), Capabilities::default());
-        let port = PortFacts { id: DeviceId(2), name: "p0", owner, mtu: 1500, up: true, capabilities };
+        let port =
+            PortFacts { id: DeviceId(2), name: "p0", owner, mtu: 1500, up: true, tree: None, capabilities };
         let tables = compile(&[port], &[], &[], &Domains::default());
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);

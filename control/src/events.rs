@@ -64,6 +64,13 @@ pub enum Event {
         /// The port.
         ifname: String,
     },
+    /// A spanning tree gave a port another state.
+    PortState {
+        /// The port.
+        ifname: String,
+        /// bridge(8)'s word.
+        state: String,
+    },
     /// The device of a port is there no more.
     Gone {
         /// The port.

@@ -15,5 +15,6 @@ pub mod events;
 pub mod lab;
 pub mod notify;
 mod service;
+mod stp;
 pub mod switch;
 pub mod views;

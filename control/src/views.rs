@@ -21,6 +21,9 @@ pub struct PortView {
     pub netns: Option<String>,
     /// `UP`, `DOWN` or, for a device that is gone, `NOTPRESENT`: the kernel's words.
     pub operstate: String,
+    /// The state that its bridge's spanning tree gives it, if there is one: bridge(8)'s word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// Bytes of payload.
     pub mtu: u32,
     /// The device's MAC address; zero where there is no device.
@@ -42,6 +45,30 @@ pub struct TrafficView {
     pub bytes: u64,
     /// Frames dropped in this direction.
     pub dropped: u64,
+}
+
+/// One bridge: an element of `show bridges -j`, in the words of `ip -d link`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BridgeView {
+    /// Its name.
+    pub ifname: String,
+    /// Whether it takes part in a spanning tree. If not, that is all there is to say.
+    pub stp_state: bool,
+    /// Who it is in the tree: priority and address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_id: Option<String>,
+    /// Who the root is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_id: Option<String>,
+    /// The port that leads to the root; none if this bridge is it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_port: Option<String>,
+    /// What the way to the root costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_path_cost: Option<u32>,
+    /// Whether the topology is changing: stations are forgotten sooner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology_change: Option<bool>,
 }
 
 /// One forwarding entry: an element of `show fdb -j`, as `bridge -j fdb show` prints it.

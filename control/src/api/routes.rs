@@ -38,6 +38,7 @@ pub(super) async fn answer(
     let target = request.uri().path().to_owned();
     let answer = match (request.method(), target.as_str()) {
         (&Method::GET, "/v1/ports") => json(&switch.borrow().ports()),
+        (&Method::GET, "/v1/bridges") => json(&switch.borrow().bridges()),
         (&Method::GET, "/v1/fdb") => json(&switch.borrow().fdb()),
         (&Method::GET, "/v1/drops") => json(&switch.borrow().drops()),
         (&Method::GET, "/v1/workers") => json(&switch.borrow().workers()),
@@ -61,9 +62,8 @@ pub(super) async fn answer(
 
 fn allowed(target: &str) -> Option<&'static str> {
     match target {
-        "/v1/ports" | "/v1/drops" | "/v1/workers" | "/v1/config" | "/v1/config.toml" | "/metrics" => {
-            Some("GET")
-        }
+        "/v1/ports" | "/v1/bridges" | "/v1/drops" | "/v1/workers" | "/v1/config" | "/v1/config.toml"
+        | "/metrics" => Some("GET"),
         "/v1/fdb" => Some("GET, POST, DELETE"),
         "/v1/fdb/flush" => Some("POST"),
         _ => None,

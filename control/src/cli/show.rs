@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::table::{Table, colour};
 use super::{Failure, print};
 use crate::api::client::Client;
-use crate::views::{DropsView, FdbView, LedgerView, PortView, WorkerView};
+use crate::views::{BridgeView, DropsView, FdbView, LedgerView, PortView, WorkerView};
 
 #[derive(Args)]
 pub(super) struct Show {
@@ -33,6 +33,8 @@ pub(super) struct Show {
 enum What {
     /// Ports and their traffic
     Ports,
+    /// Bridges and their spanning trees
+    Bridges,
     /// Who is where
     Fdb,
     /// What was dropped and why, and whether every frame is accounted for
@@ -60,6 +62,7 @@ impl Show {
     fn text(&self, client: &Client) -> Result<String, Failure> {
         match self.what {
             What::Ports => self.render(&client.get("/v1/ports")?, ports),
+            What::Bridges => self.render(&client.get("/v1/bridges")?, bridges),
             What::Fdb => {
                 let mut entries: Vec<FdbView> = client.get("/v1/fdb")?;
                 if self.json && !self.statistics {
@@ -106,7 +109,12 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
         table.row([
             port.ifname.clone(),
             port.kind.clone(),
-            port.operstate.clone(),
+            [Some(&port.operstate), port.state.as_ref()]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" "),
             port.mtu.to_string(),
             port.address.clone(),
             port.rx.packets.to_string(),
@@ -115,6 +123,22 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
             port.tx.packets.to_string(),
             port.tx.bytes.to_string(),
             port.tx.dropped.to_string(),
+        ]);
+    }
+    table.text(colour())
+}
+
+/// The table of `show bridges`.
+fn bridges(bridges: &Vec<BridgeView>) -> String {
+    let mut table = Table::new(&["BRIDGE", "STP", "ID", "ROOT", "ROOT PORT", ">ROOT PATH COST"]);
+    for bridge in bridges {
+        table.row([
+            bridge.ifname.clone(),
+            if bridge.stp_state { "on" } else { "off" }.into(),
+            bridge.bridge_id.clone().unwrap_or_default(),
+            bridge.root_id.clone().unwrap_or_default(),
+            bridge.root_port.clone().unwrap_or_default(),
+            bridge.root_path_cost.map(|cost| cost.to_string()).unwrap_or_default(),
         ]);
     }
     table.text(colour())

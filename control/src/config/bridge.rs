@@ -8,6 +8,7 @@ use rigswitch_dataplane::tables::PortState;
 
 use super::fields::{Fields, Shape, suggest};
 use super::roles::{Kind, Role, Roles};
+use super::spanning_tree;
 use super::values::{device_name, duration, station};
 
 const BRIDGE: Shape = Shape {
@@ -20,6 +21,11 @@ const BRIDGE: Shape = Shape {
         "group_fwd_mask",
         "fdb_max_learned",
         "no_linklocal_learn",
+        "stp_state",
+        "priority",
+        "forward_delay",
+        "hello_time",
+        "max_age",
         "port",
         "fdb",
     ],
@@ -29,11 +35,6 @@ const BRIDGE: Shape = Shape {
         "vlan_default_pvid",
         "vlan_stats_enabled",
         "vlan",
-        "stp_state",
-        "priority",
-        "forward_delay",
-        "hello_time",
-        "max_age",
         "mcast_snooping",
         "mcast_querier",
     ],
@@ -52,6 +53,10 @@ const MEMBER: Shape = Shape {
         "locked",
         "group_fwd_mask",
         "transparent",
+        "priority",
+        "cost",
+        "guard",
+        "root_block",
     ],
     later: &[
         "vlan",
@@ -60,10 +65,6 @@ const MEMBER: Shape = Shape {
         "native",
         "tunnel",
         "mab",
-        "priority",
-        "cost",
-        "guard",
-        "root_block",
         "neigh_suppress",
         "proxy_arp",
         "fastleave",
@@ -100,11 +101,9 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
     });
     let label = name.as_deref().unwrap_or("this bridge");
     let ageing_time = duration(fields, "ageing_time", LONGEST_AGEING);
-    let ports: Vec<_> = fields
-        .tables("port", &MEMBER)
-        .iter()
-        .filter_map(|member| read_member(member, label, roles))
-        .collect();
+    let members = fields.tables("port", &MEMBER);
+    let ports: Vec<_> = members.iter().filter_map(|member| read_member(member, label, roles)).collect();
+    let spanning_tree = spanning_tree::read_bridge(fields, &members);
     let fdb = read_fdb(fields, label, &ports, roles);
     let address = fields.text("address").and_then(|text| station(fields, &text));
     let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";
@@ -117,6 +116,7 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         group_fwd_mask: group_fwd_mask.unwrap_or(0),
         fdb_max_learned: fields.integer("fdb_max_learned", 0..=i64::from(u32::MAX)).unwrap_or(0),
         no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),
+        spanning_tree,
         ports,
         fdb,
     })
@@ -140,6 +140,7 @@ fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Opti
         locked: flag("locked", plain.locked),
         group_fwd_mask: mask(fields, BridgePortConfig::GROUP_FWD_RESTRICTED, restricted).unwrap_or(0),
         transparent: flag("transparent", plain.transparent),
+        spanning_tree: spanning_tree::read_port(fields),
         ..plain
     };
     if port.transparent

@@ -29,9 +29,14 @@
 //! group_fwd_mask = 0x4000             # reserved addresses that pass: bit X for 01:80:C2:00:00:0X, not 0 to 2; else none
 //! fdb_max_learned = 0                 # addresses it may have learned at one time; 0: as many as there is room for
 //! no_linklocal_learn = false          # true: frames to reserved addresses that end in the bridge teach it nothing
+//! stp_state = false                   # true: it takes part in a spanning tree; else BPDUs pass as any group's frames
+//! priority = 32768                    # the lowest is the root's
+//! hello_time = "2s"                   # 1s to 10s; how often the root says that it is there
+//! max_age = "20s"                     # 6s to 40s; how long that is believed
+//! forward_delay = "15s"               # 2s to 30s; how long a port listens, and then learns, before it forwards
 //! [[bridge.port]]
 //! device = "eth0"
-//! state = "forwarding"                # or disabled, listening, learning, blocking: all hold until changed
+//! state = "forwarding"                # or disabled, listening, learning, blocking: all hold until changed; not with stp_state
 //! learning = true
 //! flood = true                        # frames to unknown stations go there
 //! mcast_flood = true
@@ -40,6 +45,10 @@
 //! isolated = false                    # true: kept from the other isolated ports
 //! locked = false                      # true: only those may send of whom the fdb says that they are behind this port
 //! group_fwd_mask = 0                  # as the bridge's, for what comes from this port; any bit but 1
+//! priority = 32                       # 0 to 63; of two ports that lead to one bridge the lower is used
+//! # cost = 2                          # of the way by this port, 1 to 65535; else by the speed of its device
+//! guard = false                       # true: a BPDU takes the port out of service until its link was down and up
+//! root_block = false                  # true: the port never leads to the root
 //! # transparent = true                # instead: every reserved address passes from this port, PAUSE too
 //! [[bridge.fdb]]
 //! mac = "02:00:00:00:00:01"           # of one station
@@ -59,6 +68,7 @@ mod port;
 mod print;
 mod problem;
 mod roles;
+mod spanning_tree;
 mod switch;
 #[cfg(test)]
 mod tests;

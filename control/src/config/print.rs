@@ -1,7 +1,5 @@
 //! A configuration written out again: the same words as the file's, as TOML or JSON.
 
-use std::time::Duration;
-
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, XconnectConfig};
 use rigswitch_dataplane::ports::{
     PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
@@ -9,6 +7,8 @@ use rigswitch_dataplane::ports::{
 use rigswitch_dataplane::tables::PortState;
 use serde::Serialize;
 
+use super::spanning_tree;
+use super::values::duration_text;
 use super::{Config, Idle, SwitchConfig, Workers};
 
 /// A configuration in the words of the file.
@@ -170,6 +170,8 @@ struct Bridge<'c> {
     fdb_max_learned: u32,
     #[serde(skip_serializing_if = "is_plain")]
     no_linklocal_learn: bool,
+    #[serde(flatten)]
+    spanning_tree: spanning_tree::BridgeWords,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     port: Vec<Member<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -199,6 +201,8 @@ struct Member<'c> {
     group_fwd_mask: u16,
     #[serde(skip_serializing_if = "is_plain")]
     transparent: bool,
+    #[serde(flatten)]
+    spanning_tree: spanning_tree::PortWords,
 }
 
 #[derive(Serialize)]
@@ -237,6 +241,7 @@ impl<'c> Member<'c> {
             locked,
             group_fwd_mask,
             transparent,
+            spanning_tree: port.spanning_tree.into(),
         }
     }
 }
@@ -258,17 +263,10 @@ impl<'c> Bridge<'c> {
             group_fwd_mask: bridge.group_fwd_mask,
             fdb_max_learned: bridge.fdb_max_learned,
             no_linklocal_learn: bridge.no_linklocal_learn,
+            spanning_tree: bridge.spanning_tree.into(),
             port: bridge.ports.iter().map(Member::new).collect(),
             fdb: bridge.fdb.iter().map(Entry::new).collect(),
         }
-    }
-}
-
-/// Whole seconds if it is, else milliseconds: nothing finer comes from a file.
-fn duration_text(duration: Duration) -> String {
-    match duration.subsec_millis() {
-        0 => format!("{}s", duration.as_secs()),
-        _ => format!("{}ms", duration.as_millis()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState};
+use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, SpanningTreePort};
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
 use rigswitch_dataplane::tables::PortState;
 
@@ -105,6 +105,7 @@ fn every_key_is_read() {
         locked: true,
         group_fwd_mask: 0xfffd,
         transparent: false,
+        spanning_tree: SpanningTreePort::default(),
     };
     let transparent = BridgePortConfig { transparent: true, ..BridgePortConfig::new("vm0") };
     assert_eq!(br0.ports, [knobs, transparent]);

@@ -104,6 +104,14 @@ fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// Whole seconds if it is, else milliseconds: nothing finer comes from a file.
+pub(super) fn duration_text(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,9 +55,9 @@ pub(super) struct Member {
     commands: Sender<Command>,
     bell: Arc<Bell>,
     thread: Option<JoinHandle<()>>,
-    // Nothing punts or is injected yet; the rings are the worker's to expect.
-    _punts: PuntReceiver,
-    _inject: Inject,
+    /// The way from it to control, and back.
+    pub(super) punts: PuntReceiver,
+    pub(super) inject: Inject,
 }
 
 /// A worker's start: which one, and the packet memory it made.
@@ -126,8 +126,8 @@ impl Crew {
                 commands: commands_in,
                 bell: Arc::clone(&bells[worker]),
                 thread: Some(thread),
-                _punts: PuntReceiver::new(punt_out),
-                _inject: Inject::new(inject_in),
+                punts: PuntReceiver::new(punt_out),
+                inject: Inject::new(inject_in),
             });
         }
         crew.wait_until_ready()?;

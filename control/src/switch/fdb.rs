@@ -35,11 +35,26 @@ impl Sweep {
                 ageing[usize::from(domain.number()) - 1] = ticks(bridge.ageing_time);
             }
         }
-        // All of it within an eighth of the shortest time, so that nothing outlives its time by more; ten seconds at most.
-        let turns = (ageing.iter().min().copied().unwrap_or(u32::MAX) / 8).clamp(1, 100);
         let buckets = table.buckets().len();
-        let length = buckets.div_ceil(usize::try_from(turns).unwrap_or(1));
-        Self { ageing, slice: 0..0, length, buckets, grace, expired: 0 }
+        let mut sweep = Self { ageing, slice: 0..0, length: 0, buckets, grace, expired: 0 };
+        sweep.pace();
+        sweep
+    }
+
+    /// From now on this is the ageing time of a domain.
+    pub(super) fn set(&mut self, domain: DomainId, time: Duration) {
+        let time = ticks(time);
+        if let Some(ageing) = self.ageing.get_mut(usize::from(domain.number()) - 1)
+            && std::mem::replace(ageing, time) != time
+        {
+            self.pace();
+        }
+    }
+
+    /// All of it within an eighth of the shortest time, so that nothing outlives its time by more; ten seconds at most.
+    fn pace(&mut self) {
+        let turns = (self.ageing.iter().min().copied().unwrap_or(u32::MAX) / 8).clamp(1, 100);
+        self.length = self.buckets.div_ceil(usize::try_from(turns).unwrap_or(1));
     }
 
     fn next_slice(&self) -> Range<usize> {

@@ -10,6 +10,7 @@ mod ports;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod watch;
 
 pub use error::SwitchError;
@@ -22,7 +23,7 @@ use rigswitch_dataplane::clock::Clock;
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{MemoryEnd, Now};
 use rigswitch_dataplane::tables::{
-    Buckets, Generation, MacControl, MacTable, Publisher, Tables, Tick, WorkerId,
+    Buckets, Generation, MacControl, MacTable, PortState, Publisher, Tables, Tick, WorkerId,
 };
 use rigswitch_dataplane::worker::{self, Command};
 
@@ -36,6 +37,7 @@ use crew::{Crew, Member, Ready, Shared};
 use fdb::Sweep;
 use port::Port;
 use ports::Ports;
+use trees::Trees;
 use watch::Watch;
 
 /// How often [`Switch::tick`] is to be called: the unit of MAC age.
@@ -55,6 +57,7 @@ pub struct Switch {
     publisher: Publisher<Tables>,
     macs: MacControl,
     sweep: Sweep,
+    trees: Trees,
     clock: Arc<Clock>,
     started: Instant,
     looked: Instant,
@@ -94,6 +97,7 @@ impl Switch {
             publisher,
             macs,
             sweep,
+            trees: Trees::default(),
             clock,
             started,
             looked: started,
@@ -119,6 +123,7 @@ impl Switch {
         while let Ok((worker, event)) = self.crew.events.try_recv() {
             self.hear(worker, event);
         }
+        self.run_trees();
         self.age();
         self.follow_devices();
         if self.ticks.is_multiple_of(LOOK) {
@@ -256,7 +261,10 @@ impl Switch {
 
     /// Compiles what there is and puts it in force: no worker acts on anything older when this returns, and all are awake.
     fn publish(&mut self) {
-        let facts: Vec<_> = self.ports.iter().map(|(id, port)| port.facts(id)).collect();
+        let now = self.started.elapsed();
+        self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
+        let facts: Vec<_> =
+            self.ports.iter().map(|(id, port)| port.facts(id, self.trees.state(id))).collect();
         let tables = compile(&facts, &self.config.bridges, &self.config.xconnects, &self.domains);
         self.bound_learning();
         let generation = self.publisher.publish(tables);
@@ -274,13 +282,14 @@ impl Switch {
 }
 
 impl Port {
-    fn facts(&self, id: DeviceId) -> PortFacts<'_> {
+    fn facts(&self, id: DeviceId, tree: Option<PortState>) -> PortFacts<'_> {
         PortFacts {
             id,
             name: &self.config.name,
             owner: self.owner,
             mtu: self.mtu,
             up: self.is_running(),
+            tree,
             capabilities: self.capabilities,
         }
     }

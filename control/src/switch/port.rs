@@ -257,6 +257,13 @@ impl Port {
         self.link.as_ref().map(|link| link.name.as_str()).or(device_name(&self.config))
     }
 
+    /// How fast its link is, in Mbit/s; nothing where nobody knows.
+    pub(super) fn speed(&self, watch: &Watch) -> Option<u32> {
+        let place = self.device.as_ref()?.place?;
+        let netdev = Netdev::new(&watch.link(place)?.name, watch.netns(place.namespace)).ok()?;
+        netdev.speed().ok().flatten()
+    }
+
     /// The worker of one of `workers` that gets queue `queue`: the owner, or, of a device that spreads its frames over
     /// queues and is tied to no worker, the next after it.
     pub(super) fn worker_of(&self, queue: usize, workers: usize) -> usize {

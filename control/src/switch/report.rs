@@ -4,21 +4,44 @@ use std::collections::BTreeMap;
 use std::ops::Add;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rigswitch_dataplane::bridge::{FdbEntryConfig, FdbState};
+use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState};
 use rigswitch_dataplane::counters::{Counter, DeviceCounters, Ledger, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
+use rigswitch_dataplane::wire::bpdu::BridgeId;
 
 use super::Switch;
 use super::port::Port;
 use crate::config::Config;
-use crate::views::{DropView, DropsView, FdbView, LedgerView, LostView, PortView, TrafficView, WorkerView};
+use crate::stp::Stp;
+use crate::views::{
+    BridgeView, DropView, DropsView, FdbView, LedgerView, LostView, PortView, TrafficView, WorkerView,
+};
 
 impl Switch {
     /// Every port and its traffic.
     pub fn ports(&self) -> Vec<PortView> {
         self.ports.iter().map(|(id, port)| self.port_view(port, id)).collect()
+    }
+
+    /// Every bridge, as its spanning tree has it.
+    pub fn bridges(&self) -> Vec<BridgeView> {
+        let view = |bridge: &BridgeConfig| {
+            let tree = self.domains.of(&bridge.name).and_then(|domain| self.trees.tree(domain));
+            let root = tree.map(Stp::root);
+            let text = |id: BridgeId| format!("{:04x}.{}", id.priority(), id.address());
+            BridgeView {
+                ifname: bridge.name.clone(),
+                stp_state: bridge.spanning_tree.enabled,
+                bridge_id: root.map(|root| text(root.bridge)),
+                root_id: root.map(|root| text(root.root)),
+                root_port: root.and_then(|root| root.port).map(|port| self.name(port).to_owned()),
+                root_path_cost: root.map(|root| root.cost),
+                topology_change: tree.map(|tree| tree.fast_ageing().is_some()),
+            }
+        };
+        self.config.bridges.iter().map(view).collect()
     }
 
     /// Every forwarding entry, by bridge and address.
@@ -166,6 +189,7 @@ impl Switch {
             device: port.device_name().map(str::to_owned),
             netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),
             operstate: port.operstate().to_owned(),
+            state: self.trees.state(id).map(|state| state.name().to_owned()),
             mtu: port.mtu,
             address: port.address().to_string(),
             rx: traffic(self.sum(id, |counters| counters.received.volume()), Direction::Rx),

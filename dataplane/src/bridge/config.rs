@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{SpanningTreeConfig, SpanningTreePort};
 use crate::ids::MacAddr;
 use crate::tables::PortState;
 
@@ -24,6 +25,8 @@ pub struct BridgeConfig {
     pub fdb_max_learned: u32,
     /// Whether nobody is learned from frames that end in the bridge for their reserved address.
     pub no_linklocal_learn: bool,
+    /// Its part in a spanning tree.
+    pub spanning_tree: SpanningTreeConfig,
     /// Member devices, by name.
     pub ports: Vec<BridgePortConfig>,
     /// Entries the operator put there.
@@ -60,6 +63,8 @@ pub struct BridgePortConfig {
     pub locked: bool,
     /// Reserved addresses that pass from here, as the bridge's mask. All but [`BridgePortConfig::GROUP_FWD_RESTRICTED`].
     pub group_fwd_mask: u16,
+    /// Its part in the bridge's spanning tree.
+    pub spanning_tree: SpanningTreePort,
     /// Whether every reserved address passes from here, PAUSE too, which the kernel cannot do.
     pub transparent: bool,
 }
@@ -82,6 +87,7 @@ impl BridgePortConfig {
             locked: false,
             group_fwd_mask: 0,
             transparent: false,
+            spanning_tree: SpanningTreePort::default(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod config;
 mod knobs;
+mod spanning_tree;
 mod stage;
 
 pub use config::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, XconnectConfig};
+pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;

@@ -119,6 +119,22 @@ impl Netdev {
         self.change_flag(libc::IFF_PROMISC, promiscuous)
     }
 
+    /// How fast its link is, in Mbit/s; `None` from a device that does not know.
+    ///
+    /// # Errors
+    /// `Unsupported` from a device that has no link to speak of, `lo` for example.
+    pub fn speed(&self) -> io::Result<Option<u32>> {
+        const ETHTOOL_GSET: u32 = 1;
+        // struct ethtool_cmd: the low half of the speed begins the fourth word, the high one the eighth.
+        let mut settings = [0u32; 11];
+        settings[0] = ETHTOOL_GSET;
+        self.ethtool(&mut settings)?;
+        let half =
+            |word: u32| u32::from(u16::from_ne_bytes(*word.to_ne_bytes().first_chunk().unwrap_or(&[0; 2])));
+        let speed = half(settings[7]) << 16 | half(settings[3]);
+        Ok(Some(speed).filter(|&speed| speed != 0 && speed != u32::MAX))
+    }
+
     /// The name of the device's driver, as `ethtool -i` says it: `veth`, `tun`, `virtio_net`.
     ///
     /// # Errors

@@ -59,6 +59,11 @@ impl PortId {
     pub const fn new(priority: u8, number: u16) -> Self {
         Self(((priority as u16) << 10) | (number & Self::MAX_NUMBER))
     }
+
+    /// The port's number.
+    pub const fn number(self) -> u16 {
+        self.0 & Self::MAX_NUMBER
+    }
 }
 
 /// A time, in 1/256 s (§9.2.8).
