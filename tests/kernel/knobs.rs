@@ -150,8 +150,9 @@ fn reserved() -> Vec<Case> {
 }
 
 fn entries() -> Vec<Case> {
-    let [a, b, _] = [1, 2, 3].map(|n| station(7, n));
-    let steps = |words: &str| {
+    let stations = |case: u8| [1, 2].map(|n| station(case, n));
+    let steps = |case, words: &str| {
+        let [a, b] = stations(case);
         vec![
             fdb(&format!("add MAC dev p1 master {words}"), b),
             usual(0, b, a),
@@ -162,7 +163,8 @@ fn entries() -> Vec<Case> {
             usual(0, b, a),
         ]
     };
-    let put = |words: &str, over: &str| {
+    let put = |case, words: &str, over: &str| {
+        let [a, b] = stations(case);
         vec![
             fdb(&format!("add MAC dev p1 master {words}"), b),
             fdb(&format!("replace MAC dev p1 master {over}"), b),
@@ -171,17 +173,17 @@ fn entries() -> Vec<Case> {
         ]
     };
     vec![
-        ("static sticky", Knobs::default(), steps("static sticky"), 4),
-        ("dynamic sticky", Knobs::default(), steps("dynamic sticky"), 4),
-        ("extern_learn", Knobs::default(), steps("extern_learn"), 5),
-        ("use", Knobs::default(), steps("use"), 5),
-        ("use without learning", ports(["", "learning off", ""]), steps("use"), 5),
-        ("use without ageing", bridge("ageing_time 0"), steps("use"), 10),
-        ("use of a sticky one", Knobs::default(), put("static sticky", "use"), 3),
-        ("extern_learn of a sticky one", Knobs::default(), put("static sticky", "extern_learn"), 3),
-        ("static in place of a sticky one", Knobs::default(), put("static sticky", "static"), 3),
-        ("dynamic in place of a permanent one", Knobs::default(), put("permanent", "dynamic"), 3),
-        ("nothing learns without ageing", bridge("ageing_time 0"), steps("static"), 5),
+        ("use without learning", ports(["", "learning off", ""]), steps(7, "use"), 5),
+        ("use without ageing", bridge("ageing_time 0"), steps(7, "use"), 10),
+        ("nothing learns without ageing", bridge("ageing_time 0"), steps(8, "static"), 5),
+        ("static sticky", Knobs::default(), steps(9, "static sticky"), 4),
+        ("dynamic sticky", Knobs::default(), steps(10, "dynamic sticky"), 4),
+        ("extern_learn", Knobs::default(), steps(11, "extern_learn"), 5),
+        ("use", Knobs::default(), steps(12, "use"), 5),
+        ("use of a sticky one", Knobs::default(), put(13, "static sticky", "use"), 3),
+        ("extern_learn of a sticky one", Knobs::default(), put(14, "static sticky", "extern_learn"), 3),
+        ("static in place of a sticky one", Knobs::default(), put(15, "static sticky", "static"), 3),
+        ("dynamic in place of a permanent one", Knobs::default(), put(16, "permanent", "dynamic"), 3),
     ]
 }
 
@@ -209,11 +211,11 @@ fn flushes() -> Vec<Case> {
     let mut steps = Vec::new();
     for filter in filters {
         for (kind, n) in kinds.iter().zip(0..) {
-            steps.push(fdb(&format!("replace MAC dev p{} master {kind}", 1 + n % 2), station(8, n)));
+            steps.push(fdb(&format!("replace MAC dev p{} master {kind}", 1 + n % 2), station(17, n)));
         }
-        steps.push(usual(1, BROADCAST, station(8, 9)));
+        steps.push(usual(1, BROADCAST, station(17, 9)));
         steps.push(Step::Fdb(format!("flush dev br0 {filter}").trim_end().into()));
-        steps.extend([0, 1, 2, 3, 4, 5, 9].map(|n| usual(0, station(8, n), station(9, 1))));
+        steps.extend([0, 1, 2, 3, 4, 5, 9].map(|n| usual(0, station(17, n), station(18, 1))));
         steps.push(Step::Fdb("flush dev br0 nopermanent".into()));
         steps.push(Step::Fdb("flush dev br0 permanent".into()));
     }

@@ -159,3 +159,42 @@ fn a_table_full_of_fixed_entries_refuses_the_next_one_by_name() {
     assert_eq!(switch.flush_fdb(&all).unwrap(), entries as u64);
     assert!(switch.fdb().is_empty());
 }
+
+#[test]
+fn a_bridge_learns_as_many_as_it_may_and_says_how_many_it_has() {
+    let text = r#"
+        port = [{ name = "p0", memory = true }, { name = "p1", memory = true }]
+        [switch]
+        mac_table = 1024
+        workers = 2
+        idle = "spin"
+        [[bridge]]
+        name = "br0"
+        fdb_max_learned = 3
+        port = [{ device = "p0" }, { device = "p1" }]
+    "#;
+    let mut switch = Switch::start(Config::parse(text, "rig.toml").unwrap()).unwrap();
+    let [p0, p1] = ["p0", "p1"].map(|port| switch.memory_end(port).unwrap());
+    let entry = FdbChange {
+        mac: "02:00:00:00:01:01".into(),
+        ifname: "p0".into(),
+        state: FdbStateWord::Dynamic,
+        ..FdbChange::default()
+    };
+    switch.change_fdb(&entry).unwrap(); // put there, and so not learned
+    for from in (1..=10).step_by(2) {
+        p0.send(frame(from, 0)).unwrap();
+        p1.send(frame(from + 1, 0)).unwrap();
+    }
+    tick_until(&mut switch, "ten frames", |switch, _| switch.drops().ledger.sent == 10);
+    assert_eq!(switch.fdb_n_learned(), [("br0", 3)]);
+    assert_eq!(switch.fdb().len(), 3 + 1);
+    assert_eq!(switch.workers().iter().map(|worker| worker.limited).sum::<u64>(), 7);
+    let all = FdbFlush { dev: "br0".into(), ..FdbFlush::default() };
+    assert_eq!(switch.flush_fdb(&all).unwrap(), 4);
+    assert_eq!(switch.fdb_n_learned(), [("br0", 0)]);
+    carried(&mut switch, &p0, frame(7, 0), &p1);
+    assert_eq!(switch.fdb_n_learned(), [("br0", 1)]);
+    balances(&mut switch);
+    switch.stop(Duration::from_secs(10)).unwrap();
+}
