@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +14,7 @@ pub const QUEUE: usize = 1024;
 pub const LISTENERS: usize = 32;
 
 /// What happened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A station was seen for the first time.
@@ -159,7 +160,7 @@ impl Event {
 }
 
 /// An event with its time: a line of the stream.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     /// What happened.
     #[serde(flatten)]
@@ -181,11 +182,13 @@ struct Listener {
 }
 
 impl Events {
-    /// Lines of JSON from now on; `None` when there are as many listeners as may be.
+    /// Lines of JSON from now on. When there are as many listeners as may be, the slowest has to go; `None` when all keep up.
     pub(crate) fn listen(&mut self) -> Option<Receiver<Vec<u8>>> {
         self.listeners.retain(|listener| !listener.queue.is_closed());
         if self.listeners.len() == LISTENERS {
-            return None;
+            let slowest = self.listeners.iter().enumerate().filter(|(_, listener)| listener.missed > 0);
+            let (place, _) = slowest.max_by_key(|(_, listener)| listener.missed)?;
+            self.listeners.swap_remove(place);
         }
         let (queue, lines) = channel(QUEUE);
         self.listeners.push(Listener { queue, missed: 0 });
@@ -288,6 +291,20 @@ mod tests {
         assert_eq!(next(&mut slow), Some(Event::Missed { count: 3 }));
         assert_eq!((next(&mut slow), next(&mut quick)), (Some(up(7)), Some(up(7))));
         assert_eq!(next(&mut quick), None);
+    }
+
+    #[test]
+    fn who_does_not_keep_up_makes_room_for_another() {
+        let mut events = Events::default();
+        let mut listening: Vec<_> = (0..LISTENERS).map(|_| events.listen().unwrap()).collect();
+        for number in 0..=QUEUE {
+            events.tell(up(number));
+            listening[1..].iter_mut().for_each(|lines| assert_eq!(next(lines), Some(up(number))));
+        }
+        let _another = events.listen().unwrap();
+        assert!(events.listen().is_none());
+        (0..QUEUE).for_each(|number| assert_eq!(next(&mut listening[0]), Some(up(number))));
+        assert!(listening[0].is_closed(), "it was sent what it was promised, and then no more");
     }
 
     #[test]

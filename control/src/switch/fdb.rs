@@ -238,9 +238,15 @@ impl Switch {
         let slice = self.sweep.slice.clone();
         let (now, ageing) = (self.clock.tick(), &self.sweep.ageing);
         let limit = |key: Key| ageing.get(usize::from(key.domain().number()) - 1).copied().unwrap_or(0);
-        let expired = self.macs.retain(slice, |key, entry| !entry.has_expired(now, limit(key)));
-        self.sweep.expired += u64::try_from(expired).unwrap_or(0);
+        let mut aged = Vec::new();
+        self.macs.retain(slice, |key, entry| {
+            let expired = entry.has_expired(now, limit(key));
+            aged.extend(expired.then(|| (key, entry.egress().device)));
+            !expired
+        });
+        self.sweep.expired += aged.len() as u64;
         self.sweep.grace = self.publisher.advance();
+        aged.into_iter().for_each(|(key, device)| self.tell_aged(key, device));
     }
 
     /// Bounds what each bridge may learn.

@@ -1,6 +1,7 @@
 //! The running switch: the single writer of everything that workers consult.
 
 mod crew;
+mod differences;
 mod error;
 mod fdb;
 mod follow;
@@ -27,13 +28,12 @@ use rigswitch_dataplane::tables::{
 };
 use rigswitch_dataplane::worker::{self, Command};
 
-use tokio::sync::mpsc::Receiver;
-
 use crate::compile::{PortFacts, compile};
 use crate::config::Config;
 use crate::domains::Domains;
 use crate::events::{Event, Events};
 use crew::{Crew, Member, Ready, Shared};
+use differences::Differences;
 use fdb::Sweep;
 use port::Port;
 use ports::Ports;
@@ -53,6 +53,7 @@ pub struct Switch {
     ports: Ports,
     watch: Watch,
     events: Events,
+    differences: Differences,
     domains: Domains,
     publisher: Publisher<Tables>,
     macs: MacControl,
@@ -93,6 +94,7 @@ impl Switch {
             ports,
             watch,
             events: Events::default(),
+            differences: Differences::default(),
             domains,
             publisher,
             macs,
@@ -125,6 +127,7 @@ impl Switch {
         }
         self.run_trees();
         self.age();
+        self.tell_lessons();
         self.follow_devices();
         if self.ticks.is_multiple_of(LOOK) {
             self.look();
@@ -140,11 +143,6 @@ impl Switch {
             let message = format!("port {}: {text}", port.config.name);
             self.events.tell(Event::Warning { message });
         }
-    }
-
-    /// What happens from now on, a line of JSON each; `None` when there are as many listeners as may be.
-    pub fn listen(&mut self) -> Option<Receiver<Vec<u8>>> {
-        self.events.listen()
     }
 
     /// Ends the workers and closes the ports.
@@ -195,6 +193,7 @@ impl Switch {
         self.crew.measure(self.looked.elapsed());
         self.looked = Instant::now();
         self.crew.members.iter().for_each(|member| member.ask(Command::ReportLost));
+        self.tell_drops();
         self.reopen_queues();
     }
 

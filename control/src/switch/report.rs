@@ -204,7 +204,7 @@ impl Switch {
     }
 
     /// The reasons that have occurred on a device.
-    fn drops_of(&self, id: DeviceId) -> Vec<(Direction, DropReason, Volume)> {
+    pub(super) fn drops_of(&self, id: DeviceId) -> Vec<(Direction, DropReason, Volume)> {
         let all = Direction::ALL
             .iter()
             .flat_map(|&direction| DropReason::ALL.iter().map(move |&reason| (direction, reason)));

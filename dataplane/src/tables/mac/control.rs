@@ -81,7 +81,12 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
     /// All entries. Those that change meanwhile are seen before or after; one that two workers learn right now may
     /// be seen twice.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Entry)> {
-        self.slots(0..self.table.buckets().len()).filter_map(|slot| slot.live())
+        self.entries(0..self.table.buckets().len())
+    }
+
+    /// The entries in a range of buckets, likewise.
+    pub fn entries(&self, buckets: Range<usize>) -> impl Iterator<Item = (Key, Entry)> {
+        self.slots(buckets).filter_map(|slot| slot.live())
     }
 
     /// Gives `entry` a slot in one of `buckets`, moving up to `moves` fixed entries in a row out of the way.
