@@ -54,8 +54,8 @@ fn keep_alive_serves_one_request_after_the_other() {
 fn clients_that_never_finish_keep_nobody_waiting() {
     let folder = Folder::new("slow");
     let _switch = folder.start(TWO_PORTS);
-    // Half of the connections there may be, each stopped in the middle of a request.
-    let slow: Vec<_> = (0..32)
+    // As many connections as there may be, and more, each stopped in the middle of a request.
+    let slow: Vec<_> = (0..100)
         .map(|_| {
             let mut stream = UnixStream::connect(folder.socket()).unwrap();
             stream.write_all(b"POST /v1/fdb HTTP/1.1\r\nHost: rig\r\nContent-Length: 100\r\n\r\n{").unwrap();

@@ -5,6 +5,8 @@
 mod command;
 mod rig;
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
@@ -110,6 +112,56 @@ fn a_device_that_goes_takes_no_frame_of_others_along() {
     assert_eq!(view.ledger.received, 900, "{view:?}");
     let elsewhere = view.drops.iter().find(|drop| !["p3", "p4"].contains(&drop.device.as_str()));
     assert!(elsewhere.is_none(), "{elsewhere:?}");
+}
+
+/// What slow, dead and hostile clients say.
+const MISDEEDS: [&[u8]; 8] = [
+    b"",
+    b"GET /v1/ev",
+    b"POST /v1/fdb HTTP/1.1\r\nHost: rig\r\nContent-Length: 60000\r\n\r\n{",
+    b"POST /v1/fdb HTTP/1.1\r\nHost: rig\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
+    b"GET /v1/events HTTP/1.1\r\nHost: rig\r\n\r\n",
+    b"GET /v1/openapi.json HTTP/1.1\r\nHost: rig\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET /metrics HTTP/1.1\r\nHost: rig\r\nX-Long: ",
+];
+
+#[test]
+fn a_hundred_slow_dead_and_hostile_clients_cost_no_frame_and_lock_nobody_out() {
+    const FRAMES: u64 = 1000;
+    let Some(rig) = Rig::new("life-crowd", &[Plug::Veth, Plug::Veth], 1500).map(Rig::quiet) else { return };
+    let _switch = rig.start_bridge("1");
+    let (source, sink, over) = (rig.wire(0), rig.wire(1), AtomicBool::new(false));
+    let sent = thread::scope(|scope| {
+        let carrier = scope.spawn(|| {
+            let mut number = 0;
+            while number < FRAMES || !over.load(Relaxed) {
+                source.send(&numbered(number));
+                assert_eq!(sink.receive(), numbered(number));
+                number += 1;
+            }
+            number
+        });
+        for _ in 0..3 {
+            let client = |number: usize| {
+                let mut stream = UnixStream::connect(rig.folder.socket()).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                // Again and again, and nothing is ever read; the switch may refuse to hear it all.
+                (0..50).for_each(|_| drop(stream.write(MISDEEDS[number % MISDEEDS.len()])));
+                // Every fifth dies.
+                (!number.is_multiple_of(5)).then_some(stream)
+            };
+            let crowd: Vec<_> = (0..100).map(client).collect();
+            let ports = rig.folder.ask("show ports -j");
+            assert!(ports.contains("\"UP\""), "{ports}");
+            drop(crowd);
+        }
+        over.store(true, Relaxed);
+        carrier.join().unwrap()
+    });
+    let view = rig.settled();
+    assert_eq!((view.ledger.received, view.ledger.sent), (sent, sent));
+    assert!(view.drops.is_empty() && view.lost.is_empty(), "{view:?}");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::{fmt, iter};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One port: an element of `show ports -j`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PortView {
     /// Its name.
     pub ifname: String,
@@ -37,7 +38,7 @@ pub struct PortView {
 }
 
 /// One direction of a port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TrafficView {
     /// Frames, those dropped on the way in included.
     pub packets: u64,
@@ -48,7 +49,7 @@ pub struct TrafficView {
 }
 
 /// One bridge: an element of `show bridges -j`, in the words of `ip -d link`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BridgeView {
     /// Its name.
     pub ifname: String,
@@ -72,7 +73,7 @@ pub struct BridgeView {
 }
 
 /// One forwarding entry: an element of `show fdb -j`, as `bridge -j fdb show` prints it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FdbView {
     /// The station.
     pub mac: String,
@@ -93,7 +94,7 @@ pub struct FdbView {
 }
 
 /// `show drops -j`
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DropsView {
     /// Every reason that has occurred, by device and direction.
     pub drops: Vec<DropView>,
@@ -104,7 +105,7 @@ pub struct DropsView {
 }
 
 /// One reason on one device in one direction.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DropView {
     /// The port.
     pub device: String,
@@ -121,7 +122,7 @@ pub struct DropView {
 }
 
 /// One of the kernel's counters of a device.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LostView {
     /// The port.
     pub device: String,
@@ -133,7 +134,7 @@ pub struct LostView {
 
 /// Where every frame and every copy is: `received + originated = consumed + frames_dropped + forwarded`, and
 /// `copies = sent + copies_dropped + held`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerView {
     /// Frames taken from devices.
     pub received: u64,
@@ -162,7 +163,7 @@ pub struct LedgerView {
 }
 
 /// One worker: an element of `show workers -j`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerView {
     /// Its number.
     pub worker: u16,
@@ -195,7 +196,7 @@ pub struct WorkerView {
 }
 
 /// A change of one forwarding entry, in bridge(8)'s words.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FdbChange {
     /// The station.
@@ -220,7 +221,7 @@ pub struct FdbChange {
 }
 
 /// How an entry that is put there lasts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FdbStateWord {
     /// The bridge's own address: frames to it end there. What bridge(8) takes when nothing is said.
@@ -233,7 +234,7 @@ pub enum FdbStateWord {
 }
 
 /// What a change expects to find.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FdbHow {
     /// No entry of this address.
@@ -246,7 +247,7 @@ pub enum FdbHow {
 }
 
 /// An entry to take away.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FdbRemoval {
     /// The station.
@@ -256,7 +257,7 @@ pub struct FdbRemoval {
 }
 
 /// Which entries to flush: all of a bridge, or those that match every word that is given.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FdbFlush {
     /// The bridge, or one of its ports.
@@ -282,14 +283,14 @@ pub struct FdbFlush {
 }
 
 /// What a flush did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FlushedView {
     /// Entries taken away.
     pub flushed: u64,
 }
 
 /// One change of the configuration: an element of `plan -j`. Printed as a line.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeView {
     /// What happens.
     pub action: ChangeAction,
@@ -309,7 +310,7 @@ pub struct ChangeView {
 }
 
 /// What happens to a thing of the configuration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeAction {
     /// It comes.
@@ -360,7 +361,7 @@ fn toml_word(value: &Value) -> String {
 }
 
 /// What a refused request is answered with.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorView {
     /// What, why and what to do.
     pub error: String,

@@ -1,19 +1,28 @@
 //! What can be asked of a switch: the targets, and who may.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use super::metrics;
+use super::guests::Guest;
+use super::stream::Lines;
+use super::{metrics, openapi};
 use crate::config::Document;
+use crate::events::{EventLine, LISTENERS};
 use crate::switch::{Switch, SwitchError};
-use crate::views::{ErrorView, FlushedView};
+use crate::views::{
+    BridgeView, DropsView, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView, FlushedView, PortView,
+    WorkerView,
+};
 
 /// The longest body of a request, in bytes.
 const LONGEST_BODY: usize = 64 << 10;
@@ -22,52 +31,159 @@ const LONGEST_BODY: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const JSON: &str = "application/json";
+const LINES: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// One thing that can be asked.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    /// What is to be sent along.
+    pub(super) body: Option<SchemaOf>,
+    pub(super) answer: Content,
+    does: Does,
+}
+
+/// What comes back.
+#[derive(Clone, Copy)]
+pub(super) enum Content {
+    /// One value.
+    Json(SchemaOf),
+    /// One value a line, without end.
+    Lines(SchemaOf),
+    Text,
+}
+
+/// The schema of a type, and of those that it is made of.
+pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+#[derive(Clone, Copy)]
+enum Does {
+    Ports,
+    Bridges,
+    Fdb,
+    ChangeFdb,
+    RemoveFdb,
+    FlushFdb,
+    Drops,
+    Workers,
+    Config,
+    ConfigText,
+    Events,
+    Metrics,
+    OpenApi,
+}
+
+/// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
+pub(super) static ROUTES: [Route; 13] = [
+    get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
+    get(
+        "/v1/bridges",
+        Does::Bridges,
+        "Every bridge and its spanning tree",
+        Content::Json(of::<Vec<BridgeView>>),
+    ),
+    get("/v1/fdb", Does::Fdb, "Every forwarding entry", Content::Json(of::<Vec<FdbView>>)),
+    change(Method::POST, "/v1/fdb", Does::ChangeFdb, "Add or replace an entry", of::<FdbChange>, of::<()>),
+    change(Method::DELETE, "/v1/fdb", Does::RemoveFdb, "Take an entry away", of::<FdbRemoval>, of::<()>),
+    change(
+        Method::POST,
+        "/v1/fdb/flush",
+        Does::FlushFdb,
+        "Take away every entry that matches",
+        of::<FdbFlush>,
+        of::<FlushedView>,
+    ),
+    get("/v1/drops", Does::Drops, "What was dropped and why, and the ledger", Content::Json(of::<DropsView>)),
+    get("/v1/workers", Does::Workers, "The threads that move frames", Content::Json(of::<Vec<WorkerView>>)),
+    get("/v1/config", Does::Config, "The configuration in force", Content::Json(of::<Map<String, Value>>)),
+    get("/v1/config.toml", Does::ConfigText, "The configuration in force, as a file", Content::Text),
+    get("/v1/events", Does::Events, "What happens, from now on", Content::Lines(of::<EventLine>)),
+    get("/v1/openapi.json", Does::OpenApi, "This document", Content::Json(of::<Map<String, Value>>)),
+    get("/metrics", Does::Metrics, "Counters for Prometheus", Content::Text),
+];
+
+const fn get(path: &'static str, does: Does, summary: &'static str, answer: Content) -> Route {
+    Route { method: Method::GET, path, summary, body: None, answer, does }
+}
+
+const fn change(
+    method: Method,
+    path: &'static str,
+    does: Does,
+    summary: &'static str,
+    body: SchemaOf,
+    answer: SchemaOf,
+) -> Route {
+    Route { method, path, summary, body: Some(body), answer: Content::Json(answer), does }
+}
+
+fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
+    schemas.subschema_for::<T>()
+}
 
 /// Why a request is not answered with what it asked for.
 struct Refusal(StatusCode, String);
 
-type Answer = Result<(&'static str, Vec<u8>), Refusal>;
+type Answer = Result<(&'static str, Body), Refusal>;
+
+/// The body of an answer: whole, or events as they come.
+type Body = Either<Full<Bytes>, Lines>;
 
 /// Answers one request.
 pub(super) async fn answer(
     switch: &RefCell<Switch>,
+    guest: &Rc<Guest>,
     may_change: bool,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Response<Body> {
     let target = request.uri().path().to_owned();
-    let answer = match (request.method(), target.as_str()) {
-        (&Method::GET, "/v1/ports") => json(&switch.borrow().ports()),
-        (&Method::GET, "/v1/bridges") => json(&switch.borrow().bridges()),
-        (&Method::GET, "/v1/fdb") => json(&switch.borrow().fdb()),
-        (&Method::GET, "/v1/drops") => json(&switch.borrow().drops()),
-        (&Method::GET, "/v1/workers") => json(&switch.borrow().workers()),
-        (&Method::GET, "/v1/config") => json(&Document::new(&switch.borrow().config())),
-        (&Method::GET, "/v1/config.toml") => config_text(&switch.borrow()),
-        (&Method::GET, "/metrics") => Ok((TEXT, metrics::text(&switch.borrow()).into_bytes())),
-        (&Method::POST, "/v1/fdb") => {
-            change(request, may_change, |body| switch.borrow_mut().change_fdb(&body)).await
-        }
-        (&Method::DELETE, "/v1/fdb") => {
-            change(request, may_change, |body| switch.borrow_mut().remove_fdb(&body)).await
-        }
-        (&Method::POST, "/v1/fdb/flush") => {
-            let flush = |body| switch.borrow_mut().flush_fdb(&body).map(|flushed| FlushedView { flushed });
-            change(request, may_change, flush).await
-        }
-        (method, target) => Err(no_such(method, target)),
+    let mut routes = ROUTES.iter();
+    let answer = match routes.find(|route| route.path == target && route.method == request.method()) {
+        Some(route) => act(route.does, switch, guest, may_change, request).await,
+        None => Err(no_such(request.method(), &target)),
     };
     respond(answer, &target)
 }
 
-fn allowed(target: &str) -> Option<&'static str> {
-    match target {
-        "/v1/ports" | "/v1/bridges" | "/v1/drops" | "/v1/workers" | "/v1/config" | "/v1/config.toml"
-        | "/metrics" => Some("GET"),
-        "/v1/fdb" => Some("GET, POST, DELETE"),
-        "/v1/fdb/flush" => Some("POST"),
-        _ => None,
+async fn act(
+    does: Does,
+    switch: &RefCell<Switch>,
+    guest: &Rc<Guest>,
+    may_change: bool,
+    request: Request<Incoming>,
+) -> Answer {
+    match does {
+        Does::Ports => json(&switch.borrow().ports()),
+        Does::Bridges => json(&switch.borrow().bridges()),
+        Does::Fdb => json(&switch.borrow().fdb()),
+        Does::Drops => json(&switch.borrow().drops()),
+        Does::Workers => json(&switch.borrow().workers()),
+        Does::Config => json(&Document::new(&switch.borrow().config())),
+        Does::ConfigText => config_text(&switch.borrow()),
+        Does::Metrics => Ok((TEXT, whole(metrics::text(&switch.borrow())))),
+        Does::OpenApi => json(&openapi::document()),
+        Does::Events => match switch.borrow_mut().listen() {
+            Some(lines) => Ok((LINES, Either::Right(Lines::new(lines, guest)))),
+            None => Err(Refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{LISTENERS} listen already: end one of them"),
+            )),
+        },
+        Does::ChangeFdb => changed(request, may_change, |body| switch.borrow_mut().change_fdb(&body)).await,
+        Does::RemoveFdb => changed(request, may_change, |body| switch.borrow_mut().remove_fdb(&body)).await,
+        Does::FlushFdb => {
+            let flush = |body| switch.borrow_mut().flush_fdb(&body).map(|flushed| FlushedView { flushed });
+            changed(request, may_change, flush).await
+        }
     }
+}
+
+/// The methods that a target takes.
+fn allowed(target: &str) -> Option<String> {
+    let methods = ROUTES.iter().filter(|route| route.path == target).map(|route| route.method.as_str());
+    Some(methods.collect::<Vec<_>>().join(", ")).filter(|methods| !methods.is_empty())
 }
 
 fn no_such(method: &Method, target: &str) -> Refusal {
@@ -79,22 +195,26 @@ fn no_such(method: &Method, target: &str) -> Refusal {
     }
 }
 
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(bytes.into()))
+}
+
 fn json(view: &impl Serialize) -> Answer {
     match serde_json::to_vec(view) {
-        Ok(body) => Ok((JSON, body)),
+        Ok(body) => Ok((JSON, whole(body))),
         Err(error) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
 fn config_text(switch: &Switch) -> Answer {
     match Document::new(&switch.config()).to_toml() {
-        Ok(text) => Ok((TEXT, text.into_bytes())),
+        Ok(text) => Ok((TEXT, whole(text))),
         Err(error) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
 /// Reads the body, does the change for those who may, and says what came of it.
-async fn change<B: DeserializeOwned, V: Serialize>(
+async fn changed<B: DeserializeOwned, V: Serialize>(
     request: Request<Incoming>,
     may_change: bool,
     act: impl FnOnce(B) -> Result<V, SwitchError>,
@@ -117,18 +237,20 @@ async fn change<B: DeserializeOwned, V: Serialize>(
     }
 }
 
-fn respond(answer: Answer, target: &str) -> Response<Full<Bytes>> {
+fn respond(answer: Answer, target: &str) -> Response<Body> {
     let (status, (kind, body)) = match answer {
         Ok(answer) => (StatusCode::OK, answer),
-        Err(Refusal(status, error)) => (status, json(&ErrorView { error }).unwrap_or((JSON, Vec::new()))),
+        Err(Refusal(status, error)) => {
+            (status, json(&ErrorView { error }).unwrap_or((JSON, whole(Bytes::new()))))
+        }
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if status == StatusCode::METHOD_NOT_ALLOWED
-        && let Some(allowed) = allowed(target)
+        && let Some(allowed) = allowed(target).and_then(|allowed| HeaderValue::try_from(allowed).ok())
     {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        response.headers_mut().insert(ALLOW, allowed);
     }
     response
 }

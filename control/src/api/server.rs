@@ -1,37 +1,32 @@
-//! Connections: how many there may be, who is at the other end, and how long they may take.
+//! Connections: who is at the other end, and how long they may take.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
+use super::guests::{Guest, Guests};
 use super::routes::answer;
 use crate::switch::Switch;
-
-/// Connections at a time; more wait in the listener's queue.
-const CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, keeping the connection idle included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may last: who reads this slowly is not reading.
+/// How long a connection may last that is not sent events: who reads this slowly is not reading.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves `switch` to whoever connects. Never ends; run it on a `LocalSet`.
 pub async fn serve(listener: UnixListener, switch: Rc<RefCell<Switch>>) {
     let owner = own_uid();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let guests = Guests::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(_) => {
@@ -40,21 +35,44 @@ pub async fn serve(listener: UnixListener, switch: Rc<RefCell<Switch>>) {
                 continue;
             }
         };
-        let switch = Rc::clone(&switch);
-        tokio::task::spawn_local(async move {
-            // A client that breaks off or takes too long has only itself to tell.
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, converse(stream, owner, switch)).await;
-            drop(place);
+        guests.make_room();
+        let guest = Guest::new(stream.peer_cred().ok().map(|peer| peer.uid()));
+        let may_change = guest.uid.is_some_and(|uid| uid == 0 || Some(uid) == owner);
+        let (switch, served) = (Rc::clone(&switch), Rc::clone(&guest));
+        let task = tokio::task::spawn_local(async move {
+            tokio::select! {
+                // A client that breaks off or takes too long has only itself to tell.
+                _ = converse(stream, may_change, &switch, &served) => {}
+                () = overdue(&served) => {}
+            }
         });
+        guests.admit(guest, task.abort_handle());
     }
 }
 
-async fn converse(stream: UnixStream, owner: Option<u32>, switch: Rc<RefCell<Switch>>) -> hyper::Result<()> {
-    let peer = stream.peer_cred().ok().map(|peer| peer.uid());
-    let may_change = peer.is_some_and(|uid| uid == 0 || Some(uid) == owner);
+/// Ends when a connection has lasted too long.
+async fn overdue(guest: &Guest) {
+    loop {
+        tokio::time::sleep(CONNECTION_TIMEOUT).await;
+        if !guest.listens.get() {
+            return;
+        }
+    }
+}
+
+async fn converse(
+    stream: UnixStream,
+    may_change: bool,
+    switch: &Rc<RefCell<Switch>>,
+    guest: &Rc<Guest>,
+) -> hyper::Result<()> {
     let service = service_fn(|request| {
-        let switch = Rc::clone(&switch);
-        async move { Ok::<_, Infallible>(answer(&switch, may_change, request).await) }
+        let (switch, guest) = (Rc::clone(switch), Rc::clone(guest));
+        async move {
+            let answer = answer(&switch, &guest, may_change, request).await;
+            guest.served();
+            Ok::<_, Infallible>(answer)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,0 +1,62 @@
+//! `/v1/openapi.json`: what can be asked, for programs that want to know (OpenAPI 3.1), made of the table of routes.
+
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use super::routes::{Content, ROUTES, Route};
+use crate::views::ErrorView;
+
+/// The document.
+pub(super) fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut schemas = settings.into_generator();
+    let mut paths = json!({});
+    for route in &ROUTES {
+        paths[route.path][route.method.as_str().to_lowercase()] = operation(route, &mut schemas);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "rigswitch", "version": env!("CARGO_PKG_VERSION") },
+        "servers": [{ "url": "http://rig", "description": "over the Unix socket" }],
+        "paths": paths,
+        "components": { "schemas": schemas.take_definitions(true) },
+    })
+}
+
+fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
+    let content = match route.answer {
+        Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
+        Content::Lines(schema) => json!({ "application/x-ndjson": { "schema": schema(schemas) } }),
+        Content::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
+    };
+    let error = json!({ "application/json": { "schema": schemas.subschema_for::<ErrorView>() } });
+    let mut responses = json!({ "200": { "description": "done", "content": content } });
+    for (status, description) in refusals(route) {
+        responses[status] = json!({ "description": description, "content": error });
+    }
+    let mut operation = json!({ "summary": route.summary, "responses": responses });
+    if let Some(schema) = route.body {
+        let content = json!({ "application/json": { "schema": schema(schemas) } });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}
+
+/// How a request that the table has may be refused.
+fn refusals(route: &Route) -> &'static [(&'static str, &'static str)] {
+    match (route.body, route.answer) {
+        (Some(_), _) => &[
+            ("400", "the body is not what it should be"),
+            ("403", "changes are for root and the user that the switch runs as"),
+            ("408", "the body did not come in time"),
+            ("409", "the switch refuses, and says why"),
+            ("413", "the body is too long"),
+        ],
+        (None, Content::Lines(_)) => &[("503", "as many listen as may")],
+        (None, _) => &[],
+    }
+}

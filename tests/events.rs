@@ -1,0 +1,135 @@
+//! Events: what happens to a switch reaches whoever listens, in order, and slow listeners cost nobody anything.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod command;
+mod rig;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
+use command::{Folder, PATIENCE, TWO_PORTS, http, wait_for};
+use rig::{NIC, Plug, Rig, frame, has, run_in};
+use rigswitch::events::{Event, EventLine, LISTENERS};
+
+/// Somebody who listens.
+struct Listener(BufReader<UnixStream>);
+
+impl Listener {
+    /// Listens once this returns.
+    fn new(folder: &Folder) -> Self {
+        let mut stream = UnixStream::connect(folder.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.0\r\n\r\n").unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.0 200 OK"), "{head}");
+        Self(lines)
+    }
+
+    /// The next event.
+    fn next(&mut self) -> Event {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        serde_json::from_str::<EventLine>(&line).unwrap().event
+    }
+
+    /// The events up to the wanted one.
+    fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        while !events.last().is_some_and(&wanted) {
+            events.push(self.next());
+        }
+        events
+    }
+}
+
+fn to_everybody(station: u8) -> Vec<u8> {
+    frame([0xff; 6], [2, 0, 0, 0, 0, station], 0x88b5, 64, 0)
+}
+
+#[test]
+fn what_befalls_stations_and_ports_is_told_in_order() {
+    const NAME: &str = "events-all";
+    if !has(NAME, "ip") {
+        return;
+    }
+    let Some(rig) = Rig::new(NAME, &[Plug::Veth, Plug::Veth, Plug::Veth], 1500).map(Rig::quiet) else {
+        return;
+    };
+    let ports = "port = [{ device = \"p0\" }, { device = \"p1\" }, { device = \"p2\" }]";
+    let bridge = format!("[[bridge]]\nname = \"br0\"\nageing_time = \"60s\"\n{ports}\n");
+    let _switch = rig.start("1", &bridge);
+    let wires = [0, 1, 2].map(|n| rig.wire(n));
+    let send = |from: usize, frame: &[u8]| {
+        wires[from].send(frame);
+        wires[2 - from].receive_until(frame);
+    };
+    send(0, &to_everybody(1));
+    let mut listener = Listener::new(&rig.folder);
+    let (mac, master) = (|station| format!("02:00:00:00:00:0{station}"), || "br0".to_owned());
+    send(0, &to_everybody(2));
+    let learned = |station| Event::Learned { mac: mac(station), ifname: "p0".into(), master: master() };
+    // Who was there before is no news.
+    assert_eq!(listener.next(), learned(2));
+    send(2, &to_everybody(1));
+    let moved = Event::Moved { mac: mac(1), ifname: "p2".into(), from: "p0".into(), master: master() };
+    assert_eq!(listener.next(), moved);
+    rig.folder.ask("fdb flush dev br0 brport p0");
+    let forgotten = Event::Forgotten { mac: mac(2), ifname: "p0".into(), master: master() };
+    assert_eq!(listener.next(), forgotten);
+
+    let ifname = || "p0".to_owned();
+    run_in(&rig.hosts[0], &format!("ip link set {NIC} down"));
+    assert_eq!(listener.next(), Event::Down { ifname: ifname() });
+    run_in(&rig.hosts[0], &format!("ip link set {NIC} up"));
+    assert_eq!(listener.next(), Event::Up { ifname: ifname() });
+    run_in(&rig.center, "ip link set p0 name q0");
+    let renamed = Event::Renamed { ifname: ifname(), device: "q0".into(), was: "p0".into() };
+    assert_eq!(listener.next(), renamed);
+    run_in(&rig.center, "ip link set q0 mtu 1400");
+    assert_eq!(listener.next(), Event::Mtu { ifname: ifname(), mtu: 1400 });
+    rig.center.delete("q0").unwrap();
+    let events = listener.until(|event| matches!(event, Event::Gone { .. }));
+    assert!(matches!(events.last(), Some(Event::Gone { ifname, .. }) if ifname == "p0"), "{events:?}");
+    rig.center.add_veth("p0", NIC, rig.hosts[0].netns()).unwrap();
+    rig.hosts[0].set_up(NIC).unwrap();
+    listener.until(|event| *event == Event::Back { ifname: ifname() });
+
+    // The far end of p2 has lost what it was sent: that no frame of a wrong source gets in is a drop, many are a burst.
+    let wrong = frame([0xff; 6], [0; 6], 0x88b5, 64, 0);
+    (0..1000).for_each(|_| wires[1].send(&wrong));
+    let is_burst = |event: &Event| matches!(event, Event::Drops { ifname, reason, .. } if ifname == "p1" && reason == "source_zero");
+    listener.until(is_burst);
+}
+
+#[test]
+fn a_station_that_is_silent_for_the_ageing_time_is_told_of() {
+    let folder = Folder::new("events-aged");
+    let _switch = folder.start(&TWO_PORTS.replace("name = \"br0\"", "name = \"br0\"\nageing_time = \"2s\""));
+    let mut listener = Listener::new(&folder);
+    folder.ask("fdb add 02:00:00:00:00:07 dev p0 master dynamic");
+    let events = listener.until(|event| matches!(event, Event::Aged { .. }));
+    let (mac, ifname, master) = ("02:00:00:00:00:07".to_owned(), "p0".to_owned(), "br0".to_owned());
+    let learned = Event::Learned { mac: mac.clone(), ifname: ifname.clone(), master: master.clone() };
+    assert_eq!(events, [learned, Event::Aged { mac, ifname, master }]);
+}
+
+#[test]
+fn as_many_may_listen_as_may_and_no_more() {
+    let folder = Folder::new("events-many");
+    let _switch = folder.start(TWO_PORTS);
+    let mut listeners: Vec<_> = (0..LISTENERS).map(|_| Listener::new(&folder)).collect();
+    let refused = http(&folder.socket(), "GET /v1/events HTTP/1.0\r\n\r\n");
+    assert!(refused.starts_with("HTTP/1.0 503 ") && refused.contains("listen already"), "{refused}");
+    listeners.pop();
+    wait_for("room", || {
+        let mut stream = UnixStream::connect(folder.socket()).unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.0\r\n\r\n").unwrap();
+        let mut status = String::new();
+        BufReader::new(stream).read_line(&mut status).unwrap();
+        status.contains(" 200 ").then_some(())
+    });
+}
