@@ -74,6 +74,15 @@ impl AsFd for XskMap {
     }
 }
 
+/// Where a program is to run.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// On frames as a driver receives them.
+    Xdp(Traits),
+    /// On frames that have been received, behind packet sockets (`BPF_PROG_TYPE_SCHED_CLS`).
+    Ingress,
+}
+
 /// What the kernel is to know of an XDP program.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Traits {
@@ -85,7 +94,7 @@ pub struct Traits {
 
 /// Why a program did not load.
 #[derive(Debug, thiserror::Error)]
-#[error("the kernel refused the XDP program: {source}{}{log}", if log.is_empty() { "" } else { "\n" })]
+#[error("the kernel refused the program: {source}{}{log}", if log.is_empty() { "" } else { "\n" })]
 pub struct LoadError {
     /// What `bpf(2)` answered.
     pub source: io::Error,
@@ -93,7 +102,13 @@ pub struct LoadError {
     pub log: String,
 }
 
-/// A loaded XDP program.
+impl From<io::Error> for LoadError {
+    fn from(source: io::Error) -> Self {
+        Self { source, log: String::new() }
+    }
+}
+
+/// A loaded program.
 #[derive(Debug)]
 pub struct Program {
     fd: OwnedFd,
@@ -104,8 +119,8 @@ impl Program {
     ///
     /// # Errors
     /// The kernel's answer, with the verifier's log when it said something.
-    pub fn load(traits: Traits, name: &str, code: &[Insn]) -> Result<Self, LoadError> {
-        let attempt = |log: &mut [u8]| bpf_fd(PROG_LOAD, &Load::new(traits, name, code, log));
+    pub fn load(kind: Kind, name: &str, code: &[Insn]) -> Result<Self, LoadError> {
+        let attempt = |log: &mut [u8]| bpf_fd(PROG_LOAD, &Load::new(kind, name, code, log));
         let source = match attempt(&mut []) {
             Ok(fd) => return Ok(Self { fd }),
             Err(error) => error,
@@ -124,6 +139,24 @@ impl Program {
     /// `EBUSY` when the device has a program; `EOPNOTSUPP` when its driver lacks native XDP, `ERANGE` when the MTU (or
     /// that of a veth's peer) is too large for it; `ENODEV`.
     pub fn attach_xdp(&self, ifindex: u32, mode: Attach) -> io::Result<Link> {
+        let flags = match mode {
+            Attach::Generic => 1 << 1,
+            Attach::Native => 1 << 2,
+        };
+        self.attach(ifindex, BPF_XDP, flags)
+    }
+
+    /// Attach behind the packet sockets of the device `ifindex` of the calling thread's network namespace, before what
+    /// others have attached there.
+    ///
+    /// # Errors
+    /// `EINVAL` before kernel 6.6; `ENODEV`.
+    pub fn attach_ingress(&self, ifindex: u32) -> io::Result<Link> {
+        const BEFORE: u32 = 1 << 3;
+        self.attach(ifindex, BPF_TCX_INGRESS, BEFORE)
+    }
+
+    fn attach(&self, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<Link> {
         #[repr(C)]
         struct Create {
             program: u32,
@@ -131,12 +164,8 @@ impl Program {
             attach_type: u32,
             flags: u32,
         }
-        let flags = match mode {
-            Attach::Generic => 1 << 1,
-            Attach::Native => 1 << 2,
-        };
         let program = self.fd.as_raw_fd().unsigned_abs();
-        Ok(Link { fd: bpf_fd(LINK_CREATE, &Create { program, ifindex, attach_type: BPF_XDP, flags })? })
+        Ok(Link { fd: bpf_fd(LINK_CREATE, &Create { program, ifindex, attach_type, flags })? })
     }
 }
 
@@ -171,8 +200,9 @@ const PROG_LOAD: libc::c_int = 5;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_DETACH: libc::c_int = 34;
 
-/// `enum bpf_attach_type`.
+// enum bpf_attach_type
 const BPF_XDP: u32 = 37;
+const BPF_TCX_INGRESS: u32 = 46;
 
 /// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads.
 #[repr(C)]
@@ -192,16 +222,21 @@ struct Load {
 }
 
 impl Load {
-    fn new(traits: Traits, name: &str, code: &[Insn], log: &mut [u8]) -> Self {
+    fn new(kind: Kind, name: &str, code: &[Insn], log: &mut [u8]) -> Self {
+        const SCHED_CLS: u32 = 3;
         const XDP: u32 = 6;
         const HAS_FRAGS: u32 = 1 << 5;
         const DEV_BOUND_ONLY: u32 = 1 << 6;
         // Kernel functions are for programs under a licence the GPL is compatible with.
         const LICENSE: &core::ffi::CStr = c"Dual MIT/GPL";
+        let (program_type, attach_type, traits) = match kind {
+            Kind::Xdp(traits) => (XDP, BPF_XDP, traits),
+            Kind::Ingress => (SCHED_CLS, BPF_TCX_INGRESS, Traits::default()),
+        };
         let frags = if traits.frags { HAS_FRAGS } else { 0 };
         let bound = if traits.bound_to.is_some() { DEV_BOUND_ONLY } else { 0 };
         Self {
-            program_type: XDP,
+            program_type,
             instructions: u32::try_from(code.len()).unwrap_or(u32::MAX),
             code: code.as_ptr().expose_provenance() as u64,
             license: LICENSE.as_ptr().expose_provenance() as u64,
@@ -212,7 +247,7 @@ impl Load {
             flags: frags | bound,
             name: object_name(name),
             ifindex: traits.bound_to.unwrap_or(0),
-            attach_type: BPF_XDP,
+            attach_type,
         }
     }
 }

@@ -9,6 +9,8 @@ use super::netlink::{Netlink, attribute, number, request};
 /// What a driver says it can do (`NETDEV_CMD_DEV_GET`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct XdpFeatures {
+    /// Programs in the driver, and redirection from them.
+    pub native: bool,
     /// AF_XDP sockets without copying.
     pub zero_copy: bool,
     /// Programs may ask for the VLAN tag that was stripped (`bpf_xdp_metadata_rx_vlan_tag`).
@@ -27,7 +29,11 @@ impl XdpFeatures {
         let answer = netlink.ask(family, DEVICE_GET, DEVICE_INDEX, &ifindex.to_ne_bytes()).map_err(doing)?;
         let bits = |kind| attribute(&answer, kind).map_or(0, number);
         let (features, metadata) = (bits(DEVICE_XDP_FEATURES), bits(DEVICE_METADATA_FEATURES));
-        Ok(Self { zero_copy: features & ACT_ZERO_COPY != 0, vlan_tag: metadata & METADATA_VLAN_TAG != 0 })
+        Ok(Self {
+            native: features & ACT_NATIVE == ACT_NATIVE,
+            zero_copy: features & ACT_ZERO_COPY != 0,
+            vlan_tag: metadata & METADATA_VLAN_TAG != 0,
+        })
     }
 }
 
@@ -36,6 +42,7 @@ const DEVICE_GET: u8 = 1;
 const DEVICE_INDEX: u16 = 1;
 const DEVICE_XDP_FEATURES: u16 = 3;
 const DEVICE_METADATA_FEATURES: u16 = 5;
+const ACT_NATIVE: u64 = 1 | 2; // basic, redirect
 const ACT_ZERO_COPY: u64 = 8;
 const METADATA_VLAN_TAG: u64 = 4;
 
@@ -127,7 +134,7 @@ mod tests {
     fn loopback_has_none() {
         // Needs no privilege; a kernel before 6.3 does not know the question.
         if let Ok(features) = XdpFeatures::of(1) {
-            assert!(!features.zero_copy && !features.vlan_tag);
+            assert_eq!(features, XdpFeatures::default());
         }
     }
 }

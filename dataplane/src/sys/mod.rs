@@ -6,6 +6,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod features;
 pub mod hints;
+pub mod ingress;
 pub mod limits;
 pub mod links;
 mod mmap;

@@ -143,12 +143,10 @@ impl Netdev {
         self.driver_text(0)
     }
 
-    /// Where the device is on a bus; empty, or not an address at all (`N/A`, `tap`), for one made of software.
-    ///
-    /// # Errors
-    /// As for [`Self::driver`].
-    pub fn bus(&self) -> io::Result<String> {
-        self.driver_text(3)
+    /// Whether the device is a card on a bus, real or a hypervisor's, and not made of software.
+    pub fn is_on_a_bus(&self) -> bool {
+        // A device of software says nothing, or no address (`N/A`, `tap`).
+        self.driver_text(3).is_ok_and(|bus| bus.contains([':', '.']) || bus.starts_with("virtio"))
     }
 
     /// One of the texts of `struct ethtool_drvinfo`: driver, version, firmware, bus.

@@ -61,6 +61,20 @@ impl Netlink {
         }
     }
 
+    /// Sends a message, or several in a row, and checks that the kernel acknowledges the first `count` of those that ask for it.
+    pub(super) fn transact(&self, sent: &[u8], count: usize) -> io::Result<()> {
+        self.send(sent)?;
+        for _ in 0..count {
+            let datagram = self.receive()?;
+            let answer = messages(&datagram).next().ok_or(io::ErrorKind::InvalidData)?;
+            let refused = i32::from(answer.kind) == libc::NLMSG_ERROR && !answer.body.starts_with(&[0; 4]);
+            if refused {
+                return Err(refusal(answer.body));
+            }
+        }
+        Ok(())
+    }
+
     fn send(&self, message: &[u8]) -> io::Result<()> {
         let (fd, start, len) = (self.0.as_raw_fd(), message.as_ptr(), message.len());
         // SAFETY: the kernel reads `len` bytes of the slice; without an address it is the receiver itself.
@@ -94,22 +108,28 @@ pub(super) struct Message<'a> {
 
 /// A request of type `kind`: the family's own header, which is a multiple of four bytes long, and attributes.
 pub(super) fn request(kind: u16, flags: libc::c_int, header: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let short = |len: usize| u16::try_from(len).unwrap_or(u16::MAX).to_ne_bytes();
     let flags = u16::try_from(libc::NLM_F_REQUEST | flags).unwrap_or_default();
     let mut message = vec![0; 4];
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     message.extend([0; 8]); // sequence and port: one question at a time needs neither
     message.extend(header);
-    for (kind, value) in attributes {
-        message.extend(short(4 + value.len()));
-        message.extend(kind.to_ne_bytes());
-        message.extend(*value);
-        message.resize(message.len().next_multiple_of(4), 0);
-    }
+    message.extend(self::attributes(attributes));
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
     message[..4].copy_from_slice(&len.to_ne_bytes());
     message
+}
+
+/// Attributes in a row, as they stand in a message or in another attribute.
+pub(super) fn attributes(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = Vec::new();
+    for (kind, value) in attributes {
+        bytes.extend(u16::try_from(4 + value.len()).unwrap_or(u16::MAX).to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(*value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
 }
 
 /// The messages of a datagram, as far as they are whole.

@@ -118,6 +118,14 @@ impl Netns {
         })
     }
 
+    /// Another handle on the same namespace.
+    ///
+    /// # Errors
+    /// The kernel's, when the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
     /// Whether the two handles mean the same namespace.
     ///
     /// # Errors
@@ -128,6 +136,17 @@ impl Netns {
             Ok((metadata.dev(), metadata.ino()))
         };
         Ok(identity(self)? == identity(other)?)
+    }
+}
+
+/// Runs `work` in `netns`, as [`Netns::run`] does, or right here.
+///
+/// # Errors
+/// The kernel's, when the namespace may not be entered.
+pub fn inside<T: Send>(netns: Option<&Netns>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    match netns {
+        Some(netns) => netns.run(work),
+        None => Ok(work()),
     }
 }
 

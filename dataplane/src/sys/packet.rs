@@ -1,9 +1,23 @@
 //! Packet sockets: whole frames in and out of any device, beside the host's own stack (packet(7)).
 
-use std::io;
+mod batch;
+mod ring;
+
+pub use ring::{Kept, LONGEST_IN_SLOT, RxRing, Slot};
+
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{Plain, check, context, set_option, socklen};
+use super::{Plain, check, context, option, set_option, socklen};
+
+/// Bytes of `struct virtio_net_hdr`, which a socket for a port has beside every frame, both ways.
+pub const VNET_HEADER_LENGTH: usize = 10;
+
+/// A VLAN tag as it stands in a frame, behind the addresses: its EtherType and its control word.
+pub type VlanTag = [u8; 4];
+
+/// Bytes of frames that may wait in a socket each way. A super-frame takes 64 KiB and more, and a TCP window holds many.
+const BUFFER: libc::c_int = 8 << 20;
 
 /// A socket on one device. It never waits.
 #[derive(Debug)]
@@ -19,15 +33,33 @@ impl PacketSocket {
     /// # Errors
     /// `PermissionDenied` without `CAP_NET_RAW`; `ENODEV` for no such device.
     pub fn open(ifindex: u32) -> io::Result<Self> {
-        let everything = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
         let socket = Self::silent(ifindex)?;
         set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)?;
         set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_AUXDATA, &1)?;
-        let address = socket.address(everything);
-        let length = socklen::<libc::sockaddr_ll>();
-        // SAFETY: the kernel reads `length` bytes of a live, initialised address.
-        check(unsafe { libc::bind(socket.fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+        socket.start()?;
         Ok(socket)
+    }
+
+    /// A socket for a port, and its ring. Frames have their offload state in a `virtio_net_hdr` both ways, super-frames
+    /// are whole, and VLAN tags out of them. It receives nothing before [`PacketSocket::start`]. Slots hold
+    /// frames of up to `longest` bytes, at most [`LONGEST_IN_SLOT`].
+    ///
+    /// # Errors
+    /// `PermissionDenied` without `CAP_NET_RAW`; `OutOfMemory` for the ring.
+    pub fn for_port(ifindex: u32, longest: usize) -> io::Result<(Self, RxRing)> {
+        let socket = Self::silent(ifindex)?;
+        for name in [libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_VNET_HDR] {
+            set_option(socket.as_fd(), libc::SOL_PACKET, name, &1)?;
+        }
+        // Without the privilege to go beyond the system's limit, as much as that allows.
+        for (forced, limited) in
+            [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+        {
+            set_option(socket.as_fd(), libc::SOL_SOCKET, forced, &BUFFER)
+                .or_else(|_| set_option(socket.as_fd(), libc::SOL_SOCKET, limited, &BUFFER))?;
+        }
+        let ring = RxRing::new(&socket, longest).map_err(|e| context(e, "a packet socket's ring"))?;
+        Ok((socket, ring))
     }
 
     /// A socket on device `ifindex` that receives nothing.
@@ -43,6 +75,33 @@ impl PacketSocket {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, ifindex })
     }
 
+    /// From now on every frame that arrives on the device is received, and frames leave by it.
+    ///
+    /// # Errors
+    /// `ENODEV` for no such device.
+    pub fn start(&self) -> io::Result<()> {
+        let address = self.address(u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be());
+        let length = socklen::<libc::sockaddr_ll>();
+        // SAFETY: the kernel reads `length` bytes of a live, initialised address.
+        check(unsafe { libc::bind(self.fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+        Ok(())
+    }
+
+    /// Shares what arrives with the other sockets of a group, flow by flow: those of `group`, or of a new group with this
+    /// one as its first. Answers which. The socket is started.
+    ///
+    /// # Errors
+    /// `EINVAL` for a group on another device.
+    pub fn share(&self, group: Option<u16>) -> io::Result<u16> {
+        let mode = libc::PACKET_FANOUT_HASH;
+        let unique = if group.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
+        let wanted = (mode | unique) << 16 | u32::from(group.unwrap_or(0));
+        set_option(self.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT, &wanted)?;
+        let [low, high, ..] =
+            option(self.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)?.to_le_bytes();
+        Ok(u16::from_le_bytes([low, high]))
+    }
+
     /// Has the device take frames for every address as long as this socket lives, however it ends.
     ///
     /// # Errors
@@ -56,6 +115,29 @@ impl PacketSocket {
         };
         set_option(self.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)
             .map_err(|e| context(e, "making a device promiscuous"))
+    }
+
+    /// Whether the device that the socket was started on is there, up or down, in the namespace where it was. An error
+    /// that waits to be told (that the device went down) is forgotten.
+    pub fn has_device(&self) -> bool {
+        // Until it is told, the socket polls as ready.
+        let _ = option(self.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR, 0);
+        let mut address = self.address(0);
+        let mut length = socklen::<libc::sockaddr_ll>();
+        // SAFETY: the kernel writes at most `length` bytes to a live address, of which any bytes are a value.
+        let answer = check(unsafe {
+            libc::getsockname(self.fd.as_raw_fd(), (&raw mut address).cast(), &raw mut length)
+        });
+        answer.is_ok() && u32::try_from(address.sll_ifindex) == Ok(self.ifindex)
+    }
+
+    /// Frames that the kernel dropped before this socket, which was full, since the last time it was asked.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn take_dropped(&self) -> io::Result<u32> {
+        let none = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        Ok(option(self.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, none)?.tp_drops)
     }
 
     /// Sends one frame, from the destination address on.
@@ -78,16 +160,40 @@ impl PacketSocket {
     /// # Errors
     /// `WouldBlock` when none is there; `ENETDOWN` once when the device went down.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (received, tag) = self.receive_parts(&mut [IoSliceMut::new(buffer)])?;
+        Ok(put_back(tag, buffer, received))
+    }
+
+    /// Receives a frame that was too long for the ring into `buffer`, with its `virtio_net_hdr` and the tag that was taken
+    /// out of it. One longer than `buffer` is cut off.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is there.
+    pub fn receive_long(
+        &self,
+        header: &mut [u8; VNET_HEADER_LENGTH],
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, Option<VlanTag>)> {
+        let parts = &mut [IoSliceMut::new(header), IoSliceMut::new(buffer)];
+        let received = match self.receive_parts(parts) {
+            // That the device went down is told before what came until then.
+            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => self.receive_parts(parts),
+            result => result,
+        };
+        received.map(|(length, tag)| (length.saturating_sub(VNET_HEADER_LENGTH), tag))
+    }
+
+    fn receive_parts(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<(usize, Option<VlanTag>)> {
         let mut control = [0; CONTROL];
-        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // SAFETY: a msghdr of zeros says that there is nothing of anything.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        // An IoSliceMut is an iovec (its documentation promises it).
+        (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr().cast(), parts.len());
         (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), control.len());
-        // SAFETY: the message points to the slice and to `control`, each live, writable and as long as it says.
+        // SAFETY: the message points to the parts and to `control`, each live, writable and as long as it says.
         let received = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, 0) };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        Ok(put_back(removed_tag(&control), buffer, received))
+        Ok((received, removed_tag(&control)))
     }
 
     fn address(&self, protocol: u16) -> libc::sockaddr_ll {
@@ -106,17 +212,23 @@ impl PacketSocket {
 /// A control message's header, and behind it a `struct tpacket_auxdata` of 20 bytes.
 const CONTROL: usize = size_of::<libc::cmsghdr>() + 24;
 
-/// The tag that the kernel took out of a frame (packet(7), `PACKET_AUXDATA`), if any.
-fn removed_tag(control: &[u8; CONTROL]) -> Option<[u8; 4]> {
+/// The tag that the kernel took out of a frame (`PACKET_AUXDATA`), if any.
+fn removed_tag(control: &[u8; CONTROL]) -> Option<VlanTag> {
     let auxdata = &control[size_of::<libc::cmsghdr>()..];
     let half = |at: usize| u16::from_ne_bytes([auxdata[at], auxdata[at + 1]]);
     let status = u32::from_ne_bytes([auxdata[0], auxdata[1], auxdata[2], auxdata[3]]);
-    let [tci, tpid] = [half(16), half(18)].map(u16::to_be_bytes);
-    (status & libc::TP_STATUS_VLAN_VALID != 0).then_some([tpid[0], tpid[1], tci[0], tci[1]])
+    tag(status, half(18), half(16))
+}
+
+/// The tag of this EtherType and control word, if `status` says that there is one.
+#[inline]
+fn tag(status: u32, ether_type: u16, control: u16) -> Option<VlanTag> {
+    let ([a, b], [c, d]) = (ether_type.to_be_bytes(), control.to_be_bytes());
+    (status & libc::TP_STATUS_VLAN_VALID != 0).then_some([a, b, c, d])
 }
 
 /// Puts a tag behind the addresses of the frame of `length` bytes, and answers its new length.
-fn put_back(tag: Option<[u8; 4]>, buffer: &mut [u8], length: usize) -> usize {
+fn put_back(tag: Option<VlanTag>, buffer: &mut [u8], length: usize) -> usize {
     const ADDRESSES: usize = 12;
     let Some(tag) = tag.filter(|_| length >= ADDRESSES && buffer.len() >= ADDRESSES + 4) else {
         return length;
@@ -135,3 +247,5 @@ impl AsFd for PacketSocket {
 
 // SAFETY: integers throughout, without padding.
 unsafe impl Plain for libc::packet_mreq {}
+// SAFETY: integers.
+unsafe impl Plain for libc::tpacket_stats {}

@@ -1,7 +1,6 @@
 //! An AF_XDP device: which program it gets, on which hook, and its queues' sockets.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::ports::{XdpConfig, XdpMode, XdpQueues};
 use crate::sys::bpf::{Attach, Link, LoadError, XskMap};
 use crate::sys::features::XdpFeatures;
 use crate::sys::netdev::Netdev;
-use crate::sys::netns::Netns;
+use crate::sys::netns::{Netns, inside};
 use crate::sys::packet::PacketSocket;
 use crate::sys::poll::PollSet;
 use crate::sys::xsk::{Bind, RingSizes, Socket, Umem};
@@ -41,8 +40,10 @@ impl XdpDevice {
     pub fn open(config: &XdpConfig, netns: Option<&Netns>, mtu: Option<u16>) -> Result<Self, XdpError> {
         let attachment = inside(netns, || Attachment::make(config, mtu))
             .map_err(|source| XdpError::device(&config.device, source))??;
-        let netns = netns.map(|netns| netns.as_fd().try_clone_to_owned().map(Netns::from)).transpose();
-        let netns = netns.map_err(|source| XdpError::device(&config.device, source))?;
+        let netns = netns
+            .map(Netns::try_clone)
+            .transpose()
+            .map_err(|source| XdpError::device(&config.device, source))?;
         Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns })
     }
 
@@ -248,8 +249,7 @@ impl Attachment {
     /// Has a NIC leave VLAN tags in its frames, and answers whether it surely does. Software devices pass on skbs whose
     /// tag may be outside the frame whatever their features say.
     fn leaves_tags_in(&mut self) -> bool {
-        let on_a_bus =
-            self.netdev.bus().is_ok_and(|bus| bus.contains([':', '.']) || bus.starts_with("virtio"));
+        let on_a_bus = self.netdev.is_on_a_bus();
         let strips = || self.netdev.strips_vlan().unwrap_or(true);
         if on_a_bus && strips() {
             self.stripping_turned_off = self.netdev.set_strips_vlan(false).is_ok();
@@ -353,12 +353,4 @@ fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
     socket.raise_tx_budget(DEPTH);
     let zero_copy = socket.is_zero_copy()?;
     Ok((socket, zero_copy))
-}
-
-/// Runs `work` in `netns`, or right here.
-fn inside<T: Send>(netns: Option<&Netns>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    match netns {
-        Some(netns) => netns.run(work),
-        None => Ok(work()),
-    }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use crate::sys::bpf::btf;
 use crate::sys::bpf::insn::{Insn, Program, Reg, Size, When};
-use crate::sys::bpf::{LoadError, Program as Loaded, Traits, XskMap};
+use crate::sys::bpf::{Kind, LoadError, Program as Loaded, Traits, XskMap};
 
 use Reg::{R0, R1, R2, R3, R6, R7, R8, R10};
 
@@ -16,13 +16,13 @@ use Reg::{R0, R1, R2, R3, R6, R7, R8, R10};
 pub(super) fn load_tag_restoring(map: &XskMap, ifindex: u32) -> Option<Result<Loaded, LoadError>> {
     let rx_vlan_tag = btf::kernel_function("bpf_xdp_metadata_rx_vlan_tag")?;
     let traits = Traits { frags: true, bound_to: Some(ifindex) };
-    Some(Loaded::load(traits, NAME, &tag_restoring(map.as_fd().as_raw_fd(), rx_vlan_tag)))
+    Some(Loaded::load(Kind::Xdp(traits), NAME, &tag_restoring(map.as_fd().as_raw_fd(), rx_vlan_tag)))
 }
 
 /// The program that redirects and does nothing else, for any device.
 pub(super) fn load_plain(map: &XskMap) -> Result<Loaded, LoadError> {
     let traits = Traits { frags: true, bound_to: None };
-    Loaded::load(traits, NAME, &plain(map.as_fd().as_raw_fd()))
+    Loaded::load(Kind::Xdp(traits), NAME, &plain(map.as_fd().as_raw_fd()))
 }
 
 /// What `ip link` and `bpftool` show.
