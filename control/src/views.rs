@@ -12,7 +12,7 @@ use serde_json::Value;
 pub struct PortView {
     /// Its name.
     pub ifname: String,
-    /// `xdp`, `tap`, `pcap` or `memory`.
+    /// `xdp`, `tap`, `packet`, `pcap` or `memory`; `device` while there is none to choose by.
     pub kind: String,
     /// What the kernel calls its device now; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker            one thread: receive a burst, take it down the line, send; sleep when there is nothing
-//!   ├─ ports        xdp tap pcap memory: where bursts come from and go to, each a PortQueue
+//!   ├─ ports        xdp tap packet pcap memory: where bursts come from and go to, each a PortQueue
 //!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
 //!        ├─ bridge  parse → learn → look up
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live

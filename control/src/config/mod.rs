@@ -18,6 +18,8 @@
 //! xdp = { device = "eth0", mode = "auto", queues = "all", take = "all" }  # or xdp = "eth0"
 //!                                     # mode: auto, native, generic, copy, zerocopy; queues: all, or the first so many
 //! # tap = { device = "tap0", offload = true, queues = 1 }                 # or tap = "tap0"; made if it is not there
+//! # packet = { device = "veth-c1", queues = 1 }                           # or packet = "veth-c1": any device, offloads and all
+//! # device = "veth-c2"                # xdp for a card whose driver has native XDP, packet for everything else
 //! # pcap = { input = "in.pcap", output = "out.pcap" }                     # or pcap = "in.pcap"; one of the two is enough
 //! # memory = true                     # in process, for embedding and tests
 //!

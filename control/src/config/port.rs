@@ -1,7 +1,7 @@
 //! `[[port]]`: a device the switch takes frames from.
 
 use rigswitch_dataplane::ports::{
-    PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+    PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
 
 use super::fields::{Fields, Shape, Text, suggest};
@@ -10,13 +10,14 @@ use super::values::{device_name, netns_name};
 
 const PORT: Shape = Shape {
     label: "[[port]]",
-    keys: &["name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu"],
-    later: &["packet", "device", "mac", "address", "vlan"],
+    keys: &["name", "xdp", "tap", "packet", "device", "pcap", "memory", "netns", "worker", "mtu"],
+    later: &["mac", "address", "vlan"],
 };
 const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take"], later: &[] };
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
+const PACKET: Shape = Shape { label: "packet", keys: &["device", "queues"], later: &[] };
 const PCAP: Shape = Shape { label: "pcap", keys: &["input", "output"], later: &[] };
-const KINDS: [&str; 4] = ["xdp", "tap", "pcap", "memory"];
+const KINDS: [&str; 6] = ["xdp", "tap", "packet", "device", "pcap", "memory"];
 
 /// Every `[[port]]`, its name and its kernel device entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Vec<PortConfig> {
@@ -30,8 +31,8 @@ fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<Port
     });
     let kind = kind(fields);
     let netns = netns(fields, kind.as_ref().map(|(kind, _)| kind));
-    if let Some((PortKind::Xdp(XdpConfig { device, .. }) | PortKind::Tap(TapConfig { device, .. }), span)) =
-        &kind
+    if let Some((kind, span)) = &kind
+        && let Some(device) = kind.device()
     {
         roles.take_device(netns.as_deref(), &Text { value: device, span: span.clone() });
     }
@@ -46,7 +47,7 @@ type Span = std::ops::Range<usize>;
 fn kind(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     let mut said = KINDS.into_iter().filter(|kind| fields.value(kind).is_some());
     let Some(kind) = said.next() else {
-        let remedy = "add one of xdp = \"eth0\", tap = \"tap0\", pcap = \"in.pcap\", memory = true";
+        let remedy = "add one of device = \"eth0\", xdp = \"eth0\", tap = \"tap0\", packet = \"veth0\", pcap = \"in.pcap\", memory = true";
         fields.problems.push(fields.span.clone(), "[[port]] does not say what it is", remedy);
         return None;
     };
@@ -59,6 +60,9 @@ fn kind(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     match kind {
         "xdp" => xdp(fields),
         "tap" => tap(fields),
+        "packet" => packet(fields),
+        "device" => device(fields, "device", fields.text("device")?)
+            .map(|(name, span)| (PortKind::Device(name), span)),
         "pcap" => pcap(fields),
         _ => memory(fields),
     }
@@ -122,6 +126,18 @@ fn tap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     let (device, span) = named?;
     let kind = TapConfig { device, offload: offload.unwrap_or(true), queues: queues.unwrap_or(1) };
     Some((PortKind::Tap(kind), span))
+}
+
+fn packet(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    let (queues, named) = if is_text(fields, "packet") {
+        (None, device(fields, "packet", fields.text("packet")?))
+    } else {
+        let table = fields.table("packet", &PACKET)?;
+        let queues = table.integer("queues", 1..=256);
+        (queues, table.required("device", "\"veth0\"").and_then(|text| device(&table, "device", text)))
+    };
+    let (device, span) = named?;
+    Some((PortKind::Packet(PacketConfig { device, queues: queues.unwrap_or(1) }), span))
 }
 
 fn pcap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {

@@ -2,7 +2,7 @@
 
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, XconnectConfig};
 use rigswitch_dataplane::ports::{
-    PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+    PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
 use rigswitch_dataplane::tables::PortState;
 use serde::Serialize;
@@ -97,6 +97,8 @@ struct Port<'c> {
 enum Kind<'c> {
     Xdp { device: &'c str, mode: &'static str, queues: Queues },
     Tap { device: &'c str, offload: bool, queues: u16 },
+    Packet { device: &'c str, queues: u16 },
+    Device(&'c str),
     Pcap(Pcap<'c>),
     Memory(bool),
 }
@@ -130,6 +132,8 @@ impl<'c> Port<'c> {
                 PortKind::Tap(TapConfig { device, offload, queues }) => {
                     Kind::Tap { device, offload: *offload, queues: *queues }
                 }
+                PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
+                PortKind::Device(device) => Kind::Device(device),
                 PortKind::Pcap(PcapConfig { input, output }) => {
                     Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })
                 }

@@ -38,6 +38,15 @@ pcap = { input = "in.pcap", output = "out.pcap" }
 [[port]]
 name = "mem"
 memory = true
+[[port]]
+name = "c2"
+packet = { device = "veth-c2", queues = 2 }
+[[port]]
+name = "c3"
+packet = "veth-c3"
+[[port]]
+name = "c4"
+device = "veth-c4"
 
 [[bridge]]
 name = "br0"
@@ -88,6 +97,9 @@ fn every_key_is_read() {
     assert_eq!((eth0.mode, eth0.queues), (XdpMode::Native, XdpQueues::First(4)));
     let PortKind::Tap(vm1) = &config.ports[3].kind else { panic!("vm1 is a tap") };
     assert_eq!((vm1.offload, vm1.queues), (true, 1));
+    let PortKind::Packet(c2) = &config.ports[6].kind else { panic!("c2 is a packet port") };
+    assert_eq!((c2.device.as_str(), c2.queues), ("veth-c2", 2));
+    assert_eq!(config.ports[8].kind, PortKind::Device("veth-c4".into()));
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
     let [br0, br1] = &config.bridges[..] else { panic!("two bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));

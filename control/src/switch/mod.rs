@@ -137,10 +137,7 @@ impl Switch {
 
     /// Tells what an operator should know of the set-up.
     fn warn(&mut self) {
-        let text = "a VLAN tag may be lost before the switch sees the frame: use native mode where the driver has it, or \
-                    `ethtool -K DEVICE txvlan off` at the far end";
-        for (_, port) in self.ports.iter().filter(|(_, port)| port.capabilities.may_lose_tags) {
-            let message = format!("port {}: {text}", port.config.name);
+        for message in self.ports.iter().filter_map(|(_, port)| port.warning()) {
             self.events.tell(Event::Warning { message });
         }
     }

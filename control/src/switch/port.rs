@@ -8,8 +8,7 @@ use std::sync::Arc;
 use rigswitch_dataplane::frames::Area;
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{
-    Capabilities, Memory, MemoryEnd, Pcap, PortConfig, PortKind, PortQueue, Tap, TapConfig, XdpConfig,
-    XdpDevice,
+    Capabilities, Memory, MemoryEnd, PacketDevice, Pcap, PortConfig, PortKind, PortQueue, Tap, XdpDevice,
 };
 use rigswitch_dataplane::sys::links::Link;
 use rigswitch_dataplane::sys::netdev::Netdev;
@@ -54,6 +53,7 @@ pub(super) struct Port {
 /// What was opened.
 struct Device {
     place: Option<Place>, // none: the kernel has no such device
+    kind: PortKind,       // the configured one, or the one chosen
     source: Source,
 }
 
@@ -78,6 +78,7 @@ enum Source {
     Xdp(XdpDevice),
     /// Each queue is cloned for its worker: a TAP goes with its last descriptor, and must outlive a worker's panic.
     Tap(Vec<Tap>),
+    Packet(PacketDevice),
     Memory(Memory, MemoryEnd),
     /// None once a worker has it: files are read once.
     Pcap(Option<Pcap>),
@@ -126,9 +127,9 @@ impl Port {
         let at = self.moved_to.filter(|&place| watch.link(place).is_some());
         let at = at.or_else(|| {
             let namespace = watch.enter(self.config.netns.as_deref()).ok()?;
-            watch.find(namespace, device_name(&self.config)?)
+            watch.find(namespace, self.config.kind.device()?)
         });
-        let is_there = at.is_some() || self.make_again || device_name(&self.config).is_none();
+        let is_there = at.is_some() || self.make_again || self.config.kind.device().is_none();
         if !is_there {
             return Ok(false);
         }
@@ -151,7 +152,7 @@ impl Port {
     /// Takes in what is known of the device by now; what is new about it.
     pub(super) fn follow(&mut self, watch: &mut Watch) -> Vec<Change> {
         let mut changes = Vec::new();
-        let Some(Device { place: Some(place), source }) = &mut self.device else { return changes };
+        let Some(Device { place: Some(place), source, .. }) = &mut self.device else { return changes };
         if watch.link(*place).is_none() {
             let (whereabouts, goes_on) = source.whereabouts(*place, watch);
             match whereabouts {
@@ -247,6 +248,29 @@ impl Port {
         }
     }
 
+    /// What kind it is: the chosen one where the choice was the switch's, once it has been made.
+    pub(super) fn kind(&self) -> &PortKind {
+        self.device.as_ref().map_or(&self.config.kind, |device| &device.kind)
+    }
+
+    /// What an operator should know of how it was opened.
+    pub(super) fn warning(&self) -> Option<String> {
+        let name = &self.config.name;
+        if self.capabilities.may_lose_tags {
+            return Some(format!(
+                "port {name}: a VLAN tag may be lost before the switch sees the frame: use native mode where the driver \
+                 has it, or `ethtool -K DEVICE txvlan off` at the far end"
+            ));
+        }
+        let Some(Device { source: Source::Packet(packet), .. }) = &self.device else { return None };
+        packet.heard_by_host().map(|why| {
+            format!(
+                "port {name}: this host hears, and may answer, what arrives there too ({why}): give the device no \
+                 address, and `ip link set DEVICE arp off`"
+            )
+        })
+    }
+
     /// Its MAC address; zero where there is none.
     pub(super) fn address(&self) -> MacAddr {
         self.link.as_ref().filter(|_| self.device.is_some()).map_or(MacAddr::ZERO, |link| link.mac)
@@ -254,7 +278,7 @@ impl Port {
 
     /// What the kernel calls its device now.
     pub(super) fn device_name(&self) -> Option<&str> {
-        self.link.as_ref().map(|link| link.name.as_str()).or(device_name(&self.config))
+        self.link.as_ref().map(|link| link.name.as_str()).or(self.config.kind.device())
     }
 
     /// How fast its link is, in Mbit/s; nothing where nobody knows.
@@ -267,13 +291,14 @@ impl Port {
     /// The worker of one of `workers` that gets queue `queue`: the owner, or, of a device that spreads its frames over
     /// queues and is tied to no worker, the next after it.
     pub(super) fn worker_of(&self, queue: usize, workers: usize) -> usize {
-        let spread = matches!(self.config.kind, PortKind::Xdp(_)) && self.config.worker.is_none();
+        let spreads = matches!(self.kind(), PortKind::Xdp(_) | PortKind::Packet(_));
+        let spread = spreads && self.config.worker.is_none();
         (self.owner.index() + if spread { queue } else { 0 }) % workers
     }
 
     /// Whether its queues lend frames to the kernel to receive into.
     pub(super) fn lends(&self) -> bool {
-        matches!(self.config.kind, PortKind::Xdp(_))
+        matches!(self.kind(), PortKind::Xdp(_))
     }
 
     /// Opens queue `queue` on a worker's packet memory, of which it may lend `share` frames for receiving.
@@ -282,6 +307,7 @@ impl Port {
         let opened: Queue = match &mut device.source {
             Source::Xdp(xdp) => Box::new(xdp.open_queue(u16::try_from(queue)?, area)?.with_share(share)),
             Source::Tap(queues) => Box::new(queues[queue].try_clone()?),
+            Source::Packet(packet) => Box::new(packet.open_queue()?),
             Source::Memory(memory, _) => Box::new(memory.clone()),
             Source::Pcap(files) => {
                 Box::new(files.take().ok_or("its files were with a worker that panicked")?)
@@ -294,7 +320,7 @@ impl Port {
     /// What the kernel dropped before the switch could see it, as far as control can ask it without a worker.
     pub(super) fn lost_before_us(&self, watch: &Watch) -> Option<(&'static str, u64)> {
         match &self.device {
-            Some(Device { source: Source::Tap(_), place: Some(place) }) => {
+            Some(Device { source: Source::Tap(_), place: Some(place), .. }) => {
                 watch.tx_dropped(*place).map(|frames| ("tx_dropped", frames))
             }
             _ => None,
@@ -303,7 +329,7 @@ impl Port {
 
     /// Frames of packet memory that a queue of it may hold.
     pub(super) fn frames_per_queue(&self) -> u32 {
-        match self.config.kind {
+        match self.kind() {
             PortKind::Xdp(_) => 2048,
             _ => 16,
         }
@@ -313,8 +339,9 @@ impl Port {
     pub(super) fn long_frames(&self) -> (bool, bool) {
         match &self.device {
             Some(Device { source: Source::Xdp(xdp), .. }) => (xdp.needs_runs(), false),
-            _ => match &self.config.kind {
+            _ => match self.kind() {
                 PortKind::Tap(tap) => (self.mtu > 3500, tap.offload),
+                PortKind::Packet(_) => (self.mtu > 3500, true),
                 _ => (self.mtu > 3500, false),
             },
         }
@@ -334,6 +361,7 @@ impl Source {
         match self {
             Self::Xdp(device) => usize::from(device.queues()),
             Self::Tap(queues) => queues.len(),
+            Self::Packet(device) => usize::from(device.queues()),
             Self::Memory(..) | Self::Pcap(_) => 1,
         }
     }
@@ -343,6 +371,7 @@ impl Source {
         match self {
             Self::Xdp(device) => Ok(Some(device.index())),
             Self::Tap(queues) => queues[0].netdev()?.index().map(Some),
+            Self::Packet(device) => Ok(Some(device.index())),
             Self::Memory(..) | Self::Pcap(_) => Ok(None),
         }
     }
@@ -364,7 +393,7 @@ impl Device {
     fn open(config: &PortConfig, at: Option<Place>, watch: &mut Watch) -> OpenResult<Self> {
         let name = match at {
             Some(place) => watch.link(place).map(|link| link.name.clone()),
-            None => device_name(config).map(str::to_owned),
+            None => config.kind.device().map(str::to_owned),
         };
         let (namespace, netns) = match name {
             None => (None, None),
@@ -374,14 +403,12 @@ impl Device {
                 (Some(namespace), watch.netns(namespace))
             }
         };
-        let device = name.clone().unwrap_or_default();
-        let source = match &config.kind {
-            PortKind::Xdp(xdp) => {
-                Source::Xdp(XdpDevice::open(&XdpConfig { device, ..xdp.clone() }, netns, config.mtu)?)
-            }
-            PortKind::Tap(tap) => {
-                Source::Tap(Tap::open(&TapConfig { device, ..tap.clone() }, netns, config.mtu)?)
-            }
+        let kind = config.kind.chosen(name.as_deref().unwrap_or_default(), netns)?;
+        let source = match &kind {
+            PortKind::Xdp(xdp) => Source::Xdp(XdpDevice::open(xdp, netns, config.mtu)?),
+            PortKind::Tap(tap) => Source::Tap(Tap::open(tap, netns, config.mtu)?),
+            PortKind::Packet(packet) => Source::Packet(PacketDevice::open(packet, netns, config.mtu)?),
+            PortKind::Device(_) => unreachable!("the choice has been made"),
             PortKind::Memory => {
                 let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());
                 Source::Memory(memory, end)
@@ -394,15 +421,7 @@ impl Device {
         let place = namespace.zip(source.index()?).map(|(namespace, index)| Place { namespace, index });
         // What was done to it is told by now.
         watch.catch_up();
-        Ok(Self { place, source })
-    }
-}
-
-/// What the configuration calls the kernel's device.
-fn device_name(config: &PortConfig) -> Option<&str> {
-    match &config.kind {
-        PortKind::Tap(TapConfig { device, .. }) | PortKind::Xdp(XdpConfig { device, .. }) => Some(device),
-        PortKind::Memory | PortKind::Pcap(_) => None,
+        Ok(Self { place, kind, source })
     }
 }
 

@@ -185,7 +185,7 @@ impl Switch {
         };
         PortView {
             ifname: port.config.name.clone(),
-            kind: port.config.kind.name().to_owned(),
+            kind: port.kind().name().to_owned(),
             device: port.device_name().map(str::to_owned),
             netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),
             operstate: port.operstate().to_owned(),

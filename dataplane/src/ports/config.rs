@@ -1,6 +1,11 @@
 //! What an operator may say about a port, validated: the only model of it there is.
 
+use std::io;
 use std::path::PathBuf;
+
+use crate::sys::features::XdpFeatures;
+use crate::sys::netdev::Netdev;
+use crate::sys::netns::{Netns, inside};
 
 /// Which hook an AF_XDP port attaches to, and whether the kernel copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,6 +55,15 @@ pub struct TapConfig {
     pub queues: u16,
 }
 
+/// `packet = { … }`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PacketConfig {
+    /// The kernel's name of the device, 1 to 15 bytes.
+    pub device: String,
+    /// Queues that the device's flows are spread over, 1 to 256.
+    pub queues: u16,
+}
+
 /// `pcap = { … }`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PcapConfig {
@@ -66,6 +80,10 @@ pub enum PortKind {
     Xdp(XdpConfig),
     /// A TAP.
     Tap(TapConfig),
+    /// A device the kernel has, through packet sockets.
+    Packet(PacketConfig),
+    /// A device the kernel has, of this name (1 to 15 bytes), in the way that suits it: see [`PortKind::chosen`].
+    Device(String),
     /// Files.
     Pcap(PcapConfig),
     /// In process, for embedding and tests.
@@ -78,9 +96,47 @@ impl PortKind {
         match self {
             Self::Xdp(_) => "xdp",
             Self::Tap(_) => "tap",
+            Self::Packet(_) => "packet",
+            Self::Device(_) => "device",
             Self::Pcap(_) => "pcap",
             Self::Memory => "memory",
         }
+    }
+
+    /// The kernel's device that it is about, if the kernel has it.
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            Self::Xdp(XdpConfig { device, .. })
+            | Self::Tap(TapConfig { device, .. })
+            | Self::Packet(PacketConfig { device, .. })
+            | Self::Device(device) => Some(device),
+            Self::Pcap(_) | Self::Memory => None,
+        }
+    }
+
+    /// The same for a device that is called `device` by now, with the choice made that was left to the switch: a card whose
+    /// driver has native XDP gives the most packets that way; everything else, a veth above all, keeps its offloads
+    /// with packet sockets.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such device in `netns`, or in the calling thread's namespace.
+    pub fn chosen(&self, device: &str, netns: Option<&Netns>) -> io::Result<Self> {
+        let device = device.to_owned();
+        match self {
+            Self::Xdp(xdp) => return Ok(Self::Xdp(XdpConfig { device, ..xdp.clone() })),
+            Self::Tap(tap) => return Ok(Self::Tap(TapConfig { device, ..tap.clone() })),
+            Self::Packet(packet) => return Ok(Self::Packet(PacketConfig { device, ..packet.clone() })),
+            Self::Pcap(_) | Self::Memory => return Ok(self.clone()),
+            Self::Device(_) => {}
+        }
+        let netdev = Netdev::new(&device, netns)?;
+        let index = netdev.index()?;
+        // A kernel that cannot say has no features worth asking for.
+        let features = inside(netns, || XdpFeatures::of(index))?.unwrap_or_default();
+        if features.native && netdev.is_on_a_bus() {
+            return Ok(Self::Xdp(XdpConfig { device, mode: XdpMode::Auto, queues: XdpQueues::All }));
+        }
+        Ok(Self::Packet(PacketConfig { device, queues: 1 }))
     }
 }
 

@@ -3,14 +3,16 @@
 mod config;
 mod faulty;
 mod memory;
+mod packet;
 mod pcap;
 mod tap;
 mod vnet_header;
 mod xdp;
 
-pub use config::{PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
+pub use config::{PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
+pub use packet::{Packet, PacketDevice};
 pub use pcap::Pcap;
 pub use tap::Tap;
 pub use xdp::{XdpDevice, XdpError, XdpQueue};
@@ -52,6 +54,13 @@ impl PortIo<'_> {
     pub fn receive_failed(&mut self, bytes: usize, reason: DropReason) {
         self.counters.received.add(1, bytes as u64);
         self.counters.drops(Direction::Rx, reason).add(1, bytes as u64);
+    }
+
+    /// The same for a frame that came in unusable.
+    #[cold]
+    pub fn refuse(&mut self, frame: Frame, reason: DropReason) {
+        self.receive_failed(frame.len(), reason);
+        self.pool.free(frame);
     }
 }
 

@@ -102,7 +102,8 @@ impl Tap {
                 *run = run_left;
                 let too_long = run.is_some() || io.pool.config().runs == 0;
                 let reason = if too_long { DropReason::Truncated } else { DropReason::PoolEmpty };
-                return Ok(refuse(io, first, reason));
+                io.refuse(first, reason);
+                return Ok(None);
             }
             Some(mut long) if received > room => {
                 long.bytes_mut()[..room].copy_from_slice(first.bytes());
@@ -115,10 +116,11 @@ impl Tap {
             }
         };
         let mut frame = with_len(frame, received);
-        match vnet_header::apply(header, &mut frame) {
-            Ok(()) => Ok(Some(frame)),
-            Err(reason) => Ok(refuse(io, frame, reason)),
+        if let Err(reason) = vnet_header::apply(header, &mut frame) {
+            io.refuse(frame, reason);
+            return Ok(None);
         }
+        Ok(Some(frame))
     }
 }
 
@@ -205,13 +207,6 @@ fn with_len(mut frame: Frame, len: usize) -> Frame {
     let fits = frame.set_len(len);
     debug_assert!(fits, "no more is read than there is room for");
     frame
-}
-
-/// Counts as received and drops a frame that came in unusable.
-fn refuse(io: &mut PortIo<'_>, frame: Frame, reason: DropReason) -> Option<Frame> {
-    io.receive_failed(frame.len(), reason);
-    io.pool.free(frame);
-    None
 }
 
 fn refusal(error: &io::Error, frame: &Frame) -> DropReason {
