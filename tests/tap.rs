@@ -1,21 +1,19 @@
 //! TAP ports against the kernel: hosts in namespaces, each behind a TAP that this test holds the other end of.
 #![allow(clippy::unwrap_used)] // also in what tests share: a test may fail on the spot
 
+mod cable;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
 
-use etherparse::PacketBuilder;
+use cable::{Bench, PATIENCE, ample, cable, datagram};
 use rigswitch::lab::{self, Host, Lab};
-use rigswitch_dataplane::counters::{DeviceCounters, Volume};
+use rigswitch_dataplane::counters::Volume;
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::frames::{Burst, Checksum, Frame, Gso, GsoKind, Pool, PoolConfig};
-use rigswitch_dataplane::ports::{Now, PortGone, PortIo, PortQueue, Tap, TapConfig};
-use rigswitch_dataplane::sys::eventfd::EventFd;
+use rigswitch_dataplane::frames::{Checksum, Gso, GsoKind, Pool, PoolConfig};
+use rigswitch_dataplane::ports::{Tap, TapConfig};
 use rigswitch_dataplane::sys::links::Links;
 use rigswitch_dataplane::sys::poll::{Interest, PollSet};
-
-const PATIENCE: Duration = Duration::from_secs(5);
 
 fn address(number: u8) -> IpAddr {
     IpAddr::from([10, 77, 0, number])
@@ -34,134 +32,6 @@ fn host_behind_tap(lab: &mut Lab, number: u8, offload: bool) -> (Host, Tap) {
     (host, port)
 }
 
-/// A port with what it needs to be called.
-struct Bench {
-    port: Tap,
-    pool: Pool,
-    counters: DeviceCounters,
-    burst: Burst,
-}
-
-impl Bench {
-    fn new(port: Tap, pool: PoolConfig) -> Self {
-        Self { port, pool: Pool::new(pool), counters: DeviceCounters::default(), burst: Burst::new() }
-    }
-
-    fn with_io<T>(&mut self, call: impl FnOnce(&mut Tap, &mut PortIo<'_>, &mut Burst) -> T) -> T {
-        let mut io = PortIo { pool: &mut self.pool, counters: &self.counters, now: Now::default() };
-        call(&mut self.port, &mut io, &mut self.burst)
-    }
-
-    fn receive(&mut self) -> Result<(), PortGone> {
-        self.with_io(|port, io, burst| port.rx_burst(io, burst))
-    }
-
-    fn transmit(&mut self) -> Result<(), PortGone> {
-        self.with_io(|port, io, burst| port.tx_burst(io, burst))
-    }
-
-    fn queue(&mut self, bytes: &[u8], change: impl FnOnce(&mut Frame)) {
-        let mut frame = self.pool.alloc(bytes.len()).unwrap();
-        assert!(frame.fill(bytes));
-        change(&mut frame);
-        assert!(self.burst.push(frame).is_ok());
-    }
-
-    fn empty(&mut self) {
-        self.burst.drain().for_each(|frame| self.pool.free(frame));
-    }
-
-    /// Receives, throwing away what is not wanted, until `done`.
-    fn receive_until(&mut self, mut done: impl FnMut(&[Frame], &DeviceCounters) -> bool) {
-        let mut set = PollSet::new();
-        set.add(&self.port.readiness().unwrap(), Interest::Read);
-        loop {
-            self.receive().unwrap();
-            let enough = done(&self.burst, &self.counters);
-            self.empty();
-            if enough {
-                return;
-            }
-            assert_ne!(set.wait(Some(PATIENCE)).unwrap(), 0, "what was waited for never came");
-        }
-    }
-
-    fn dropped(&self, direction: Direction, reason: DropReason) -> u64 {
-        self.counters.drops(direction, reason).volume().packets
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.empty();
-        if !std::thread::panicking() {
-            assert_eq!(self.pool.outstanding(), 0, "every frame came home");
-        }
-    }
-}
-
-/// What crossed a cable.
-#[derive(Default, Debug)]
-struct Seen {
-    longest: usize,
-    partial: u64,
-    super_frames: u64,
-    dropped: u64,
-}
-
-/// Connects two ports, all that comes out of one going into the other, while `work` runs.
-fn cable<T>(ports: [Tap; 2], pool: PoolConfig, work: impl FnOnce() -> T) -> (T, Seen) {
-    let stop = EventFd::new().unwrap();
-    std::thread::scope(|scope| {
-        let pump = scope.spawn(|| pump(ports, pool, &stop));
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        stop.ring();
-        let seen = pump.join().unwrap();
-        (result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), seen)
-    })
-}
-
-fn pump(mut ports: [Tap; 2], pool: PoolConfig, stop: &EventFd) -> Seen {
-    let mut pool = Pool::new(pool);
-    let counters = [DeviceCounters::default(), DeviceCounters::default()];
-    let mut seen = Seen::default();
-    let mut burst = Burst::new();
-    let mut set = PollSet::new();
-    let stopped = set.add(stop, Interest::Read);
-    for port in &ports {
-        set.add(&port.readiness().unwrap(), Interest::Read);
-    }
-    loop {
-        set.wait(None).unwrap();
-        if set.readiness(stopped).read {
-            break;
-        }
-        for from in [0, 1] {
-            let to = 1 - from;
-            let mut io = PortIo { pool: &mut pool, counters: &counters[from], now: Now::default() };
-            ports[from].rx_burst(&mut io, &mut burst).unwrap();
-            for frame in burst.iter() {
-                seen.longest = seen.longest.max(frame.len());
-                seen.partial += u64::from(matches!(frame.checksum(), Checksum::Partial { .. }));
-                seen.super_frames += u64::from(frame.gso().is_some());
-            }
-            let mut io = PortIo { pool: &mut pool, counters: &counters[to], now: Now::default() };
-            ports[to].tx_burst(&mut io, &mut burst).unwrap();
-            burst.drain().for_each(|frame| io.discard(frame, Direction::Tx, DropReason::RingFull));
-        }
-    }
-    assert_eq!(pool.outstanding(), 0);
-    for counters in &counters {
-        seen.dropped += (counters.dropped(Direction::Rx) + counters.dropped(Direction::Tx)).packets;
-    }
-    seen
-}
-
-/// Memory for super-frames.
-fn ample() -> PoolConfig {
-    PoolConfig { frames: 256, runs: 80, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS }
-}
-
 #[test]
 fn hosts_behind_two_taps_ping_each_other() {
     if !lab::as_root("hosts_behind_two_taps_ping_each_other") {
@@ -170,7 +40,7 @@ fn hosts_behind_two_taps_ping_each_other() {
     let mut lab = Lab::new("tap-ping").unwrap();
     let (one, port_one) = host_behind_tap(&mut lab, 1, true);
     let (_two, port_two) = host_behind_tap(&mut lab, 2, true);
-    let (pings, seen) = cable([port_one, port_two], ample(), || {
+    let (pings, seen) = cable([Box::new(port_one), Box::new(port_two)], ample(), || {
         // Alone, the longest that one frame carries, and one that IP cuts into 45 fragments.
         [56, 1472, 65_000].map(|payload| lab::ping(&one, address(2), 5, payload, PATIENCE).unwrap())
     });
@@ -190,7 +60,7 @@ fn tcp_crosses_two_taps_in_super_frames_with_its_checksum_left_to_the_receiver()
     one.add_address("tap0", v6[0], 64).unwrap();
     two.add_address("tap0", v6[1], 64).unwrap();
     let bytes = 32 << 20;
-    let ((), seen) = cable([port_one, port_two], ample(), || {
+    let ((), seen) = cable([Box::new(port_one), Box::new(port_two)], ample(), || {
         for target in [address(2), v6[1]] {
             let transfer = lab::tcp_transfer(&one, &two, SocketAddr::new(target, 0), bytes).unwrap();
             assert_eq!(transfer.bytes, bytes);
@@ -209,7 +79,7 @@ fn without_offload_every_frame_is_complete_and_fits_the_mtu() {
     let mut lab = Lab::new("tap-plain").unwrap();
     let (one, port_one) = host_behind_tap(&mut lab, 1, false);
     let (two, port_two) = host_behind_tap(&mut lab, 2, false);
-    let (transfer, seen) = cable([port_one, port_two], PoolConfig::singles(256), || {
+    let (transfer, seen) = cable([Box::new(port_one), Box::new(port_two)], PoolConfig::singles(256), || {
         lab::tcp_transfer(&one, &two, SocketAddr::new(address(2), 0), 1 << 20)
     });
     transfer.unwrap();
@@ -232,7 +102,7 @@ fn a_tap_made_by_the_switch_serves_the_host_that_it_is_moved_into() {
     let device = port_two.netdev().unwrap();
     assert_eq!((device.mtu().unwrap(), device.driver().unwrap().as_str()), (1400, "tun"));
     assert_eq!(device.mac().unwrap(), two.netdev("tap0").unwrap().mac().unwrap());
-    let (echoed, _) = cable([port_one, port_two], ample(), || {
+    let (echoed, _) = cable([Box::new(port_one), Box::new(port_two)], ample(), || {
         lab::udp_echo(&one, &two, SocketAddr::new(address(2), 0), 20, 1000).unwrap()
     });
     assert_eq!(echoed, 20);
@@ -429,14 +299,4 @@ fn a_tap_that_is_held_is_refused_to_a_second_holder() {
     // Its last queue gone, the device is; the name is free.
     assert_eq!(host.netdev("tap0").unwrap().index().unwrap_err().kind(), ErrorKind::NotFound);
     Tap::open(&config(2, true), Some(host.netns()), None).unwrap();
-}
-
-/// A frame to `destination` with a UDP datagram of `length` bytes from 10.77.0.`from` to port 7777 of 10.77.0.1.
-fn datagram(destination: [u8; 6], from: u8, length: usize) -> Vec<u8> {
-    let packet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, from], destination)
-        .ipv4([10, 77, 0, from], [10, 77, 0, 1], 64)
-        .udp(7777, 7777);
-    let mut frame = Vec::new();
-    packet.write(&mut frame, &vec![7; length]).unwrap();
-    frame
 }
