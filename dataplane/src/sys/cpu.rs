@@ -3,17 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use super::check;
+use super::time;
 
 /// CPU time that the calling thread has used, user and system together (`CLOCK_THREAD_CPUTIME_ID`).
 pub fn thread_time() -> Duration {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock is one that every Linux has; `now` is a timespec that lives across the call.
-    let result = check(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) });
-    debug_assert!(result.is_ok(), "CLOCK_THREAD_CPUTIME_ID is always there");
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanoseconds = u32::try_from(now.tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanoseconds)
+    time::read(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// The CPUs that the calling thread may run on, ascending.

@@ -16,6 +16,7 @@ pub mod netns;
 pub mod packet;
 pub mod poll;
 pub mod ring;
+pub mod time;
 pub mod tun;
 pub mod userns;
 pub mod xsk;
