@@ -360,6 +360,44 @@ fn toml_word(value: &Value) -> String {
     }
 }
 
+/// An edit of the configuration in force.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditRequest {
+    /// What happens.
+    pub action: EditAction,
+    /// To what.
+    pub object: EditObject,
+    /// Its name.
+    pub name: String,
+    /// The keys of its table in the file, and of its `[[bridge.port]]` if it is a port; `tap.offload` for one in a table
+    /// inside. Nothing takes a key out. `master` is the bridge that a port is in.
+    #[serde(default)]
+    pub keys: serde_json::Map<String, Value>,
+}
+
+/// What an edit does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EditAction {
+    /// It comes.
+    Add,
+    /// It gets other keys.
+    Set,
+    /// It goes, and what depends on it.
+    Del,
+}
+
+/// What an edit is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EditObject {
+    /// A `[[port]]`, and the `[[bridge.port]]` that it is.
+    Port,
+    /// A `[[bridge]]`.
+    Bridge,
+}
+
 /// What a refused request is answered with.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorView {

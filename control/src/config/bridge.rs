@@ -39,7 +39,7 @@ const BRIDGE: Shape = Shape {
         "mcast_querier",
     ],
 };
-const MEMBER: Shape = Shape {
+pub(super) const MEMBER: Shape = Shape {
     label: "[[bridge.port]]",
     keys: &[
         "device",

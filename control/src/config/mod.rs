@@ -64,6 +64,7 @@
 //! ```
 
 mod bridge;
+mod edit;
 mod fields;
 mod plan;
 mod port;
@@ -185,14 +186,22 @@ impl Config {
             return Err(refuse(format!("larger than {} MiB", Self::LARGEST >> 20)));
         }
         let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(text, &name),
+        Self::from_bytes(&bytes, &name)
+    }
+
+    /// Reads what should be text, called `name` in what is said about it.
+    ///
+    /// # Errors
+    /// [`Refused`], with every problem found.
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self, Refused> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text, name),
             Err(error) => {
                 let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
                 let problems = Problems::default();
                 let end = good.len();
                 problems.push(end..end, "the file is not UTF-8 from here on", "save it as UTF-8");
-                Err(problems.refusal(&name, &good))
+                Err(problems.refusal(name, &good))
             }
         }
     }
@@ -203,18 +212,18 @@ impl Config {
     /// [`Refused`], with every problem found.
     pub fn parse(text: &str, name: &str) -> Result<Self, Refused> {
         let problems = Problems::default();
+        Self::read(text, &problems).ok_or_else(|| problems.refusal(name, text))
+    }
+
+    /// Reads `text`, unless there are problems.
+    fn read(text: &str, problems: &Problems) -> Option<Self> {
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             problems.push(error.span().unwrap_or(0..0), error.message(), "mend the TOML syntax");
         }
         // What follows a syntax error would be guesses about guesses.
-        if problems.is_empty() {
-            let config = read(document.get_ref(), &problems, text);
-            if problems.is_empty() {
-                return Ok(config);
-            }
-        }
-        Err(problems.refusal(name, text))
+        let config = problems.is_empty().then(|| read(document.get_ref(), problems, text));
+        config.filter(|_| problems.is_empty())
     }
 }
 

@@ -8,7 +8,7 @@ use super::fields::{Fields, Shape, Text, suggest};
 use super::roles::{Kind, Roles};
 use super::values::{device_name, netns_name};
 
-const PORT: Shape = Shape {
+pub(super) const PORT: Shape = Shape {
     label: "[[port]]",
     keys: &["name", "xdp", "tap", "packet", "device", "pcap", "memory", "netns", "worker", "mtu"],
     later: &["mac", "address", "vlan"],
@@ -17,7 +17,7 @@ const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "ta
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
 const PACKET: Shape = Shape { label: "packet", keys: &["device", "queues"], later: &[] };
 const PCAP: Shape = Shape { label: "pcap", keys: &["input", "output"], later: &[] };
-const KINDS: [&str; 6] = ["xdp", "tap", "packet", "device", "pcap", "memory"];
+pub(super) const KINDS: [&str; 6] = ["xdp", "tap", "packet", "device", "pcap", "memory"];
 
 /// Every `[[port]]`, its name and its kernel device entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Vec<PortConfig> {

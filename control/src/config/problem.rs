@@ -26,6 +26,11 @@ impl Refused {
     pub(super) fn unread(name: &str, why: impl fmt::Display) -> Self {
         Self(format!("{}: {why}", printable(name)))
     }
+
+    /// Nothing of a file: what was asked makes no sense.
+    pub(super) fn because(why: impl fmt::Display) -> Self {
+        Self(printable(&why.to_string()))
+    }
 }
 
 /// Problems as they are found, in any order.
@@ -39,6 +44,12 @@ impl Problems {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
+    }
+
+    /// The first of them without its place, for a text that nobody has seen.
+    pub(super) fn in_words(self) -> Refused {
+        let first = self.0.into_inner().into_iter().min_by_key(|problem| problem.span.start);
+        Refused::because(first.map_or_else(String::new, |first| format!("{}: {}", first.rule, first.remedy)))
     }
 
     /// All of them in the order of the file, with the text that each is about.

@@ -1,0 +1,249 @@
+//! One thing of a configuration changed by hand: keys put into the tables of the file, which is then read as any other.
+
+use serde_json::{Map, Value, json};
+
+use super::bridge::MEMBER;
+use super::fields::Shape;
+use super::port::{KINDS, PORT};
+use super::problem::{Problems, Refused};
+use super::{Config, Document, suggest};
+use crate::views::{EditAction, EditObject, EditRequest};
+
+impl Config {
+    /// This configuration after an edit.
+    ///
+    /// # Errors
+    /// [`Refused`], when there is nothing to edit, or what comes of it is no valid configuration.
+    pub fn edited(&self, edit: &EditRequest) -> Result<Self, Refused> {
+        let mut document = serde_json::to_value(Document::new(self)).map_err(Refused::because)?;
+        match edit.object {
+            EditObject::Port => edit_port(&mut document, edit)?,
+            EditObject::Bridge => edit_bridge(&mut document, edit)?,
+        }
+        let text = toml::to_string(&document).map_err(Refused::because)?;
+        let problems = Problems::default();
+        Self::read(&text, &problems).ok_or_else(|| problems.in_words())
+    }
+}
+
+fn edit_port(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+    let name = &edit.name;
+    admit(document, "port", edit)?;
+    if edit.action == EditAction::Del {
+        list(document, "port").retain(|port| port["name"] != **name);
+        for bridge in list(document, "bridge") {
+            list(bridge, "port").retain(|member| member["device"] != **name);
+            list(bridge, "fdb").retain(|entry| entry["device"] != **name);
+        }
+        list(document, "xconnect").retain(|wire| wire["a"] != **name && wire["b"] != **name);
+        return Ok(());
+    }
+    if let Some(master) = edit.keys.get("master") {
+        enslave(document, name, master.as_str())?;
+    }
+    for (key, value) in edit.keys.iter().filter(|(key, _)| *key != "master") {
+        let is_of = |shape: &Shape| shape.keys.contains(&&**key) || shape.later.contains(&&**key);
+        let table = match !PORT.keys.contains(&&**key) && is_of(&MEMBER) {
+            false => find(list(document, "port"), "name", name),
+            true => list(document, "bridge")
+                .iter_mut()
+                .find_map(|bridge| find(list(bridge, "port"), "device", name)),
+        };
+        let Some(table) = table else {
+            let why =
+                format!("`{key}` is for the port of a bridge, and {name} is in none: add `master BRIDGE`");
+            return Err(Refused::because(why));
+        };
+        let kind = key.split('.').next().unwrap_or_default();
+        if KINDS.contains(&kind) {
+            table.retain(|other, _| other == kind || !KINDS.contains(&&**other));
+        }
+        put(table, key, value);
+    }
+    Ok(())
+}
+
+/// Makes a port a member of this bridge and of no other; of none, if there is no bridge.
+fn enslave(document: &mut Value, port: &str, master: Option<&str>) -> Result<(), Refused> {
+    let mut found = master.is_none();
+    for bridge in list(document, "bridge") {
+        let is_master = master.is_some_and(|master| bridge["name"] == *master);
+        found |= is_master;
+        let members = list(bridge, "port");
+        let is_member = members.iter().any(|member| member["device"] == *port);
+        if is_master && !is_member {
+            members.push(json!({ "device": port }));
+        }
+        if is_member && !is_master {
+            members.retain(|member| member["device"] != *port);
+            list(bridge, "fdb").retain(|entry| entry["device"] != *port);
+        }
+    }
+    if found { Ok(()) } else { Err(no_such(document, "bridge", master.unwrap_or_default())) }
+}
+
+fn edit_bridge(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+    admit(document, "bridge", edit)?;
+    if edit.action == EditAction::Del {
+        list(document, "bridge").retain(|bridge| bridge["name"] != *edit.name);
+    } else if let Some(table) = find(list(document, "bridge"), "name", &edit.name) {
+        edit.keys.iter().for_each(|(key, value)| put(table, key, value));
+    }
+    Ok(())
+}
+
+/// The table to be edited is there, or is put there if it is to be added.
+fn admit(document: &mut Value, object: &str, edit: &EditRequest) -> Result<(), Refused> {
+    let name = &edit.name;
+    let is_there = find(list(document, object), "name", name).is_some();
+    match (edit.action, is_there) {
+        (EditAction::Add, true) => {
+            Err(Refused::because(format!("there is a {object} {name} already: `{object} set` changes it")))
+        }
+        (EditAction::Add, false) => {
+            list(document, object).push(json!({ "name": name }));
+            Ok(())
+        }
+        (_, true) => Ok(()),
+        (_, false) => Err(no_such(document, object, name)),
+    }
+}
+
+fn no_such(document: &mut Value, object: &str, name: &str) -> Refused {
+    let known = list(document, object).iter().filter_map(|table| table["name"].as_str());
+    let remedy =
+        suggest(name, known).unwrap_or_else(|| "`rigswitch show config` lists those there are".into());
+    Refused::because(format!("there is no {object} {name}: {remedy}"))
+}
+
+/// The array of tables at `key`.
+fn list<'v>(table: &'v mut Value, key: &str) -> &'v mut Vec<Value> {
+    if !table[key].is_array() {
+        table[key] = json!([]);
+    }
+    table[key].as_array_mut().expect("it is an array by now")
+}
+
+/// The table whose `key` is `name`.
+fn find<'v>(tables: &'v mut [Value], key: &str, name: &str) -> Option<&'v mut Map<String, Value>> {
+    tables.iter_mut().find(|table| table[key] == *name)?.as_object_mut()
+}
+
+/// Puts a value at `key`, or takes out what is there if it is nothing. A dot goes into a table: `tap.offload`.
+fn put(table: &mut Map<String, Value>, key: &str, value: &Value) {
+    match key.split_once('.') {
+        Some((outer, inner)) => {
+            let table = table.entry(outer).or_insert_with(|| json!({}));
+            if table.is_string() {
+                *table = json!({ "device": table.take() });
+            }
+            if let Some(table) = table.as_object_mut() {
+                put(table, inner, value);
+            }
+        }
+        None if value.is_null() => drop(table.remove(key)),
+        None => drop(table.insert(key.to_owned(), value.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Plan;
+
+    const RIG: &str = r#"
+        port = [{ name = "p0", memory = true }, { name = "p1", tap = "t1" }, { name = "p2", memory = true }]
+        xconnect = []
+        [[bridge]]
+        name = "br0"
+        port = [{ device = "p0" }, { device = "p1" }]
+        fdb = [{ mac = "02:00:00:00:00:01", device = "p0" }]
+        [[bridge]]
+        name = "br1"
+    "#;
+
+    fn edit(action: EditAction, object: EditObject, name: &str, keys: Value) -> Result<Vec<String>, String> {
+        let before = Config::parse(RIG, "rig.toml").unwrap();
+        let Value::Object(keys) = keys else { panic!("keys are a table") };
+        let after = before.edited(&EditRequest { action, object, name: name.into(), keys });
+        let plan = after.map(|after| Plan::between(&before, &after).unwrap()).map_err(|e| e.to_string())?;
+        Ok(plan.view().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn an_edit_is_a_few_small_changes() {
+        use EditAction::{Add, Del, Set};
+        use EditObject::{Bridge, Port};
+        let lines = |action, object, name, keys| edit(action, object, name, keys).unwrap().join("\n");
+        assert_eq!(
+            lines(
+                Add,
+                Port,
+                "p3",
+                json!({ "tap": "t3", "tap.offload": false, "mtu": 9000, "master": "br1" })
+            ),
+            "+ port p3: mtu 9000, tap { device = \"t3\", offload = false, queues = 1 }\n+ bridge br1 port p3"
+        );
+        assert_eq!(lines(Set, Port, "p0", json!({ "master": "br0" })), "");
+        assert_eq!(
+            lines(Set, Port, "p0", json!({ "master": "br1" })),
+            "- bridge br0 port p0\n- bridge br0 fdb 02:00:00:00:00:01\n+ bridge br1 port p0"
+        );
+        assert_eq!(
+            lines(Set, Port, "p1", json!({ "memory": true, "master": null })),
+            "~ port p1: tap { device = \"t1\", offload = true, queues = 1 } → unset, memory unset → true\n\
+             - bridge br0 port p1"
+        );
+        assert_eq!(
+            lines(Del, Port, "p0", json!({})),
+            "- port p0\n- bridge br0 port p0\n- bridge br0 fdb 02:00:00:00:00:01"
+        );
+        assert_eq!(lines(Add, Bridge, "br2", json!({ "ageing_time": 60 })), "+ bridge br2: ageing_time 60s");
+        assert_eq!(
+            lines(Set, Bridge, "br0", json!({ "ageing_time": "10s" })),
+            "~ bridge br0: ageing_time 300s → 10s"
+        );
+        assert_eq!(lines(Del, Bridge, "br1", json!({})), "- bridge br1");
+    }
+
+    #[test]
+    fn what_cannot_be_edited_says_why_in_one_line() {
+        use EditAction::{Add, Del, Set};
+        use EditObject::{Bridge, Port};
+        for (action, object, name, keys, line) in [
+            (Add, Port, "p0", json!({}), "there is a port p0 already: `port set` changes it"),
+            (
+                Del,
+                Port,
+                "p9",
+                json!({}),
+                "there is no port p9: `rigswitch show config` lists those there are",
+            ),
+            (
+                Set,
+                Bridge,
+                "x",
+                json!({}),
+                "there is no bridge x: `rigswitch show config` lists those there are",
+            ),
+            (Set, Port, "p0", json!({ "master": "br7" }), "there is no bridge br7: did you mean `br0`?"),
+            (Set, Port, "p0", json!({ "mut": 1500 }), "unknown key `mut` in [[port]]: did you mean `mtu`?"),
+            (
+                Set,
+                Port,
+                "p0",
+                json!({ "mtu": 1 }),
+                "`mtu` is 1, and must be from 68 to 65535: choose a number from 68 to 65535",
+            ),
+            (
+                Set,
+                Port,
+                "p2",
+                json!({ "isolated": true }),
+                "`isolated` is for the port of a bridge, and p2 is in none: add `master BRIDGE`",
+            ),
+        ] {
+            assert_eq!(edit(action, object, name, keys).unwrap_err(), line);
+        }
+    }
+}
