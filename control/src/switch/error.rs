@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use crate::config::{Frozen, Refused};
+
 /// What is refused, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
@@ -28,6 +30,26 @@ pub enum SwitchError {
     /// A worker did not stop.
     #[error("worker {0} did not stop in time: its ports close with this process")]
     Stuck(u16),
+    /// A worker does not do what it is asked.
+    #[error("worker {0} does not answer: the switch stays as it was; restart it")]
+    Unresponsive(u16),
+    /// A key that takes a new start.
+    #[error(transparent)]
+    Frozen(#[from] Frozen),
+    /// An edit that makes no sense.
+    #[error(transparent)]
+    Edit(#[from] Refused),
+    /// More queues than packet memory was made for.
+    #[error(
+        "worker {worker}: its packet memory is too small for {queues} receiving queues: raise `frames` in [switch] and start \
+         the switch anew"
+    )]
+    NoMemory {
+        /// Which, from 0.
+        worker: u16,
+        /// Queues that would lend memory for receiving.
+        queues: usize,
+    },
     /// A CPU that is not there for us.
     #[error("worker {worker}: CPU {cpu} is not one this process may use: choose among {allowed}")]
     Cpu {
@@ -106,8 +128,17 @@ pub enum SwitchError {
 impl SwitchError {
     /// Whether the device was deleted.
     pub(super) fn is_no_device(&self) -> bool {
-        let Self::Port { source, .. } = self else { return false };
-        kernels_word(&**source).is_some_and(|io| io.raw_os_error() == Some(NO_SUCH_DEVICE))
+        self.errno() == Some(NO_SUCH_DEVICE)
+    }
+
+    /// Whether somebody has the device.
+    pub(super) fn is_busy(&self) -> bool {
+        self.errno() == Some(BUSY)
+    }
+
+    fn errno(&self) -> Option<i32> {
+        let Self::Port { source, .. } = self else { return None };
+        kernels_word(&**source)?.raw_os_error()
     }
 }
 
@@ -140,6 +171,9 @@ fn remedy(error: &(dyn Error + 'static)) -> &'static str {
         _ => "",
     }
 }
+
+/// `EBUSY`
+const BUSY: i32 = 16;
 
 /// `ENODEV`
 const NO_SUCH_DEVICE: i32 = 19;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, FdbState};
+use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTable, Peer, Tick};
 
@@ -23,22 +23,20 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(
-        bridges: &[BridgeConfig],
-        domains: &Domains,
-        table: &MacTable,
-        grace: Generation,
-    ) -> Self {
-        let mut ageing = vec![u32::MAX; domains.places()];
+    pub(super) fn new(table: &MacTable, grace: Generation) -> Self {
+        let buckets = table.buckets().len();
+        Self { ageing: Vec::new(), slice: 0..0, length: buckets, buckets, grace, expired: 0 }
+    }
+
+    /// Takes over the ageing times of these bridges.
+    pub(super) fn configure(&mut self, bridges: &[BridgeConfig], domains: &Domains) {
+        self.ageing = vec![u32::MAX; domains.places()];
         for bridge in bridges {
             if let Some(domain) = domains.of(&bridge.name) {
-                ageing[usize::from(domain.number()) - 1] = ticks(bridge.ageing_time);
+                self.ageing[usize::from(domain.number()) - 1] = ticks(bridge.ageing_time);
             }
         }
-        let buckets = table.buckets().len();
-        let mut sweep = Self { ageing, slice: 0..0, length: 0, buckets, grace, expired: 0 };
-        sweep.pace();
-        sweep
+        self.pace();
     }
 
     /// From now on this is the ageing time of a domain.
@@ -155,6 +153,9 @@ impl Switch {
         }
         self.macs.remove(key);
         self.sweep.grace = self.publisher.advance();
+        let bridges =
+            self.config.bridges.iter_mut().filter(|bridge| self.domains.of(&bridge.name) == Some(domain));
+        bridges.for_each(|bridge| bridge.fdb.retain(|entry| entry.mac != mac));
         Ok(())
     }
 
@@ -204,7 +205,7 @@ impl Switch {
 
     /// Removes every entry that is wanted, and says how many they were. Their room is free at once: who flushes between
     /// tests, or a port that flaps, would fill it with what is removed long before the sweep comes by.
-    fn forget(&mut self, wanted: impl Fn(Key, Entry) -> bool) -> usize {
+    pub(super) fn forget(&mut self, wanted: impl Fn(Key, Entry) -> bool) -> usize {
         let all = 0..self.sweep.buckets;
         let removed = self.macs.retain(all.clone(), |key, entry| !wanted(key, entry));
         grace(&mut self.publisher);
@@ -212,20 +213,21 @@ impl Switch {
         removed
     }
 
-    /// What the file says of the database.
-    pub(super) fn put_configured_entries(&mut self) -> Result<(), SwitchError> {
-        let bridges = std::mem::take(&mut self.config.bridges);
-        let mut result = Ok(());
-        for bridge in &bridges {
-            for entry in &bridge.fdb {
-                let place = self.ports.find(&entry.device).zip(self.domains.of(&bridge.name));
-                let Some((device, domain)) = place else { continue };
-                let flags = flags(entry.state, entry.sticky);
-                result = result.and_then(|()| self.put(Key::new(domain, entry.mac), device, flags));
-            }
+    /// Puts an entry of the file in place.
+    pub(super) fn put_configured(&mut self, bridge: &str, entry: &FdbEntryConfig) -> Result<(), SwitchError> {
+        let place = self.ports.find(&entry.device).zip(self.domains.of(bridge));
+        let Some((device, domain)) = place else { return Ok(()) };
+        self.put(Key::new(domain, entry.mac), device, flags(entry.state, entry.sticky))
+    }
+
+    /// Puts an entry back in place as it was.
+    pub(super) fn restore(&mut self, key: Key, before: Option<Entry>) {
+        match before {
+            // There is room: it was there.
+            Some(entry) => drop(self.macs.insert(key, entry, || grace(&mut self.publisher))),
+            None => drop(self.macs.remove(key)),
         }
-        self.config.bridges = bridges;
-        result
+        self.sweep.grace = self.publisher.advance();
     }
 
     /// Frees what was taken out of the last slice of the table, and forgets what was not seen for too long in the next.
@@ -272,7 +274,7 @@ impl Switch {
         inserted.map_err(|_| SwitchError::TableFull(key.mac().to_string()))
     }
 
-    fn entry(&self, key: Key) -> Option<Entry> {
+    pub(super) fn entry(&self, key: Key) -> Option<Entry> {
         let table = self.macs.table();
         table.find(table.locate(key))
     }

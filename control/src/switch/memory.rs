@@ -21,20 +21,13 @@ pub(super) fn plan(switch: &SwitchConfig, ports: &Ports) -> Vec<PoolConfig> {
             frames[port.worker_of(queue, workers)] += port.frames_per_queue();
         }
     }
-    let (jumbo, super_frames) = ports
-        .iter()
-        .map(|(_, port)| port.long_frames())
-        .fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
-    // A copy for another worker's port is made in that worker's memory: all of them hold whatever one of them may meet.
-    let run_chunks = match (jumbo, super_frames) {
-        (_, true) => PoolConfig::SUPER_FRAME_CHUNKS,
-        (true, false) => chunks_for(ports.iter().map(|(_, port)| port.mtu).max().unwrap_or(0)),
-        (false, false) => 0,
-    };
     let frames = frames.into_iter().map(|needed| switch.frames.unwrap_or(needed + needed / 3));
-    let runs = if run_chunks == 0 { 0 } else { RUNS };
+    // A port whose frames are long may come at any time, and a copy for another worker's port is made in the memory of the
+    // one that received it.
+    let run_chunks = PoolConfig::SUPER_FRAME_CHUNKS;
     frames
-        .map(|frames| PoolConfig { frames: usize::try_from(frames).unwrap_or(usize::MAX), runs, run_chunks })
+        .map(|frames| usize::try_from(frames).unwrap_or(usize::MAX))
+        .map(|frames| PoolConfig { frames, runs: RUNS, run_chunks })
         .collect()
 }
 
@@ -55,9 +48,3 @@ pub(super) fn longest_mtu(memory: PoolConfig) -> u32 {
 
 /// Ethernet header and two tags.
 const BESIDE_MTU: usize = 14 + 8;
-
-/// Chunks of a run that holds a frame of this MTU with two tags.
-fn chunks_for(mtu: u32) -> u8 {
-    let bytes = HEADROOM + BESIDE_MTU + usize::try_from(mtu).unwrap_or(usize::MAX);
-    u8::try_from(bytes.div_ceil(CHUNK).max(2)).unwrap_or(PoolConfig::SUPER_FRAME_CHUNKS)
-}

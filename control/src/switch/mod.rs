@@ -1,5 +1,6 @@
 //! The running switch: the single writer of everything that workers consult.
 
+mod apply;
 mod crew;
 mod differences;
 mod error;
@@ -35,7 +36,7 @@ use crate::events::{Event, Events};
 use crew::{Crew, Member, Ready, Shared};
 use differences::Differences;
 use fdb::Sweep;
-use port::Port;
+use port::{Port, Spares};
 use ports::Ports;
 use trees::Trees;
 use watch::Watch;
@@ -87,7 +88,8 @@ impl Switch {
         let crew = Crew::start(&config.switch, &memory, shared)?;
         let mut domains = Domains::default();
         domains.admit(&config.bridges);
-        let sweep = Sweep::new(&config.bridges, &domains, macs.table(), publisher.advance());
+        let mut sweep = Sweep::new(macs.table(), publisher.advance());
+        sweep.configure(&config.bridges, &domains);
         let mut switch = Self {
             crew,
             config,
@@ -106,8 +108,10 @@ impl Switch {
             ticks: 0,
         };
         switch.prepare_counters();
-        switch.put_configured_entries()?;
-        switch.open_queues().1.into_iter().try_for_each(|(_, error)| Err(error))?;
+        for bridge in switch.config.bridges.clone() {
+            bridge.fdb.iter().try_for_each(|entry| switch.put_configured(&bridge.name, entry))?;
+        }
+        switch.open_queues(|_| true).1.into_iter().try_for_each(|(_, error)| Err(error))?;
         switch.crew.wait_until_open(switch.ports.iter().map(|(_, port)| port.open.len()).sum())?;
         // With every way out open, the tables let frames in.
         switch.publish();
@@ -150,6 +154,14 @@ impl Switch {
         let stopped = self.crew.stop(patience);
         self.ports.iter_mut().for_each(|(_, port)| port.gone(iter::empty()));
         stopped
+    }
+
+    /// How long the workers may take to end: the kernel closes an AF_XDP socket in some 40 ms.
+    pub fn patience(&self) -> Duration {
+        const LEAST: Duration = Duration::from_secs(5);
+        const QUEUE: Duration = Duration::from_millis(250);
+        let queues: usize = self.ports.iter().map(|(_, port)| port.open.len()).sum();
+        LEAST + QUEUE * u32::try_from(queues).unwrap_or(u32::MAX)
     }
 
     /// The far end of a memory port. A frame sent into it is found within a second, or when a worker turns anyway.
@@ -207,7 +219,7 @@ impl Switch {
 
     /// As [`Switch::open_queues`], later on, when a failure is not the end.
     fn reopen_queues(&mut self) {
-        let (opened, failed) = self.open_queues();
+        let (opened, failed) = self.open_queues(|_| true);
         if opened > 0 {
             self.publish();
         }
@@ -222,15 +234,23 @@ impl Switch {
         }
     }
 
-    /// Opens every queue that is not, and gives it to its worker. Returns how many were, and what did not open.
-    fn open_queues(&mut self) -> (usize, Vec<(DeviceId, SwitchError)>) {
-        let (mut opened, mut failed) = (0, Vec::new());
+    /// How many queues of each worker lend packet memory for receiving.
+    fn receiving(&self) -> Vec<usize> {
         let workers = self.crew.members.len();
         let mut receiving = vec![0; workers];
         for (_, port) in self.ports.iter().filter(|(_, port)| port.lends()) {
             (0..port.open.len()).for_each(|queue| receiving[port.worker_of(queue, workers)] += 1);
         }
-        for (device, port) in self.ports.iter_mut() {
+        receiving
+    }
+
+    /// Opens every queue of the ports wanted that is not open, and gives it to its worker. Returns how many were, and what did
+    /// not open.
+    fn open_queues(&mut self, wanted: impl Fn(DeviceId) -> bool) -> (usize, Vec<(DeviceId, SwitchError)>) {
+        let (mut opened, mut failed) = (0, Vec::new());
+        let workers = self.crew.members.len();
+        let receiving = self.receiving();
+        for (device, port) in self.ports.iter_mut().filter(|(id, _)| wanted(*id)) {
             for queue in 0..port.open.len() {
                 let worker = port.worker_of(queue, workers);
                 let share = memory::receive_share(self.crew.members[worker].memory, receiving[worker]);
@@ -259,8 +279,8 @@ impl Switch {
     fn publish(&mut self) {
         let now = self.started.elapsed();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
-        let facts: Vec<_> =
-            self.ports.iter().map(|(id, port)| port.facts(id, self.trees.state(id))).collect();
+        let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
+        let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, self.trees.state(id))).collect();
         let tables = compile(&facts, &self.config.bridges, &self.config.xconnects, &self.domains);
         self.bound_learning();
         let generation = self.publisher.publish(tables);
@@ -274,6 +294,13 @@ impl Switch {
                 member.counters.prepare(id);
             }
         }
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        // A worker that will not end does so with the process.
+        let _ = self.crew.stop(self.patience());
     }
 }
 
@@ -309,7 +336,7 @@ fn open_ports(config: &Config, watch: &mut Watch) -> Result<Ports, SwitchError> 
             *load += 1;
             least
         });
-        let opened = Port::open(port.clone(), WorkerId(owner), watch);
+        let opened = Port::open(port.clone(), WorkerId(owner), &mut Spares::default(), watch);
         ports.add(opened.map_err(|source| SwitchError::Port { name: port.name.clone(), source })?);
     }
     Ok(ports)

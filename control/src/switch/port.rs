@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
+use std::{io, iter};
 
 use rigswitch_dataplane::frames::Area;
 use rigswitch_dataplane::ids::MacAddr;
@@ -43,9 +43,11 @@ pub(super) struct Port {
     make_again: bool,
     /// The queues that a worker has, by their number.
     pub(super) open: Vec<bool>,
-    /// Workers that may have queues of the device that is gone. Until they have closed them, no other takes its place: what
-    /// they say of a device is of this one.
+    /// Workers that were asked to close its queues and have not answered. Until they have, no device takes the place of the
+    /// one that is gone: what they say is of that one.
     pub(super) closing: BTreeSet<WorkerId>,
+    /// The tables are not to have it any more.
+    pub(super) leaving: bool,
     /// What last kept the device or a queue of it from being opened, so that it is told once.
     trouble: String,
 }
@@ -88,9 +90,17 @@ enum Source {
 pub(super) type Queue = Box<dyn PortQueue + Send>;
 
 impl Port {
-    /// Opens the device, takes it up, and sets its MTU where the file says one.
-    pub(super) fn open(config: PortConfig, owner: WorkerId, watch: &mut Watch) -> OpenResult<Self> {
-        let device = Device::open(&config, None, watch)?;
+    /// Opens the device, unless it is among the spares, takes it up, and sets its MTU where the file says one.
+    pub(super) fn open(
+        config: PortConfig,
+        owner: WorkerId,
+        spares: &mut Spares,
+        watch: &mut Watch,
+    ) -> OpenResult<Self> {
+        let device = match spares.take(&config) {
+            Some(device) => device,
+            None => Device::open(&config, None, watch)?,
+        };
         let mut port = Self {
             config,
             owner,
@@ -102,10 +112,31 @@ impl Port {
             make_again: false,
             open: Vec::new(),
             closing: BTreeSet::new(),
+            leaving: false,
             trouble: String::new(),
         };
         port.put(device, watch);
+        port.resize(port.config.clone(), watch)?;
         Ok(port)
+    }
+
+    /// Sets the MTU where `config`, which is the same otherwise, says one.
+    pub(super) fn resize(&mut self, config: PortConfig, watch: &mut Watch) -> OpenResult<()> {
+        self.config = config;
+        let configured = self.config.mtu.map_or(DEFAULT_MTU.into(), u32::from);
+        match (&self.device, &self.link) {
+            (Some(Device { place: None, .. }), _) => self.mtu = configured,
+            (Some(Device { place: Some(place), .. }), Some(link))
+                if self.config.mtu.is_some() && link.mtu != configured =>
+            {
+                Netdev::new(&link.name, watch.netns(place.namespace))?.set_mtu(configured)?;
+                watch.catch_up();
+                self.link = watch.link(*place).cloned();
+                self.mtu = configured;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn put(&mut self, device: Device, watch: &Watch) {
@@ -335,24 +366,39 @@ impl Port {
         }
     }
 
-    /// Whether frames may be longer than one chunk, and whether they may be super-frames.
-    pub(super) fn long_frames(&self) -> (bool, bool) {
-        match &self.device {
-            Some(Device { source: Source::Xdp(xdp), .. }) => (xdp.needs_runs(), false),
-            _ => match self.kind() {
-                PortKind::Tap(tap) => (self.mtu > 3500, tap.offload),
-                PortKind::Packet(_) => (self.mtu > 3500, true),
-                _ => (self.mtu > 3500, false),
-            },
-        }
-    }
-
     /// The far end of a memory port.
     pub(super) fn memory_end(&self) -> Option<MemoryEnd> {
         match &self.device {
             Some(Device { source: Source::Memory(_, end), .. }) => Some(end.clone()),
             _ => None,
         }
+    }
+}
+
+/// Devices that were let go of as they are, for ports that open just those again: the kernel's device stays.
+#[derive(Default)]
+pub(super) struct Spares(Vec<(PortKind, Option<String>, Device)>);
+
+impl Spares {
+    /// Takes the device of a port whose queues are closed, and keeps it if one of `wanted` opens the same.
+    pub(super) fn take_from<'c>(
+        &mut self,
+        port: &mut Port,
+        mut wanted: impl Iterator<Item = &'c PortConfig>,
+    ) {
+        let (kind, netns) = (&port.config.kind, &port.config.netns);
+        let is_same = |other: &PortConfig| other.kind == *kind && other.netns == *netns;
+        // Files are read once.
+        let is_kept = !matches!(kind, PortKind::Pcap(_)) && wanted.any(is_same);
+        let device = port.device.take().filter(|_| is_kept);
+        self.0.extend(device.map(|device| (kind.clone(), netns.clone(), device)));
+        port.gone(iter::empty());
+    }
+
+    fn take(&mut self, config: &PortConfig) -> Option<Device> {
+        let is_it = |(kind, netns, _): &(_, _, _)| *kind == config.kind && *netns == config.netns;
+        let place = self.0.iter().position(is_it)?;
+        Some(self.0.swap_remove(place).2)
     }
 }
 

@@ -19,6 +19,11 @@ impl Ports {
         number(place)
     }
 
+    /// Takes a port out. Nothing may name its number any more.
+    pub(super) fn remove(&mut self, id: DeviceId) {
+        self.0[id.index()] = None;
+    }
+
     /// The port of this number.
     pub(super) fn get(&self, id: DeviceId) -> Option<&Port> {
         self.0.get(id.index())?.as_ref()

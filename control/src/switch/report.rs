@@ -157,10 +157,12 @@ impl Switch {
         self.crew.members.iter().zip(0..).map(view).collect()
     }
 
-    /// The configuration in force: the file's, with the fixed entries that there are now.
+    /// The configuration in force: the file's, with the fixed entries that there are now. Of those that age it is the file that
+    /// tells, for they are state.
     pub fn config(&self) -> Config {
         let mut config = self.config.clone();
-        config.bridges.iter_mut().for_each(|bridge| bridge.fdb.clear());
+        let ages = |entry: &FdbEntryConfig| entry.state == FdbState::Dynamic;
+        config.bridges.iter_mut().for_each(|bridge| bridge.fdb.retain(ages));
         for (key, entry) in self.macs.iter().filter(|(_, entry)| !state(*entry).is_empty()) {
             let state = if entry.is_local() { FdbState::Permanent } else { FdbState::Static };
             let device = self.name(entry.egress().device).to_owned();
@@ -169,7 +171,10 @@ impl Switch {
             let Some(bridge) = config.bridges.iter_mut().find(|bridge| bridge.name == name) else { continue };
             bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state, sticky });
         }
-        config.bridges.iter_mut().for_each(|bridge| bridge.fdb.sort_by_key(|entry| entry.mac));
+        for bridge in &mut config.bridges {
+            bridge.fdb.sort_by_key(|entry| (entry.mac, ages(entry)));
+            bridge.fdb.dedup_by_key(|entry| entry.mac);
+        }
         config
     }
 

@@ -44,6 +44,12 @@ pub struct XdpConfig {
     pub queues: XdpQueues,
 }
 
+impl XdpConfig {
+    /// The largest MTU at which a frame with two tags surely fits one chunk behind the kernel's headroom, and one page of a
+    /// veth. A longer one takes a program with fragments.
+    pub const LONGEST_WHOLE: u32 = 3506;
+}
+
 /// `tap = { … }`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TapConfig {

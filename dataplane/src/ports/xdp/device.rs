@@ -19,10 +19,6 @@ use crate::sys::xsk::{Bind, RingSizes, Socket, Umem};
 /// Slots in each ring of a queue, and the most frames lent to each way of it.
 pub(super) const DEPTH: u32 = 1024;
 
-/// The largest MTU at which a frame with two tags surely fits one chunk behind the kernel's headroom, and one page of a
-/// veth.
-const LONGEST_WHOLE: u32 = 3506;
-
 /// A device whose frames come to us. Control opens it and hands its queues to workers.
 #[derive(Debug)]
 pub struct XdpDevice {
@@ -227,7 +223,7 @@ impl Attachment {
             ifindex,
             queues,
             hook,
-            frags: netdev.mtu().map_err(fail)? > LONGEST_WHOLE,
+            frags: netdev.mtu().map_err(fail)? > XdpConfig::LONGEST_WHOLE,
             zero_copy: features.zero_copy,
             may_lose_tags: false,
             gro_turned_on: false,
