@@ -7,8 +7,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use rigswitch_dataplane::sys::time::monotonic;
+
 /// The switch forwards, and answers on its socket.
 pub const READY: &str = "READY=1";
+
+/// The switch reads its file again, as of this moment; `READY` follows.
+pub fn reloading() -> String {
+    format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic().as_micros())
+}
 
 /// The switch is about to end.
 pub const STOPPING: &str = "STOPPING=1";

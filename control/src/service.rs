@@ -5,7 +5,6 @@ use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -17,9 +16,6 @@ use crate::api::serve;
 use crate::api::socket::{Socket, SocketError};
 use crate::config::Config;
 use crate::switch::{Switch, SwitchError, TICK};
-
-/// How long the workers may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A switch that forwards and answers on its socket.
 pub(crate) struct Service {
@@ -55,6 +51,11 @@ impl Service {
         self.socket.path()
     }
 
+    /// The switch, to act on while it runs.
+    pub(crate) fn switch(&self) -> Rc<RefCell<Switch>> {
+        Rc::clone(&self.switch)
+    }
+
     /// Keeps it running until `stop`, and tells what an operator should know, a line each.
     pub(crate) async fn run_until(
         self,
@@ -87,6 +88,8 @@ impl Service {
             () = stop => {}
         }
         self.server.abort();
-        Ok(self.switch.borrow_mut().stop(PATIENCE)?)
+        let mut switch = self.switch.borrow_mut();
+        let patience = switch.patience();
+        Ok(switch.stop(patience)?)
     }
 }

@@ -361,7 +361,7 @@ fn toml_word(value: &Value) -> String {
 }
 
 /// An edit of the configuration in force.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditRequest {
     /// What happens.
@@ -377,7 +377,7 @@ pub struct EditRequest {
 }
 
 /// What an edit does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EditAction {
     /// It comes.
@@ -389,7 +389,7 @@ pub enum EditAction {
 }
 
 /// What an edit is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EditObject {
     /// A `[[port]]`, and the `[[bridge.port]]` that it is.

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::views::ErrorView;
 
-/// How long the switch may be silent.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the switch may be silent: it opens many devices for one answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A switch, by its socket.
 pub struct Client {
@@ -73,6 +73,14 @@ impl Client {
     ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| ClientError::Broken(self.path.clone(), e.into()))?;
         self.read(&self.exchange(method, target, &body)?)
+    }
+
+    /// What the switch answers when this text is sent to `target`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn send_text<T: DeserializeOwned>(&self, target: &str, text: &[u8]) -> Result<T, ClientError> {
+        self.read(&self.exchange("POST", target, text)?)
     }
 
     fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {

@@ -28,22 +28,25 @@ pub(super) fn document() -> Value {
 }
 
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
-    let content = match route.answer {
-        Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
-        Content::Lines(schema) => json!({ "application/x-ndjson": { "schema": schema(schemas) } }),
-        Content::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
-    };
+    let content = content(route.answer, schemas);
     let error = json!({ "application/json": { "schema": schemas.subschema_for::<ErrorView>() } });
     let mut responses = json!({ "200": { "description": "done", "content": content } });
     for (status, description) in refusals(route) {
         responses[status] = json!({ "description": description, "content": error });
     }
     let mut operation = json!({ "summary": route.summary, "responses": responses });
-    if let Some(schema) = route.body {
-        let content = json!({ "application/json": { "schema": schema(schemas) } });
-        operation["requestBody"] = json!({ "required": true, "content": content });
+    if let Some(body) = route.body {
+        operation["requestBody"] = json!({ "required": true, "content": self::content(body, schemas) });
     }
     operation
+}
+
+fn content(content: Content, schemas: &mut SchemaGenerator) -> Value {
+    match content {
+        Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
+        Content::Lines(schema) => json!({ "application/x-ndjson": { "schema": schema(schemas) } }),
+        Content::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
+    }
 }
 
 /// How a request that the table has may be refused.

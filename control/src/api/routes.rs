@@ -16,16 +16,19 @@ use serde_json::{Map, Value};
 use super::guests::Guest;
 use super::stream::Lines;
 use super::{metrics, openapi};
-use crate::config::Document;
+use crate::config::{Config, Document};
 use crate::events::{EventLine, LISTENERS};
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
-    BridgeView, DropsView, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView, FlushedView, PortView,
-    WorkerView,
+    BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
+    FlushedView, PortView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
 const LONGEST_BODY: usize = 64 << 10;
+
+/// The longest configuration, in bytes: some 100,000 entries.
+const LONGEST_CONFIG: usize = 8 << 20;
 
 /// How long a client may take over the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,12 +43,12 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
     /// What is to be sent along.
-    pub(super) body: Option<SchemaOf>,
+    pub(super) body: Option<Content>,
     pub(super) answer: Content,
     does: Does,
 }
 
-/// What comes back.
+/// What is sent along, or comes back.
 #[derive(Clone, Copy)]
 pub(super) enum Content {
     /// One value.
@@ -70,13 +73,16 @@ enum Does {
     Workers,
     Config,
     ConfigText,
+    Plan,
+    Apply,
+    Edit,
     Events,
     Metrics,
     OpenApi,
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 13] = [
+pub(super) static ROUTES: [Route; 16] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -99,6 +105,16 @@ pub(super) static ROUTES: [Route; 13] = [
     get("/v1/workers", Does::Workers, "The threads that move frames", Content::Json(of::<Vec<WorkerView>>)),
     get("/v1/config", Does::Config, "The configuration in force", Content::Json(of::<Map<String, Value>>)),
     get("/v1/config.toml", Does::ConfigText, "The configuration in force, as a file", Content::Text),
+    file("/v1/plan", Does::Plan, "What would make the switch equal this file"),
+    file("/v1/apply", Does::Apply, "Make the switch equal this file"),
+    change(
+        Method::POST,
+        "/v1/edit",
+        Does::Edit,
+        "Change one thing of the configuration in force",
+        of::<EditRequest>,
+        of::<Vec<ChangeView>>,
+    ),
     get("/v1/events", Does::Events, "What happens, from now on", Content::Lines(of::<EventLine>)),
     get("/v1/openapi.json", Does::OpenApi, "This document", Content::Json(of::<Map<String, Value>>)),
     get("/metrics", Does::Metrics, "Counters for Prometheus", Content::Text),
@@ -116,7 +132,12 @@ const fn change(
     body: SchemaOf,
     answer: SchemaOf,
 ) -> Route {
-    Route { method, path, summary, body: Some(body), answer: Content::Json(answer), does }
+    Route { method, path, summary, body: Some(Content::Json(body)), answer: Content::Json(answer), does }
+}
+
+const fn file(path: &'static str, does: Does, summary: &'static str) -> Route {
+    let answer = Content::Json(of::<Vec<ChangeView>>);
+    Route { method: Method::POST, path, summary, body: Some(Content::Text), answer, does }
 }
 
 fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
@@ -177,6 +198,18 @@ async fn act(
             let flush = |body| switch.borrow_mut().flush_fdb(&body).map(|flushed| FlushedView { flushed });
             changed(request, may_change, flush).await
         }
+        Does::Plan => {
+            let plan = |config: Config| switch.borrow().plan(&config).map(|plan| plan.view());
+            planned(request, true, plan).await
+        }
+        Does::Apply => {
+            let apply = |config| switch.borrow_mut().apply(config).map(|plan| plan.view());
+            planned(request, may_change, apply).await
+        }
+        Does::Edit => {
+            let edit = |edit: EditRequest| switch.borrow_mut().edit(&edit).map(|plan| plan.view());
+            changed(request, may_change, edit).await
+        }
     }
 }
 
@@ -219,21 +252,42 @@ async fn changed<B: DeserializeOwned, V: Serialize>(
     may_change: bool,
     act: impl FnOnce(B) -> Result<V, SwitchError>,
 ) -> Answer {
-    let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, why);
-    let body = Limited::new(request.into_body(), LONGEST_BODY).collect();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-        Err(_) => return Err(Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".into())),
-        Ok(Err(error)) => return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the body: {error}"))),
-        Ok(Ok(body)) => body.to_bytes(),
-    };
-    if !may_change {
-        let why = "changing the switch is for root and the user it runs as: ask as one of them";
-        return Err(Refusal(StatusCode::FORBIDDEN, why.into()));
-    }
-    let body = serde_json::from_slice(&body).map_err(|error| bad(format!("the body: {error}")))?;
-    match act(body) {
+    let body = body(request, LONGEST_BODY, may_change).await?;
+    outcome(act(serde_json::from_slice(&body).map_err(|error| bad(format!("the body: {error}")))?))
+}
+
+/// Reads the body, which is a configuration file, and says what comes of it.
+async fn planned<V: Serialize>(
+    request: Request<Incoming>,
+    may_change: bool,
+    act: impl FnOnce(Config) -> Result<V, SwitchError>,
+) -> Answer {
+    let body = body(request, LONGEST_CONFIG, may_change).await?;
+    outcome(act(Config::from_bytes(&body, "body").map_err(|refused| bad(refused.to_string()))?))
+}
+
+fn outcome<V: Serialize>(outcome: Result<V, SwitchError>) -> Answer {
+    match outcome {
         Ok(view) => json(&view),
         Err(error) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
+    }
+}
+
+fn bad(why: String) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, why)
+}
+
+/// The body of a request, which must come in time, be no longer than this, and be from one who may send it.
+async fn body(request: Request<Incoming>, longest: usize, may_send: bool) -> Result<Bytes, Refusal> {
+    let body = Limited::new(request.into_body(), longest).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Err(_) => Err(Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".into())),
+        Ok(Err(error)) => Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the body: {error}"))),
+        Ok(Ok(_)) if !may_send => {
+            let why = "changing the switch is for root and the user it runs as: ask as one of them";
+            Err(Refusal(StatusCode::FORBIDDEN, why.into()))
+        }
+        Ok(Ok(body)) => Ok(body.to_bytes()),
     }
 }
 

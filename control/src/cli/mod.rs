@@ -1,5 +1,7 @@
 //! The command line: its words, its exit codes, and one clear line when something is refused.
 
+mod change;
+mod edit;
 mod fdb;
 pub(crate) mod run;
 pub(crate) mod show;
@@ -16,6 +18,7 @@ use crate::api::socket::default_path;
 use crate::config::{Config, Refused};
 use crate::demo;
 use crate::service::ServiceError;
+use crate::views::EditObject;
 
 /// A userspace packet switch: a learning bridge on AF_XDP and TAP.
 #[derive(Parser)]
@@ -47,8 +50,18 @@ enum Command {
         /// The configuration file
         file: PathBuf,
     },
+    /// Say what `apply` would change on the running switch
+    Plan(change::File),
+    /// Make the running switch equal a configuration file, without losing a frame between ports that stay
+    Apply(change::File),
     /// Show what a running switch does
     Show(show::Show),
+    /// Change the ports of the running switch
+    #[command(subcommand)]
+    Port(edit::Edit),
+    /// Change the bridges of the running switch
+    #[command(subcommand)]
+    Bridge(edit::Edit),
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
@@ -115,6 +128,10 @@ impl Command {
             Self::Demo { print_config: true } => print(demo::CONFIG),
             Self::Demo { print_config: false } => demo::run(socket),
             Self::Check { file } => check(&file),
+            Self::Plan(file) => file.send(&client(socket), "/v1/plan"),
+            Self::Apply(file) => file.send(&client(socket), "/v1/apply"),
+            Self::Port(edit) => edit.run(&client(socket), EditObject::Port),
+            Self::Bridge(edit) => edit.run(&client(socket), EditObject::Bridge),
             Self::Show(show) => show.run(&client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Completions { shell } => {

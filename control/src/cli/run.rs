@@ -1,5 +1,6 @@
 //! `rigswitch run`: a switch from its first port to its last, in the foreground.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,15 +10,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, runtime, summary};
 use crate::api::socket::default_path;
 use crate::config::Config;
-use crate::notify::{READY, STOPPING, notify};
+use crate::notify::{READY, STOPPING, notify, reloading};
 use crate::service::Service;
+use crate::switch::Switch;
 
 pub(super) fn run(file: &Path, socket: Option<PathBuf>) -> Result<(), Failure> {
     let config = Config::load(file)?;
-    tokio::task::LocalSet::new().block_on(&runtime()?, serve_until_stopped(config, socket))
+    tokio::task::LocalSet::new().block_on(&runtime()?, serve_until_stopped(config, file, socket))
 }
 
-async fn serve_until_stopped(config: Config, socket: Option<PathBuf>) -> Result<(), Failure> {
+async fn serve_until_stopped(config: Config, file: &Path, socket: Option<PathBuf>) -> Result<(), Failure> {
     // Signals first: from here on nothing ends the process before it has cleaned up.
     let mut signals = Signals::new()?;
     let path = socket.or_else(|| config.switch.socket.clone()).unwrap_or_else(default_path);
@@ -28,13 +30,28 @@ async fn serve_until_stopped(config: Config, socket: Option<PathBuf>) -> Result<
     let service = Service::start(config, &path)?;
     say(&format!("{what}; answering on {}", service.path().display()));
     tell_manager(READY);
+    let switch = service.switch();
     let stop = async {
         while let Asked::Reload = signals.next().await {
-            say("SIGHUP: this version reads its file only when it starts");
+            tell_manager(&reloading());
+            reload(&switch, file);
+            tell_manager(READY);
         }
         tell_manager(STOPPING);
     };
     Ok(service.run_until(stop, say).await?)
+}
+
+/// Makes the switch equal the file, or leaves it as it is.
+fn reload(switch: &RefCell<Switch>, file: &Path) {
+    let config = Config::load(file).map_err(|refused| refused.to_string());
+    let applied = config
+        .and_then(|config| switch.borrow_mut().apply(config).map_err(|e| format!("{}: {e}", file.display())));
+    match applied {
+        Ok(plan) if plan.is_empty() => say(&format!("{}: no changes", file.display())),
+        Ok(plan) => plan.view().iter().for_each(|change| say(&change.to_string())),
+        Err(why) => say(&format!("the switch stays as it was:\n{why}")),
+    }
 }
 
 /// The signals that mean something to a switch.
