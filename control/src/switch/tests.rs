@@ -193,7 +193,7 @@ fn a_bridge_learns_as_many_as_it_may_and_says_how_many_it_has() {
     let all = FdbFlush { dev: "br0".into(), ..FdbFlush::default() };
     assert_eq!(switch.flush_fdb(&all).unwrap(), 4);
     assert_eq!(switch.fdb_n_learned(), [("br0", 0)]);
-    carried(&mut switch, &p0, frame(7, 0), &p1);
+    carried(&mut switch, &p0, frame(11, 0), &p1); // what station 7 said may be waiting there yet
     assert_eq!(switch.fdb_n_learned(), [("br0", 1)]);
     balances(&mut switch);
     switch.stop(Duration::from_secs(10)).unwrap();
