@@ -210,17 +210,6 @@ impl Events {
         }
     }
 
-    /// Warns of an MTU that is beyond what packet memory was made for.
-    pub(crate) fn tell_beyond(&mut self, ifname: &str, mtu: u32, longest: u32) {
-        if mtu > longest {
-            let message = format!(
-                "port {ifname}: its MTU is {mtu} now, and there is packet memory for frames of an MTU up to {longest}: longer \
-                 ones are dropped as `truncated`; start the switch again with the MTU as it is, or lower it"
-            );
-            self.tell(Event::Warning { message });
-        }
-    }
-
     /// What the operator has not been told yet.
     pub(crate) fn news(&mut self) -> Vec<String> {
         std::mem::take(&mut self.news)

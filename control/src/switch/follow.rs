@@ -8,7 +8,6 @@ use rigswitch_dataplane::tables::WorkerId;
 use rigswitch_dataplane::worker::Command;
 
 use super::error::SwitchError;
-use super::memory::longest_mtu;
 use super::port::Change;
 use super::{LOOK, Switch};
 use crate::events::Event;
@@ -64,11 +63,7 @@ impl Switch {
                     Change::Up => Event::Up { ifname },
                     Change::Renamed { from, to } => Event::Renamed { ifname, device: to, was: from },
                     Change::Relocated(netns) => Event::Relocated { ifname, netns },
-                    Change::Mtu(mtu) => {
-                        let memory = self.crew.members.iter().map(|member| longest_mtu(member.memory));
-                        self.events.tell_beyond(&ifname, mtu, memory.min().unwrap_or(0));
-                        Event::Mtu { ifname, mtu }
-                    }
+                    Change::Mtu(mtu) => Event::Mtu { ifname, mtu },
                 };
                 self.events.tell(event);
             }

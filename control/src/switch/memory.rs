@@ -1,6 +1,6 @@
 //! How much packet memory each worker gets.
 
-use rigswitch_dataplane::frames::{CHUNK, HEADROOM, PoolConfig};
+use rigswitch_dataplane::frames::PoolConfig;
 
 use super::ports::Ports;
 use crate::config::SwitchConfig;
@@ -36,15 +36,3 @@ pub(super) fn plan(switch: &SwitchConfig, ports: &Ports) -> Vec<PoolConfig> {
 pub(super) fn receive_share(memory: PoolConfig, queues: usize) -> u32 {
     u32::try_from(memory.frames / 4 * 3 / queues.max(1)).unwrap_or(u32::MAX)
 }
-
-/// The longest MTU whose frames there is memory for.
-pub(super) fn longest_mtu(memory: PoolConfig) -> u32 {
-    /// What fits one chunk behind the kernel's headroom, and one page of a veth.
-    const WHOLE: u32 = 3506;
-    let run = usize::from(memory.run_chunks) * CHUNK;
-    let in_runs = (memory.runs > 0).then(|| run - HEADROOM - BESIDE_MTU);
-    in_runs.map_or(WHOLE, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX))
-}
-
-/// Ethernet header and two tags.
-const BESIDE_MTU: usize = 14 + 8;
