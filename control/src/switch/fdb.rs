@@ -152,7 +152,9 @@ impl Switch {
             });
         }
         self.macs.remove(key);
-        self.sweep.grace = self.publisher.advance();
+        // Its room is free at once: who takes one station away again and again would else fill its buckets.
+        grace(&mut self.publisher);
+        self.macs.reclaim_at(key);
         let bridges =
             self.config.bridges.iter_mut().filter(|bridge| self.domains.of(&bridge.name) == Some(domain));
         bridges.for_each(|bridge| bridge.fdb.retain(|entry| entry.mac != mac));

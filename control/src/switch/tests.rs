@@ -10,7 +10,7 @@ use rigswitch_dataplane::worker::Command;
 
 use super::{Switch, TICK};
 use crate::config::Config;
-use crate::views::{FdbChange, FdbFlush, FdbStateWord};
+use crate::views::{FdbChange, FdbFlush, FdbRemoval, FdbStateWord};
 
 /// Ticks as `run` does until `done`, within reason.
 fn tick_until(switch: &mut Switch, what: &str, mut done: impl FnMut(&mut Switch, &[String]) -> bool) {
@@ -158,6 +158,28 @@ fn a_table_full_of_fixed_entries_refuses_the_next_one_by_name() {
     let all = FdbFlush { dev: "br0".into(), ..FdbFlush::default() };
     assert_eq!(switch.flush_fdb(&all).unwrap(), entries as u64);
     assert!(switch.fdb().is_empty());
+}
+
+#[test]
+fn a_station_that_is_taken_away_is_learned_again_however_often() {
+    let text = r#"
+        port = [{ name = "p0", memory = true }, { name = "p1", memory = true }]
+        bridge = [{ name = "br0", port = [{ device = "p0" }, { device = "p1" }] }]
+        [switch]
+        mac_table = 1024
+        idle = "spin"
+    "#;
+    let mut switch = Switch::start(Config::parse(text, "rig.toml").unwrap()).unwrap();
+    let [p0, p1] = ["p0", "p1"].map(|port| switch.memory_end(port).unwrap());
+    for _ in 0..32 {
+        carried(&mut switch, &p0, frame(1, 0), &p1);
+        let learned = switch.fdb().pop().expect("a station");
+        let removal = FdbRemoval { mac: learned.mac, ifname: "p0".into() };
+        switch.remove_fdb(&removal).unwrap();
+        assert!(switch.fdb().is_empty());
+    }
+    assert_eq!(switch.workers()[0].table_full, 0);
+    switch.stop(Duration::from_secs(10)).unwrap();
 }
 
 #[test]

@@ -78,6 +78,12 @@ impl<S: Deref<Target = [Bucket]>> MacControl<S> {
         self.slots(buckets).filter(|slot| slot.free()).count()
     }
 
+    /// The same where the entry of `key` may have been.
+    pub fn reclaim_at(&mut self, key: Key) -> usize {
+        let buckets = self.table.pair(self.table.locate(key));
+        buckets.into_iter().flat_map(Bucket::slots).filter(|slot| slot.free()).count()
+    }
+
     /// All entries. Those that change meanwhile are seen before or after; one that two workers learn right now may
     /// be seen twice.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Entry)> {
