@@ -17,7 +17,6 @@ const BRIDGE: Shape = Shape {
         "name",
         "ageing_time",
         "address",
-        "mtu",
         "group_fwd_mask",
         "fdb_max_learned",
         "no_linklocal_learn",
@@ -30,6 +29,7 @@ const BRIDGE: Shape = Shape {
         "fdb",
     ],
     later: &[
+        "mtu",
         "vlan_filtering",
         "vlan_protocol",
         "vlan_default_pvid",
@@ -112,7 +112,6 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         name: name?,
         ageing_time: ageing_time.unwrap_or(BridgeConfig::DEFAULT_AGEING_TIME),
         address,
-        mtu: fields.integer("mtu", 68..=65_535),
         group_fwd_mask: group_fwd_mask.unwrap_or(0),
         fdb_max_learned: fields.integer("fdb_max_learned", 0..=i64::from(u32::MAX)).unwrap_or(0),
         no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),

@@ -26,8 +26,7 @@
 //! [[bridge]]
 //! name = "br0"
 //! ageing_time = "300s"                # also ms, m, h, or an integer of seconds; 0 learns nothing
-//! address = "02:00:00:00:00:fe"       # the bridge's own: frames to it end there
-//! mtu = 1500                          # of what the bridge itself sends; else the least of its ports
+//! address = "02:00:00:00:00:fe"       # what its spanning tree is known by; else the lowest of its ports
 //! group_fwd_mask = 0x4000             # reserved addresses that pass: bit X for 01:80:C2:00:00:0X, not 0 to 2; else none
 //! fdb_max_learned = 0                 # addresses it may have learned at one time; 0: as many as there is room for
 //! no_linklocal_learn = false          # true: frames to reserved addresses that end in the bridge teach it nothing

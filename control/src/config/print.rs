@@ -166,8 +166,6 @@ struct Bridge<'c> {
     ageing_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mtu: Option<u16>,
     #[serde(skip_serializing_if = "is_plain")]
     group_fwd_mask: u16,
     #[serde(skip_serializing_if = "is_plain")]
@@ -263,7 +261,6 @@ impl<'c> Bridge<'c> {
             name: &bridge.name,
             ageing_time: duration_text(bridge.ageing_time),
             address: bridge.address.map(|address| address.to_string()),
-            mtu: bridge.mtu,
             group_fwd_mask: bridge.group_fwd_mask,
             fdb_max_learned: bridge.fdb_max_learned,
             no_linklocal_learn: bridge.no_linklocal_learn,

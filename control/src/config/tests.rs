@@ -52,7 +52,6 @@ device = "veth-c4"
 name = "br0"
 ageing_time = "1500ms"
 address = "02:00:00:00:00:fe"
-mtu = 1400
 group_fwd_mask = 0xfff8
 fdb_max_learned = 1000
 no_linklocal_learn = true
@@ -103,7 +102,7 @@ fn every_key_is_read() {
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
     let [br0, br1] = &config.bridges[..] else { panic!("two bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));
-    assert_eq!((br0.address, br0.mtu), (Some("02:00:00:00:00:fe".parse().unwrap()), Some(1400)));
+    assert_eq!(br0.address, Some("02:00:00:00:00:fe".parse().unwrap()));
     assert_eq!((br0.group_fwd_mask, br0.fdb_max_learned, br0.no_linklocal_learn), (0xfff8, 1000, true));
     let knobs = BridgePortConfig {
         device: "eth0".into(),

@@ -13,11 +13,8 @@ pub struct BridgeConfig {
     pub name: String,
     /// How long a learned address is kept after it was last seen as a source. Zero learns none.
     pub ageing_time: Duration,
-    /// Its own address: frames to it are the bridge's.
+    /// Its own address: what its spanning tree is known by; `None` for the lowest of its ports.
     pub address: Option<MacAddr>,
-    /// Bytes of payload of what the bridge itself sends; `None` for the least of its ports. What it forwards is bounded by
-    /// the port that it leaves by.
-    pub mtu: Option<u16>,
     /// Reserved addresses that pass whatever port they come from: bit X stands for 01:80:C2:00:00:0X. None of
     /// [`BridgeConfig::GROUP_FWD_RESTRICTED`].
     pub group_fwd_mask: u16,
