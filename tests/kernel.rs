@@ -12,6 +12,7 @@ use command::{Running, http, wait_for};
 use rig::{NIC, Plug, Random, Rig, Wire, frame, has, run_in, tagged};
 use rigswitch::views::DropsView;
 use rigswitch_dataplane::sys::cpu;
+use rtnetlink::LinkBridgePort;
 
 /// Hosts on each bridge.
 const HOSTS: usize = 3;
@@ -131,11 +132,30 @@ fn kernels_bridge(rig: &Rig, knobs: Knobs) {
     });
     for (n, words) in knobs.ports.iter().enumerate().filter(|(_, words)| !words.is_empty()) {
         // A state that ip(8) sets is undone by the very news of it.
+        let (words, mab) = words.strip_suffix(" mab on").map_or((*words, false), |words| (words, true));
         run(&match words.strip_prefix("state ") {
             Some(state) => format!("bridge link set dev p{n} state {state}"),
             None => format!("ip link set p{n} type bridge_slave {words}"),
         });
+        if mab {
+            set_mab(rig, &format!("p{n}"));
+        }
     }
+}
+
+/// What ip(8) of most distributions has no word for yet.
+fn set_mab(rig: &Rig, port: &str) {
+    let index = rig.center.netdev(port).unwrap().index().unwrap();
+    let set = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (connection, netlink, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            let change = LinkBridgePort::new(index).mab(true).build();
+            netlink.link().set_port(change).execute().await.unwrap();
+        });
+    };
+    rig.center.run(set).unwrap();
 }
 
 /// The same in our words.

@@ -224,6 +224,7 @@ fn random_knobs(random: &mut Random) -> Knobs {
         hairpin: random.one_in(4),
         isolated: random.one_in(3),
         locked: random.one_in(4),
+        mab: random.one_in(2),
         passes,
         punts: 0,
     }

@@ -90,6 +90,7 @@ fn knobs(bridge: &BridgeConfig, port: &BridgePortConfig, facts: &PortFacts<'_>) 
         hairpin: port.hairpin,
         isolated: port.isolated,
         locked: port.locked,
+        mab: port.mab && !bridge.ageing_time.is_zero(),
         passes: mask | if takes_bpdus { 0 } else { BPDUS },
         punts: if takes_bpdus { BPDUS } else { 0 },
     }

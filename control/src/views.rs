@@ -85,7 +85,7 @@ pub struct FdbView {
     /// Seconds since its station was last seen, or it was set; `bridge fdb show` has it with `-s` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u32>,
-    /// What else there is to say of it: `extern_learn`, `sticky`.
+    /// What else there is to say of it: `extern_learn`, `sticky`, `locked`.
     pub flags: Vec<String>,
     /// The bridge.
     pub master: String,
@@ -280,6 +280,9 @@ pub struct FdbFlush {
     /// Only sticky ones, or only others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<bool>,
+    /// Only those of stations that may not send from where they are, or only others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
 }
 
 /// What a flush did.

@@ -25,6 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = flooding();
     cases.extend(ways());
     cases.extend(locked());
+    cases.extend(bypass());
     cases.extend(states());
     cases.extend(reserved());
     cases.extend(entries());
@@ -99,6 +100,63 @@ fn locked() -> Vec<Case> {
         ("locked", learning, steps(), 2 + 1 + 2 + 1 + 1),
         ("locked, learning off", not, steps(), 2 + 1 + 2 + 1),
         ("locked, and LLDP passes", passing, steps(), 2 + 1 + 2 + 1),
+    ]
+}
+
+/// Stations that a locked port gives locked entries, and what makes those entries others.
+fn bypass() -> Vec<Case> {
+    let [a, b, c] = [1, 2, 3].map(|n| station(20, n));
+    let replaced = |mac, words: &str| {
+        vec![
+            usual(0, b, mac),
+            usual(0, b, mac), // not by being known
+            usual(1, mac, b), // but it is known
+            fdb(&format!("replace MAC dev p0 {words}"), mac),
+            usual(0, b, mac),
+        ]
+    };
+    let of = |n| station(20, n);
+    let one = [
+        replaced(of(4), "master static"),
+        replaced(of(5), "master dynamic"),
+        replaced(of(6), "master extern_learn"),
+        replaced(of(7), "master use"), // which sees it there, no more
+        replaced(of(8), "master permanent"),
+        vec![
+            usual(0, b, c),
+            usual(1, b, c), // it moves to where it may send
+            usual(2, c, of(9)),
+            usual(0, b, c), // and not back
+            usual(2, c, of(9)),
+            usual(0, b, a),
+            fdb("del MAC dev p0 master", a),
+            usual(1, a, b),
+            usual(0, b, a),
+            Step::Fdb("flush dev br0 nopermanent nostatic".into()),
+            usual(1, a, b),
+            usual(0, LLDP, of(10)), // link-local traffic teaches as ever
+            usual(0, b, of(10)),
+            usual(0, b, of(11)),
+            usual(0, LLDP, of(11)), // but makes no locked entry another
+            usual(0, b, of(11)),
+        ],
+    ];
+    let two = vec![
+        usual(0, c, a),
+        usual(1, c, a), // not from one locked port to another
+        usual(2, a, c),
+        usual(0, c, a),
+        fdb("replace MAC dev p1 master static", a),
+        usual(0, c, a),
+        usual(1, c, a),
+        usual(2, a, c),
+    ];
+    let ageless = vec![usual(0, b, a), usual(1, a, b)];
+    let locked = ["locked on mab on", "", ""];
+    vec![
+        ("mab", ports(locked), one.concat(), 15),
+        ("mab on two ports", ports(["locked on mab on", "locked on mab on", ""]), two, 3),
+        ("mab without ageing", Knobs { bridge: "ageing_time 0", ports: locked }, ageless, 2),
     ]
 }
 

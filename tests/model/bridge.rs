@@ -101,37 +101,45 @@ impl Model {
             && knobs.passes >> last & 1 == 0
         {
             if last != 1 && knobs.learning && knobs.linklocal_learn && may_learn {
-                self.learn(from, bridge, source, now);
+                self.learn(from, bridge, source, now, Flags::LEARNED);
             }
             return Some(DropReason::ReservedAddress);
         }
         if !may_learn {
             return Some(DropReason::PortState);
         }
-        let known = self.stations.get(&(bridge, source));
-        if knobs.locked && known.is_none_or(|station| station.device != from || station.flags == Flags::LOCAL)
-        {
+        let known = self.stations.get(&(bridge, source)).copied();
+        let is_here = known.is_some_and(|station| station.device == from && station.flags != Flags::LOCAL);
+        let has_leave = is_here && known.is_some_and(|station| !station.flags.has(Flags::LOCKED));
+        if knobs.locked && !has_leave {
+            if is_here || (known.is_none() && knobs.mab) {
+                self.learn(from, bridge, source, now, Flags::LOCKED);
+            }
             return Some(DropReason::Locked);
         }
         if knobs.learning {
-            self.learn(from, bridge, source, now);
+            self.learn(from, bridge, source, now, Flags::LEARNED);
         }
         (knobs.state == PortState::Learning).then_some(DropReason::PortState)
     }
 
-    fn learn(&mut self, from: usize, bridge: u16, source: [u8; 6], now: u32) {
+    fn learn(&mut self, from: usize, bridge: u16, source: [u8; 6], now: u32, flags: Flags) {
         let room = self.learned(bridge) < self.limits[usize::from(bridge) - 1];
         match self.stations.get_mut(&(bridge, source)) {
             Some(station) if station.flags == Flags::LOCAL => {}
             Some(station) if station.flags.has(Flags::STICKY) => station.seen = now,
             Some(station) => {
-                if station.flags == Flags::EXTERN_LEARN && station.device != from {
-                    station.flags = Flags::DYNAMIC;
+                if station.device != from {
+                    station.flags = match station.flags {
+                        Flags::EXTERN_LEARN => Flags::DYNAMIC,
+                        Flags::LOCKED => Flags::LEARNED,
+                        flags => flags,
+                    };
                 }
                 (station.device, station.seen) = (from, now);
             }
             None if room => {
-                let station = Station { device: from, seen: now, flags: Flags::LEARNED };
+                let station = Station { device: from, seen: now, flags };
                 self.stations.insert((bridge, source), station);
             }
             None => {}
@@ -142,7 +150,7 @@ impl Model {
     pub(super) fn learned(&self, bridge: u16) -> usize {
         self.stations
             .iter()
-            .filter(|((of, _), station)| *of == bridge && station.flags == Flags::LEARNED)
+            .filter(|((of, _), station)| *of == bridge && !station.flags.has(Flags::DYNAMIC))
             .count()
     }
 

@@ -41,7 +41,7 @@ pub(super) enum Fdb {
     /// Take many entries away
     #[command(
         override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [[no]permanent] [[no]static] [[no]dynamic] \
-                          [[no]extern_learn] [[no]sticky]"
+                          [[no]extern_learn] [[no]sticky] [[no]locked]"
     )]
     Flush(Words),
 }
@@ -127,6 +127,8 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         "noextern_learn",
         "sticky",
         "nosticky",
+        "locked",
+        "nolocked",
     ];
     let said = Said::parse(words, false, &known)?;
     let asked = |yes: &str, no: &str| {
@@ -139,6 +141,7 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         dynamic: asked("dynamic", "nodynamic"),
         extern_learn: asked("extern_learn", "noextern_learn"),
         sticky: asked("sticky", "nosticky"),
+        locked: asked("locked", "nolocked"),
         dev: said.dev,
         brport: said.brport,
     })

@@ -51,6 +51,7 @@ pub(super) const MEMBER: Shape = Shape {
         "hairpin",
         "isolated",
         "locked",
+        "mab",
         "group_fwd_mask",
         "transparent",
         "priority",
@@ -64,7 +65,6 @@ pub(super) const MEMBER: Shape = Shape {
         "trunk",
         "native",
         "tunnel",
-        "mab",
         "neigh_suppress",
         "proxy_arp",
         "fastleave",
@@ -137,6 +137,7 @@ fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Opti
         hairpin: flag("hairpin", plain.hairpin),
         isolated: flag("isolated", plain.isolated),
         locked: flag("locked", plain.locked),
+        mab: flag("mab", plain.mab),
         group_fwd_mask: mask(fields, BridgePortConfig::GROUP_FWD_RESTRICTED, restricted).unwrap_or(0),
         transparent: flag("transparent", plain.transparent),
         spanning_tree: spanning_tree::read_port(fields),
@@ -151,6 +152,13 @@ fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Opti
             rule,
             "keep one of the two: transparent passes them all, PAUSE too",
         );
+    }
+    if port.mab
+        && !(port.locked && port.learning)
+        && let Some(value) = fields.value("mab")
+    {
+        let rule = format!("`{}` has `mab`, and is not locked with learning on", port.device);
+        fields.problems.push(value.span(), rule, "add locked = true and leave learning on, or take mab out");
     }
     Some(port)
 }

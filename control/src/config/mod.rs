@@ -45,6 +45,7 @@
 //! hairpin = false                     # true: a frame may go back where it came from
 //! isolated = false                    # true: kept from the other isolated ports
 //! locked = false                      # true: only those may send of whom the fdb says that they are behind this port
+//! mab = false                         # true: others get a locked entry, which `fdb replace` makes one that lets them send
 //! group_fwd_mask = 0                  # as the bridge's, for what comes from this port; any bit but 1
 //! priority = 32                       # 0 to 63; of two ports that lead to one bridge the lower is used
 //! # cost = 2                          # of the way by this port, 1 to 65535; else by the speed of its device

@@ -200,6 +200,8 @@ struct Member<'c> {
     #[serde(skip_serializing_if = "is_plain")]
     locked: bool,
     #[serde(skip_serializing_if = "is_plain")]
+    mab: bool,
+    #[serde(skip_serializing_if = "is_plain")]
     group_fwd_mask: u16,
     #[serde(skip_serializing_if = "is_plain")]
     transparent: bool,
@@ -230,7 +232,7 @@ impl<'c> Member<'c> {
     fn new(port: &'c BridgePortConfig) -> Self {
         let state = (port.state != PortState::default()).then(|| port.state.name());
         let BridgePortConfig { learning, flood, mcast_flood, bcast_flood, hairpin, isolated, .. } = *port;
-        let BridgePortConfig { locked, group_fwd_mask, transparent, .. } = *port;
+        let BridgePortConfig { locked, mab, group_fwd_mask, transparent, .. } = *port;
         Self {
             device: &port.device,
             state,
@@ -241,6 +243,7 @@ impl<'c> Member<'c> {
             hairpin,
             isolated,
             locked,
+            mab,
             group_fwd_mask,
             transparent,
             spanning_tree: port.spanning_tree.into(),

@@ -67,6 +67,10 @@ isolated = true
 locked = true
 group_fwd_mask = 0xfffd
 [[bridge.port]]
+device = "c4"
+locked = true
+mab = true
+[[bridge.port]]
 device = "vm0"
 transparent = true
 [[bridge.fdb]]
@@ -114,12 +118,14 @@ fn every_key_is_read() {
         hairpin: true,
         isolated: true,
         locked: true,
+        mab: false,
         group_fwd_mask: 0xfffd,
         transparent: false,
         spanning_tree: SpanningTreePort::default(),
     };
     let transparent = BridgePortConfig { transparent: true, ..BridgePortConfig::new("vm0") };
-    assert_eq!(br0.ports, [knobs, transparent]);
+    let mab = BridgePortConfig { locked: true, mab: true, ..BridgePortConfig::new("c4") };
+    assert_eq!(br0.ports, [knobs, mab, transparent]);
     assert_eq!((br0.fdb[0].state, br0.fdb[0].sticky), (FdbState::Dynamic, true));
     assert_eq!(br1.ports[0], BridgePortConfig::new("c1"));
     assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));

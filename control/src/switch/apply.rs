@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rigswitch_dataplane::bridge::FdbState;
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{PortConfig, PortKind, XdpConfig, XdpQueue};
-use rigswitch_dataplane::tables::{Entry, Key, WorkerId};
+use rigswitch_dataplane::tables::{Entry, Flags, Key, WorkerId};
 use rigswitch_dataplane::worker::Command;
 
 use super::error::SwitchError;
@@ -238,6 +238,16 @@ impl Switch {
         }
         for port in &ports.remade {
             self.ports.find(&port.name).into_iter().for_each(|id| self.forget_stations(id));
+        }
+        for change in &plan.0 {
+            if let Change::Member(_, Edit::Change { from, to }) = change
+                && from.mab
+                && !to.mab
+                && let Some(id) = self.ports.find(&to.device)
+            {
+                let is_locked = |entry: Entry| entry.flags().has(Flags::LOCKED);
+                self.forget(|_, entry| is_locked(entry) && entry.egress().device == id);
+            }
         }
     }
 

@@ -82,7 +82,7 @@ impl Switch {
             return Ok(());
         }
         if change.extern_learn {
-            let old = found.map_or(Flags::LEARNED, Entry::flags);
+            let old = found.map_or(Flags::LEARNED, Entry::flags).without(Flags::LOCKED);
             return self.put(key, device, old.and(Flags::EXTERN_LEARN));
         }
         if change.sticky && change.state == FdbStateWord::Permanent {
@@ -194,6 +194,7 @@ impl Switch {
                 && is(flush.dynamic, !fixed)
                 && is(flush.extern_learn, flags.has(Flags::EXTERN_LEARN))
                 && is(flush.sticky, flags.has(Flags::STICKY))
+                && is(flush.locked, flags.has(Flags::LOCKED))
         };
         let removed = self.forget(|key, entry| key.domain() == domain && is_wanted(entry));
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))

@@ -263,7 +263,7 @@ fn state(entry: Entry) -> &'static str {
 
 /// bridge(8)'s words for what else there is to say of it.
 fn flags(entry: Entry) -> Vec<String> {
-    let words = [(Flags::EXTERN_LEARN, "extern_learn"), (Flags::STICKY, "sticky")];
+    let words = [(Flags::EXTERN_LEARN, "extern_learn"), (Flags::STICKY, "sticky"), (Flags::LOCKED, "locked")];
     words.iter().filter(|(flag, _)| entry.flags().has(*flag)).map(|(_, word)| (*word).to_owned()).collect()
 }
 

@@ -8,6 +8,8 @@ use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd};
 use rigswitch_dataplane::worker::Command;
 
+mod guards;
+
 use super::{Switch, TICK};
 use crate::config::Config;
 use crate::views::{FdbChange, FdbFlush, FdbRemoval, FdbStateWord};

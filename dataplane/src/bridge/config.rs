@@ -58,6 +58,9 @@ pub struct BridgePortConfig {
     pub isolated: bool,
     /// Whether only those may send through it of whom an entry says that they are behind it.
     pub locked: bool,
+    /// Whether others that send through it get locked entries (MAC authentication bypass). Only of one that is locked and
+    /// learns.
+    pub mab: bool,
     /// Reserved addresses that pass from here, as the bridge's mask. All but [`BridgePortConfig::GROUP_FWD_RESTRICTED`].
     pub group_fwd_mask: u16,
     /// Its part in the bridge's spanning tree.
@@ -82,6 +85,7 @@ impl BridgePortConfig {
             hairpin: false,
             isolated: false,
             locked: false,
+            mab: false,
             group_fwd_mask: 0,
             transparent: false,
             spanning_tree: SpanningTreePort::default(),

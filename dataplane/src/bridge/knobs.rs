@@ -5,15 +5,32 @@ use super::stage::Class;
 use crate::drops::DropReason;
 use crate::ids::{DeviceId, DomainId};
 use crate::pipeline::Verdict;
-use crate::tables::{Entry, Knobs, PortState, Tables};
+use crate::tables::{Entry, Flags, Knobs, PortState, Tables};
 
 /// What a port makes of a frame that came in by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Admitted {
     /// Where it goes from here.
     pub(super) class: Class,
-    /// Whether its source is learned.
-    pub(super) learns: bool,
+    /// What its source teaches.
+    pub(super) teaches: Teaches,
+}
+
+/// What the source of a frame is worth to the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Teaches {
+    /// Nothing.
+    Nothing,
+    /// Where its station is.
+    Station,
+    /// Where one is that may not send from there.
+    Locked,
+}
+
+impl Teaches {
+    fn station_if(learns: bool) -> Self {
+        if learns { Self::Station } else { Self::Nothing }
+    }
 }
 
 /// 01:80:C2:00:00:01, PAUSE: between two neighbours, and never a lesson to anybody.
@@ -41,25 +58,36 @@ pub(super) fn admit(
     source: impl FnOnce() -> Option<Entry>,
     device: DeviceId,
 ) -> Admitted {
-    let refused = |reason| Admitted { class: Class::Refused(reason), learns: false };
+    let refused = |reason| Admitted { class: Class::Refused(reason), teaches: Teaches::Nothing };
     match class {
         Class::Refused(reason) => return refused(reason),
         Class::Punted | Class::Ended => {
             let learns = knobs.learning && knobs.linklocal_learn && knobs.state.learns();
-            return Admitted { class, learns };
+            return Admitted { class, teaches: Teaches::station_if(learns) };
         }
         Class::Individual | Class::Multicast | Class::Broadcast => {}
     }
     if !knobs.state.learns() {
         return refused(DropReason::PortState);
     }
-    let is_here = |entry: Entry| entry.egress().device == device && !entry.is_local();
-    if knobs.locked && !source().is_some_and(is_here) {
-        return refused(DropReason::Locked);
+    if knobs.locked
+        && let Some(teaches) = without_leave(knobs, source(), device)
+    {
+        return Admitted { class: Class::Refused(DropReason::Locked), teaches };
     }
     let class =
         if knobs.state == PortState::Learning { Class::Refused(DropReason::PortState) } else { class };
-    Admitted { class, learns: knobs.learning }
+    Admitted { class, teaches: Teaches::station_if(knobs.learning) }
+}
+
+/// What one teaches that may not send through a locked port; `None` if it may: an entry says that it is there.
+fn without_leave(knobs: &Knobs, source: Option<Entry>, device: DeviceId) -> Option<Teaches> {
+    match source {
+        None => Some(if knobs.mab { Teaches::Locked } else { Teaches::Nothing }),
+        Some(entry) if entry.egress().device != device || entry.is_local() => Some(Teaches::Nothing),
+        Some(entry) if entry.flags().has(Flags::LOCKED) => Some(Teaches::Locked),
+        Some(_) => None,
+    }
 }
 
 /// What becomes of a frame from `device` whose station is at `entry`; `None` if the entry is older than the tables: what it

@@ -14,7 +14,7 @@ use crate::punt::PuntReason;
 use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot};
 use crate::wire::ethernet::reserved_group;
 
-use super::knobs::{admit, deliver, reserved};
+use super::knobs::{Teaches, admit, deliver, reserved};
 
 /// What parsing found in a frame: its class, and its addresses as places in the MAC table.
 #[derive(Clone, Copy)]
@@ -120,8 +120,13 @@ impl BridgeStage {
         for (frame, parsed) in burst.iter().zip(self.parsed.iter_mut()) {
             let macs = cx.macs;
             let admitted = admit(knobs, parsed.class, || macs.find(parsed.source), device);
-            if admitted.learns {
-                learn(cx, device, parsed.source, frame);
+            match admitted.teaches {
+                Teaches::Nothing => {}
+                Teaches::Station => learn(cx, device, parsed.source, frame),
+                Teaches::Locked => {
+                    let learned = macs.learn_locked(parsed.source, device.into(), cx.tick);
+                    cx.observer.learned(frame, news(cx.counters, learned));
+                }
             }
             parsed.class = admitted.class;
         }

@@ -55,6 +55,8 @@ pub struct Knobs {
     pub isolated: bool,
     /// Whether only those may send through it of whom an entry says that they are behind it.
     pub locked: bool,
+    /// Whether others that send through it are noted all the same, in locked entries.
+    pub mab: bool,
     /// The reserved addresses that pass: bit X stands for 01:80:C2:00:00:0X.
     pub passes: u16,
     /// Those of the others that go to control instead of ending here.
@@ -70,6 +72,7 @@ impl Knobs {
         hairpin: false,
         isolated: false,
         locked: false,
+        mab: false,
         passes: 1,
         punts: 0,
     };

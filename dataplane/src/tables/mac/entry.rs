@@ -105,7 +105,10 @@ pub struct Flags(u8);
 impl Flags {
     /// A learned entry: it ages, it moves with its station, and it makes way for one that control sets.
     pub const LEARNED: Self = Self(0);
-    /// Set by control, as every entry with any flag: it ages, and moves with its station.
+    /// Learned behind a port that is locked: where its station is, which may not send from there. It takes no station from
+    /// another place, and is a learned entry like others once its station is seen elsewhere.
+    pub const LOCKED: Self = Self(1 << 6);
+    /// Set by control, as every entry with any flag that follows: it ages, and moves with its station.
     pub const DYNAMIC: Self = Self(1 << 1);
     /// It never ages, but it moves with its station, as the kernel's do (`br_fdb_update`, net/bridge/br_fdb.c).
     pub const STATIC: Self = Self(1 << 2 | Self::DYNAMIC.0);
@@ -122,7 +125,7 @@ impl Flags {
     }
 
     /// These flags but `other`, set by control as before.
-    const fn without(self, other: Self) -> Self {
+    pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0 | self.0 & Self::DYNAMIC.0)
     }
 
@@ -171,7 +174,7 @@ impl Entry {
 
     /// Whether a worker learned it.
     pub fn is_learned(self) -> bool {
-        self.flags() == Flags::LEARNED
+        !self.flags().has(Flags::DYNAMIC)
     }
 
     /// Whether it is a device's own address.
@@ -193,8 +196,11 @@ impl Entry {
             self
         } else if self.egress() == fresh.egress() || flags.has(Flags::STICKY) {
             Self::new(self.egress(), fresh.updated(), flags)
+        } else if fresh.flags().has(Flags::LOCKED) {
+            self
         } else {
-            Self::new(fresh.egress(), fresh.updated(), flags.without(Flags::EXTERN_LEARN))
+            let flags = flags.without(Flags::EXTERN_LEARN).without(Flags::LOCKED);
+            Self::new(fresh.egress(), fresh.updated(), flags)
         }
     }
 
@@ -264,5 +270,16 @@ mod tests {
         assert_eq!(outcome(Flags::STICKY.and(Flags::STATIC)), (false, false, true, true));
         assert_eq!(outcome(Flags::LOCAL), (false, false, false, true));
         assert_eq!(outcome(Flags::EXTERN_LEARN), (false, true, true, false));
+        assert_eq!(outcome(Flags::LOCKED), (true, true, true, false));
+    }
+
+    #[test]
+    fn who_is_seen_behind_a_locked_port_is_not_taken_from_another_place() {
+        let (here, there) = (DeviceId(1).into(), DeviceId(2).into());
+        let locked = |egress| Entry::new(egress, Tick::new(9), Flags::LOCKED);
+        let known = Entry::new(here, Tick::new(1), Flags::LEARNED);
+        assert_eq!(known.seen(locked(there)), known);
+        assert_eq!(known.seen(locked(here)), Entry::new(here, Tick::new(9), Flags::LEARNED));
+        assert!(locked(here).is_learned());
     }
 }

@@ -137,6 +137,11 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
         self.learn_news(spot, fresh)
     }
 
+    /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.
+    pub fn learn_locked(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
+        self.learn_news(spot, Entry::new(egress, now, Flags::LOCKED))
+    }
+
     #[inline(never)]
     fn learn_news(&self, spot: Spot, fresh: Entry) -> Learned {
         let domain = spot.key.domain();
