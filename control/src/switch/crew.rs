@@ -74,16 +74,15 @@ pub(super) struct Shared<'a> {
 }
 
 impl Crew {
-    /// Starts the workers, each with its packet memory, and waits until all take queues.
-    pub(super) fn start(
+    /// What ties the workers to each other and to control, on both sides.
+    pub(super) fn new(
         config: &SwitchConfig,
         memory: &[PoolConfig],
         shared: Shared<'_>,
-    ) -> Result<Self, SwitchError> {
-        let cpus = cpus(&config.workers)?;
+    ) -> Result<(Self, Vec<Links>), SwitchError> {
         let (events_in, events) = unbounded();
         let mut crew = Self { members: Vec::new(), events };
-        let failed = |worker: usize| move |source| SwitchError::Worker { worker: number(worker), source };
+        let mut all_links = Vec::new();
         let bells = (0..memory.len()).map(|worker| Bell::new().map(Arc::new).map_err(failed(worker)));
         let bells = bells.collect::<Result<Vec<_>, _>>()?;
         let mesh = mesh(&bells);
@@ -92,7 +91,7 @@ impl Crew {
             let (commands_in, commands) = unbounded();
             let (punt_in, punt_out) = ring(CONTROL_RING);
             let (inject_in, inject_out) = ring(CONTROL_RING);
-            let links = Links {
+            all_links.push(Links {
                 worker: WorkerId(number(worker)),
                 memory: memory[worker],
                 idle: match config.idle {
@@ -110,32 +109,40 @@ impl Crew {
                 handed_on,
                 punt: Punt::new(punt_in),
                 inject: inject_out,
-            };
-            let cpu = cpus.as_ref().map(|cpus| cpus[worker]);
-            let (thread, statistics) = spawn(worker, cpu, links).map_err(failed(worker))?;
+            });
             crew.members.push(Member {
                 counters,
-                cpu,
+                cpu: None,
                 memory: memory[worker],
                 ready: None,
                 panics: 0,
                 lost: Vec::new(),
                 cpu_ns: 0,
                 busy_ratio: 0.0,
-                statistics,
+                statistics: PathBuf::new(),
                 commands: commands_in,
                 bell: Arc::clone(&bells[worker]),
-                thread: Some(thread),
+                thread: None,
                 punts: PuntReceiver::new(punt_out),
                 inject: Inject::new(inject_in),
             });
         }
-        crew.wait_until_ready()?;
-        Ok(crew)
+        Ok((crew, all_links))
+    }
+
+    /// Starts the workers, each with its packet memory, and waits until all take queues.
+    pub(super) fn start(&mut self, workers: &Workers, links: Vec<Links>) -> Result<(), SwitchError> {
+        let cpus = cpus(workers)?;
+        for (worker, (member, links)) in self.members.iter_mut().zip(links).enumerate() {
+            member.cpu = cpus.as_ref().map(|cpus| cpus[worker]);
+            let (thread, statistics) = spawn(worker, member.cpu, links).map_err(failed(worker))?;
+            (member.thread, member.statistics) = (Some(thread), statistics);
+        }
+        self.wait_until_ready()
     }
 
     /// Waits until every worker takes queues.
-    fn wait_until_ready(&mut self) -> Result<(), SwitchError> {
+    pub(super) fn wait_until_ready(&mut self) -> Result<(), SwitchError> {
         let deadline = Instant::now() + START;
         while let Some(worker) = self.members.iter().position(|member| member.ready.is_none()) {
             match self.events.recv_deadline(deadline) {
@@ -273,6 +280,10 @@ fn spawn(worker: usize, cpu: Option<u16>, links: Links) -> io::Result<(JoinHandl
 /// The CPU time of a thread, in nanoseconds: the first number of its statistics (Documentation/scheduler/sched-stats.rst).
 fn cpu_time(statistics: &Path) -> Option<u64> {
     fs::read_to_string(statistics).ok()?.split(' ').next()?.parse().ok()
+}
+
+fn failed(worker: usize) -> impl Fn(io::Error) -> SwitchError {
+    move |source| SwitchError::Worker { worker: number(worker), source }
 }
 
 fn too_slow(worker: usize) -> SwitchError {

@@ -6,28 +6,31 @@ mod differences;
 mod error;
 mod fdb;
 mod follow;
+mod hand;
 mod memory;
 mod port;
 mod ports;
 mod report;
 #[cfg(test)]
 mod tests;
+mod time;
 mod trees;
 mod watch;
 
 pub use error::SwitchError;
+pub use hand::ByHand;
 
 use std::iter;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use rigswitch_dataplane::clock::Clock;
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::ports::{MemoryEnd, Now};
+use rigswitch_dataplane::ports::MemoryEnd;
 use rigswitch_dataplane::tables::{
     Buckets, Generation, MacControl, MacTable, PortState, Publisher, Tables, Tick, WorkerId,
 };
-use rigswitch_dataplane::worker::{self, Command};
+use rigswitch_dataplane::worker::{self, Command, Links};
 
 use crate::compile::{PortFacts, compile};
 use crate::config::Config;
@@ -38,6 +41,7 @@ use differences::Differences;
 use fdb::Sweep;
 use port::{Port, Spares};
 use ports::Ports;
+use time::Time;
 use trees::Trees;
 use watch::Watch;
 
@@ -61,8 +65,8 @@ pub struct Switch {
     sweep: Sweep,
     trees: Trees,
     clock: Arc<Clock>,
-    started: Instant,
-    looked: Instant,
+    time: Time,
+    looked: Duration, // after the start
     ticks: u64,
 }
 
@@ -72,25 +76,32 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`]: nothing stays open.
     pub fn start(config: Config) -> Result<Self, SwitchError> {
-        let started = Instant::now();
+        let (mut switch, links) = Self::assemble(config, Time::of_machine(), random())?;
+        switch.crew.start(&switch.config.switch.workers, links)?;
+        switch.begin(|| ())?;
+        Ok(switch)
+    }
+
+    /// A switch whose workers, one for each of the links, have not been started. `key` is that of the MAC table's hash.
+    fn assemble(config: Config, time: Time, key: u64) -> Result<(Self, Vec<Links>), SwitchError> {
         let mut watch = Watch::new().map_err(SwitchError::Watch)?;
         let ports = open_ports(&config, &mut watch)?;
         let memory = memory::plan(&config.switch, &ports);
         let mut publisher = Publisher::new(Tables::default());
         let storage = Buckets::for_macs(usize::try_from(config.switch.mac_table).unwrap_or(usize::MAX));
-        let macs = MacTable::new(storage, random())
+        let macs = MacTable::new(storage, key)
             .expect("buckets made for a number of MACs are storage for it")
             .with_quotas(u16::MAX);
         let macs = MacControl::new(macs);
         let clock = Arc::new(Clock::new());
-        set(&clock, started);
+        time.publish(&clock);
         let shared = Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock };
-        let crew = Crew::start(&config.switch, &memory, shared)?;
+        let (crew, links) = Crew::new(&config.switch, &memory, shared)?;
         let mut domains = Domains::default();
         domains.admit(&config.bridges);
         let mut sweep = Sweep::new(macs.table(), publisher.advance());
         sweep.configure(&config.bridges, &domains);
-        let mut switch = Self {
+        let switch = Self {
             crew,
             config,
             ports,
@@ -103,25 +114,31 @@ impl Switch {
             sweep,
             trees: Trees::default(),
             clock,
-            started,
-            looked: started,
+            looked: time.elapsed(),
+            time,
             ticks: 0,
         };
         switch.prepare_counters();
-        for bridge in switch.config.bridges.clone() {
-            bridge.fdb.iter().try_for_each(|entry| switch.put_configured(&bridge.name, entry))?;
+        Ok((switch, links))
+    }
+
+    /// Puts the entries of the file in place, and lets frames in when every way out is open; `turn` has workers take a turn that
+    /// would not by themselves.
+    fn begin(&mut self, turn: impl FnOnce()) -> Result<(), SwitchError> {
+        for bridge in self.config.bridges.clone() {
+            bridge.fdb.iter().try_for_each(|entry| self.put_configured(&bridge.name, entry))?;
         }
-        switch.open_queues(|_| true).1.into_iter().try_for_each(|(_, error)| Err(error))?;
-        switch.crew.wait_until_open(switch.ports.iter().map(|(_, port)| port.open.len()).sum())?;
-        // With every way out open, the tables let frames in.
-        switch.publish();
-        Ok(switch)
+        self.open_queues(|_| true).1.into_iter().try_for_each(|(_, error)| Err(error))?;
+        turn();
+        self.crew.wait_until_open(self.ports.iter().map(|(_, port)| port.open.len()).sum())?;
+        self.publish();
+        Ok(())
     }
 
     /// What is due every [`TICK`]: the time, what workers have to tell, ageing, devices that went or came back. Returns
     /// what an operator should know, a line each.
     pub fn tick(&mut self) -> Vec<String> {
-        set(&self.clock, self.started);
+        self.time.publish(&self.clock);
         self.ticks += 1;
         if self.ticks == 1 {
             self.warn();
@@ -199,8 +216,9 @@ impl Switch {
 
     /// Notes how busy the workers are and what they lost, and tries again what did not work.
     fn look(&mut self) {
-        self.crew.measure(self.looked.elapsed());
-        self.looked = Instant::now();
+        let now = self.time.elapsed();
+        self.crew.measure(now - self.looked);
+        self.looked = now;
         self.crew.members.iter().for_each(|member| member.ask(Command::ReportLost));
         self.tell_drops();
         self.reopen_queues();
@@ -277,7 +295,7 @@ impl Switch {
 
     /// Compiles what there is and puts it in force: no worker acts on anything older when this returns, and all are awake.
     fn publish(&mut self) {
-        let now = self.started.elapsed();
+        let now = self.time.elapsed();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
         let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, self.trees.state(id))).collect();
@@ -352,13 +370,6 @@ fn wait_until_seen(publisher: &Publisher<Tables>, generation: Generation) {
     while !publisher.all_seen(generation) {
         std::thread::yield_now();
     }
-}
-
-fn set(clock: &Clock, started: Instant) {
-    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let unix_ns = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
-    clock.set(Tick::from_millis(millis), Now { unix_ns });
 }
 
 /// A number that nobody outside can guess: the key of the MAC table's hash.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd};
+use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd, Now};
 use rigswitch_dataplane::worker::Command;
 
 mod guards;
@@ -221,4 +221,39 @@ fn a_bridge_learns_as_many_as_it_may_and_says_how_many_it_has() {
     assert_eq!(switch.fdb_n_learned(), [("br0", 1)]);
     balances(&mut switch);
     switch.stop(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn by_hand_a_switch_does_nothing_until_it_is_turned_and_ages_by_the_time_it_is_told() {
+    const SECOND: u64 = 1_000_000_000;
+    let text = r#"
+        port = [{ name = "p0", memory = true, worker = 1 }, { name = "p1", memory = true }]
+        [switch]
+        mac_table = 1024
+        workers = 2
+        [[bridge]]
+        name = "br0"
+        ageing_time = "10s"
+        port = [{ device = "p0" }, { device = "p1" }]
+        fdb = [{ mac = "02:00:00:00:00:09", device = "p1" }]
+    "#;
+    let config = Config::parse(text, "rig.toml").unwrap();
+    let start = 1_700_000_000 * SECOND;
+    Switch::by_hand(config, Now { unix_ns: start }, |hand| {
+        let [p0, p1] = ["p0", "p1"].map(|port| hand.switch().memory_end(port).unwrap());
+        p0.send(frame(1, 0)).unwrap();
+        assert!(p1.receive().is_none());
+        assert_eq!((hand.step(), hand.step()), (1, 0));
+        assert!(p1.receive().is_some());
+        let mut stations_at = |tenth: u64| {
+            hand.set_time(Now { unix_ns: start + tenth * SECOND / 10 });
+            hand.tick();
+            hand.switch().fdb().len()
+        };
+        assert!((1..100).all(|tenth| stations_at(tenth) == 2));
+        (100..120).map(&mut stations_at).count();
+        assert_eq!(stations_at(120), 1, "what is in the file does not age");
+        assert!(hand.switch().drops().ledger.balanced);
+    })
+    .unwrap();
 }

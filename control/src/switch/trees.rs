@@ -144,7 +144,7 @@ fn bridge_setup(bridge: &BridgeConfig, ports: &Ports) -> BridgeSetup {
 impl Switch {
     /// What ports have heard, what is due, and what follows from both.
     pub(super) fn run_trees(&mut self) {
-        let now = self.started.elapsed();
+        let now = self.time.elapsed();
         for member in &mut self.crew.members {
             while let Some((punted, frame)) = member.punts.receive() {
                 self.trees.hear(punted.device, &frame, now);

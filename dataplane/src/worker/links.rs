@@ -145,6 +145,20 @@ impl Links {
     }
 }
 
+/// A worker on the calling thread, ready to take queues. It does as much as it is told to by [`Worker::step`], and whoever
+/// turns it bears its panics; `device` is for those, as it is in [`Worker::new`].
+pub fn by_hand<'a, O: Observer>(
+    links: &'a mut Links,
+    observer: O,
+    device: &'a mut Option<DeviceId>,
+) -> Worker<'a, O> {
+    let pool = Pool::new(links.memory);
+    links.tell(Event::Ready { incarnation: 0, area: Arc::clone(pool.area()) });
+    let mut worker = Worker::new(links, pool, 0, observer, device);
+    worker.step();
+    worker
+}
+
 /// How long a worker waits before it starts again after its first panic; twice as long after each other one, up to
 /// 2^[`LONGEST_PAUSE`] times.
 const PAUSE: Duration = Duration::from_millis(50);

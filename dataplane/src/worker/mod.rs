@@ -6,7 +6,7 @@ mod patience;
 mod queues;
 
 pub use handoff::{HandoffReceiver, HandoffSender, handoff};
-pub use links::{Command, Event, Idle, Links, run};
+pub use links::{Command, Event, Idle, Links, by_hand, run};
 
 use std::time::Duration;
 
@@ -110,6 +110,17 @@ impl<'a, O: Observer> Worker<'a, O> {
                 self.sleep();
             }
         }
+    }
+
+    /// One turn of a worker that is turned by hand, which in between holds up no grace period: control may be on its thread.
+    /// Returns how many frames came in.
+    pub fn step(&mut self) -> usize {
+        if self.tables.unpark() {
+            self.prepare();
+        }
+        let moved = self.turn();
+        self.tables.park();
+        moved
     }
 
     /// One turn: what control has asked, then a burst of every source. Returns how many frames came in.
