@@ -203,6 +203,9 @@ fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig, workers: u
             model.jobs[peer] = Job::Wire(device);
             Job::Wire(peer)
         }
+        (2 | 3, _) if (1..=2).any(|of| !model.jobs.contains(&Job::Host(of))) => {
+            Job::Host(if model.jobs.contains(&Job::Host(1)) { 2 } else { 1 })
+        }
         (n, _) => Job::Bridge(1 + (n & 1) as u16),
     };
     rig.publisher.publish(model.tables(workers));

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, XconnectConfig};
-use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
-use rigswitch_dataplane::tables::{Device, Domain, Knobs, PortState, Role, Tables, WorkerId};
+use rigswitch_dataplane::tables::{Device, Domain, HostPort, Knobs, PortState, Role, Tables, WorkerId};
 
 use crate::domains::Domains;
 
-/// What is known of a port that no file says.
+/// What is known of a port that no file says. The host's port of a bridge is one too, under the bridge's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PortFacts<'a> {
     /// Its number.
@@ -18,6 +18,8 @@ pub struct PortFacts<'a> {
     pub name: &'a str,
     /// The worker that sends for those without a queue of it.
     pub owner: WorkerId,
+    /// Its MAC address.
+    pub mac: MacAddr,
     /// Bytes of payload that it carries.
     pub mtu: u32,
     /// Whether it has carrier. A member without is disabled, whatever the file says.
@@ -58,13 +60,23 @@ pub fn compile(
                 members.push((facts.id, port));
             }
         }
-        let list = |takes: fn(&BridgePortConfig) -> bool| {
-            members.iter().filter(|(_, port)| takes(port)).map(|(id, _)| *id).collect()
+        let list = |takes: fn(&BridgePortConfig) -> bool, host: Option<HostPort>| {
+            let ports = members.iter().filter(|(_, port)| takes(port)).map(|(id, _)| *id);
+            ports.chain(host.map(|host| host.device)).collect()
         };
+        let host = named.get(&*bridge.name);
+        if let Some(host) = host {
+            let device = &mut devices[host.id.index()];
+            // What goes up is not measured against the MTU (`br_pass_frame_up`, net/bridge/br_input.c).
+            (device.role, device.longest) = (Role::Host(domain), u32::MAX);
+        }
+        let host = host.filter(|host| host.up).map(|host| HostPort { device: host.id, mac: host.mac });
         domains[usize::from(domain.number()) - 1] = Domain {
-            unicast: list(|port| port.flood),
-            multicast: list(|port| port.mcast_flood),
-            broadcast: list(|port| port.bcast_flood),
+            unicast: list(|port| port.flood, None),
+            multicast: list(|port| port.mcast_flood, host),
+            broadcast: list(|port| port.bcast_flood, host),
+            from_host: list(|_| true, None),
+            host,
         };
     }
     for wire in xconnects {
@@ -118,6 +130,7 @@ mod tests {
                 id: DeviceId(index),
                 name,
                 owner: WorkerId(u16::from(index > 2)),
+                mac: MacAddr::ZERO,
                 mtu: 1500,
                 up: down != Some(name),
                 tree: None,
@@ -195,9 +208,16 @@ mod tests {
 
     #[test]
     fn a_number_without_a_port_is_nothing() {
-        let (owner, capabilities) = (WorkerId(0), Capabilities::default());
-        let port =
-            PortFacts { id: DeviceId(2), name: "p0", owner, mtu: 1500, up: true, tree: None, capabilities };
+        let port = PortFacts {
+            id: DeviceId(2),
+            name: "p0",
+            owner: WorkerId(0),
+            mac: MacAddr::ZERO,
+            mtu: 1500,
+            up: true,
+            tree: None,
+            capabilities: Capabilities::default(),
+        };
         let tables = compile(&[port], &[], &[], &Domains::default());
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::tables::{Device, Domain, Flags, Knobs, PortState, Role, Tables};
+use rigswitch_dataplane::ids::MacAddr;
+use rigswitch_dataplane::tables::{Device, Domain, Flags, HostPort, Knobs, PortState, Role, Tables};
 
 use super::support::{device, domain};
 use super::{Drops, id_of};
@@ -12,8 +13,13 @@ use super::{Drops, id_of};
 pub(super) enum Job {
     Nothing,
     Bridge(u16),
+    /// The host's port of this bridge, of which there is one at most.
+    Host(u16),
     Wire(usize),
 }
+
+/// The host's address at every bridge.
+const HOST: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Station {
@@ -54,6 +60,9 @@ impl Model {
 
     /// A burst from one device: all of it is learned from before any of it is looked up.
     pub(super) fn burst(&mut self, from: usize, frames: &[Vec<u8>], now: u32) {
+        if let Job::Host(bridge) = self.jobs[from] {
+            return frames.iter().for_each(|frame| self.send_of_host(from, bridge, frame));
+        }
         let Job::Bridge(bridge) = self.jobs[from] else {
             for frame in frames {
                 match self.jobs[from] {
@@ -156,13 +165,16 @@ impl Model {
 
     fn forward(&mut self, from: usize, bridge: u16, frame: &[u8]) {
         let destination: [u8; 6] = frame[..6].try_into().unwrap();
-        let station = self.stations.get(&(bridge, destination)).copied();
-        let Some(station) = station.filter(|station| self.jobs[station.device] == Job::Bridge(bridge)) else {
+        let Some(station) = self.place(bridge, destination) else {
             return self.flood(from, bridge, frame);
         };
-        let (here, there) = (self.knobs[from], self.knobs[station.device]);
+        let (here, there) = (self.knobs_of(from), self.knobs_of(station.device));
+        let host = (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge));
         let refused = if station.flags == Flags::LOCAL {
-            DropReason::NoHost
+            match host {
+                Some(host) => return self.send(host, &[&HOST, &frame[6..]].concat()),
+                None => DropReason::NoHost,
+            }
         } else if station.device == from && !here.hairpin {
             DropReason::SamePort
         } else if there.state != PortState::Forwarding {
@@ -175,25 +187,70 @@ impl Model {
         self.drop(from, Direction::Rx, refused);
     }
 
+    /// Where a station of a bridge is.
+    fn place(&self, bridge: u16, station: [u8; 6]) -> Option<Station> {
+        let station = self.stations.get(&(bridge, station)).copied()?;
+        [Job::Bridge(bridge), Job::Host(bridge)].contains(&self.jobs[station.device]).then_some(station)
+    }
+
+    /// A host's port has no knobs.
+    fn knobs_of(&self, device: usize) -> Knobs {
+        if let Job::Host(_) = self.jobs[device] { Knobs::PLAIN } else { self.knobs[device] }
+    }
+
+    /// What the host sends is not learned from, and to groups it goes to ports that take no floods of others, too.
+    fn send_of_host(&mut self, host: usize, bridge: u16, frame: &[u8]) {
+        if frame.len() < 14 {
+            return self.drop(host, Direction::Rx, DropReason::Truncated);
+        }
+        let is_group = frame[0] & 1 == 1;
+        let refused = match self.place(bridge, frame[..6].try_into().unwrap()).filter(|_| !is_group) {
+            None => {
+                let takes = |to: &usize| {
+                    self.jobs[*to] == Job::Bridge(bridge)
+                        && self.knobs[*to].state == PortState::Forwarding
+                        && (is_group || self.floods[*to][0])
+                };
+                let others: Vec<_> = (0..self.jobs.len()).filter(takes).collect();
+                return self.send_all(host, &others, frame);
+            }
+            Some(station) if station.device == host => DropReason::SamePort,
+            Some(station) if self.knobs[station.device].state != PortState::Forwarding => {
+                DropReason::PortState
+            }
+            Some(station) => return self.send(station.device, frame),
+        };
+        self.drop(host, Direction::Rx, refused);
+    }
+
     fn flood(&mut self, from: usize, bridge: u16, frame: &[u8]) {
         let kind = if frame[..6] == [0xff; 6] { 2 } else { usize::from(frame[0] & 1) };
         let here = self.knobs[from];
-        let takes = |to: usize| {
-            self.jobs[to] == Job::Bridge(bridge)
-                && self.knobs[to].state == PortState::Forwarding
-                && self.floods[to][kind]
-                && (to != from || here.hairpin)
-                && !(here.isolated && self.knobs[to].isolated)
+        let takes = |to: usize| match self.jobs[to] {
+            Job::Bridge(of) => {
+                of == bridge
+                    && self.knobs[to].state == PortState::Forwarding
+                    && self.floods[to][kind]
+                    && (to != from || here.hairpin)
+                    && !(here.isolated && self.knobs[to].isolated)
+            }
+            Job::Host(of) => of == bridge && kind > 0,
+            _ => false,
         };
         let others: Vec<_> = (0..self.jobs.len()).filter(|&to| takes(to)).collect();
+        self.send_all(from, &others, frame);
+    }
+
+    fn send_all(&mut self, from: usize, others: &[usize], frame: &[u8]) {
         if others.is_empty() {
             self.drop(from, Direction::Rx, DropReason::NoEgress);
         }
-        others.into_iter().for_each(|to| self.send(to, frame));
+        others.iter().for_each(|&to| self.send(to, frame));
     }
 
     fn send(&mut self, to: usize, frame: &[u8]) {
-        if frame.len() > self.mtus[to] + 18 {
+        let is_bound = !matches!(self.jobs[to], Job::Host(_));
+        if is_bound && frame.len() > self.mtus[to] + 18 {
             self.drop(to, Direction::Tx, DropReason::MtuExceeded);
         } else {
             self.out[to].push_back(frame.to_vec());
@@ -210,26 +267,33 @@ impl Model {
     /// The same as tables, device `n` owned by worker `n % workers`.
     pub(super) fn tables(&self, workers: usize) -> Tables {
         let bridges = self.jobs.iter().filter_map(|job| match job {
-            Job::Bridge(number) => Some(*number),
+            Job::Bridge(number) | Job::Host(number) => Some(*number),
             _ => None,
         });
         let domains = (1..=bridges.max().unwrap_or(0)).map(|bridge| {
-            let takes = |id: &usize, kind: usize| {
-                self.jobs[*id] == Job::Bridge(bridge)
-                    && self.knobs[*id].state == PortState::Forwarding
-                    && self.floods[*id][kind]
+            let takes = |id: usize, kind: usize| match self.jobs[id] {
+                Job::Bridge(of) => {
+                    of == bridge
+                        && self.knobs[id].state == PortState::Forwarding
+                        && (kind == 3 || self.floods[id][kind])
+                }
+                Job::Host(of) => of == bridge && [1, 2].contains(&kind),
+                _ => false,
             };
-            let list = |kind| (0..self.jobs.len()).filter(|id| takes(id, kind)).map(id_of).collect();
-            Domain { unicast: list(0), multicast: list(1), broadcast: list(2) }
+            let list = |kind| (0..self.jobs.len()).filter(|&id| takes(id, kind)).map(id_of).collect();
+            let host = (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge));
+            let host = host.map(|id| HostPort { device: id_of(id), mac: MacAddr::new(HOST) });
+            Domain { unicast: list(0), multicast: list(1), broadcast: list(2), from_host: list(3), host }
         });
         let devices = self.jobs.iter().zip(&self.mtus).enumerate().map(|(id, (job, mtu))| {
-            let knobs = self.knobs[id];
+            let knobs = self.knobs_of(id);
             let role = match *job {
                 Job::Nothing => Role::Unused,
+                Job::Host(bridge) => Role::Host(domain(bridge)),
                 Job::Bridge(bridge) => Role::member(domain(bridge), &knobs),
                 Job::Wire(to) => Role::Xconnect(id_of(to)),
             };
-            let longest = u32::try_from(mtu + 18).unwrap();
+            let longest = if let Job::Host(_) = job { u32::MAX } else { u32::try_from(mtu + 18).unwrap() };
             Device { longest, knobs, ..device(role, id % workers) }
         });
         Tables::new(devices.collect(), domains.collect())

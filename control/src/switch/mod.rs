@@ -328,6 +328,7 @@ impl Port {
             id,
             name: &self.config.name,
             owner: self.owner,
+            mac: self.address(),
             mtu: self.mtu,
             up: self.is_running(),
             tree,

@@ -100,7 +100,7 @@ pub(super) fn deliver(tables: &Tables, device: DeviceId, domain: DomainId, entry
         return None;
     }
     Some(if entry.is_local() {
-        Verdict::Drop(DropReason::NoHost)
+        tables.domain(domain).host.map_or(Verdict::Drop(DropReason::NoHost), Verdict::Host)
     } else if to == device && !from.hairpin {
         Verdict::Drop(DropReason::SamePort)
     } else if there.knobs.state != PortState::Forwarding {

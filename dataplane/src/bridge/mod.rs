@@ -1,6 +1,7 @@
 //! The learning bridge: its configuration as validated types, and its stage of the line.
 
 mod config;
+mod host;
 mod knobs;
 mod spanning_tree;
 mod stage;

@@ -14,6 +14,7 @@ use crate::punt::PuntReason;
 use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot};
 use crate::wire::ethernet::reserved_group;
 
+use super::host::to_host;
 use super::knobs::{Teaches, admit, deliver, reserved};
 
 /// What parsing found in a frame: its class, and its addresses as places in the MAC table.
@@ -70,6 +71,7 @@ impl BridgeStage {
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, device, to, frame),
                 Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
+                Verdict::Host(host) => to_host(cx, device, host, egress, frame),
                 Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
                 Verdict::Punt(reason) => punt(cx, device, reason, frame),
             }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! receive → role ┬ bridge: parse → learn → look up ┬→ egress: fit, finish, queue → transmit
+//!                ├ host port: look up ──────────────┤
 //!                └ cross-connect ──────────────────┘
 //! ```
 //!
@@ -88,6 +89,7 @@ impl Line {
             Role::KnobbedBridge(domain) => {
                 self.bridge.run(cx, device, domain, Some(&of.knobs), burst, &mut self.egress);
             }
+            Role::Host(domain) => BridgeStage::run_host(cx, device, domain, burst, &mut self.egress),
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
             Role::Unused => {
                 for frame in burst.drain() {

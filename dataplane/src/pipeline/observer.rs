@@ -4,7 +4,7 @@
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
 use crate::ids::{DeviceId, DomainId};
-use crate::tables::{Entry, Flood};
+use crate::tables::{Entry, Flood, HostPort};
 
 /// What became of a frame in the bridge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +13,8 @@ pub enum Verdict {
     Forward(DeviceId),
     /// It leaves by every other member of the domain that takes such floods.
     Flood(DomainId, Flood),
+    /// It is for the host, and leaves by its port.
+    Host(HostPort),
     /// It goes to control.
     Punt(crate::punt::PuntReason),
     /// It ends here.

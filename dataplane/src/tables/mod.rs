@@ -11,4 +11,4 @@ pub use mac::{
     TableFull, Tick,
 };
 pub use published::{Generation, Publisher, Reader};
-pub use snapshot::{Device, Domain, Flood, Role, Tables, WorkerId};
+pub use snapshot::{Device, Domain, Flood, HostPort, Role, Tables, WorkerId};

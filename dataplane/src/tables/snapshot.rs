@@ -1,7 +1,7 @@
 //! What control has compiled and workers execute: one immutable [`Tables`] a generation.
 
 use super::Knobs;
-use crate::ids::{DeviceId, DomainId};
+use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ports::Capabilities;
 
 /// Which worker: dense, from 0.
@@ -25,6 +25,8 @@ pub enum Role {
     Bridge(DomainId),
     /// The same of a member whose [`Knobs`] are not all at rest.
     KnobbedBridge(DomainId),
+    /// It is the host's port of a bridge: they are what the host sends.
+    Host(DomainId),
     /// It is one end of a wire, and they leave by the other.
     Xconnect(DeviceId),
 }
@@ -35,10 +37,10 @@ impl Role {
         if *knobs == Knobs::PLAIN { Self::Bridge(domain) } else { Self::KnobbedBridge(domain) }
     }
 
-    /// The learning domain of a member.
+    /// The learning domain of a member, or of a host's port.
     pub fn domain(self) -> Option<DomainId> {
         match self {
-            Self::Bridge(domain) | Self::KnobbedBridge(domain) => Some(domain),
+            Self::Bridge(domain) | Self::KnobbedBridge(domain) | Self::Host(domain) => Some(domain),
             Self::Unused | Self::Xconnect(_) => None,
         }
     }
@@ -88,7 +90,7 @@ pub enum Flood {
 }
 
 /// What the tables say of one learning domain: the devices that a flood of each kind goes to, in order. A port that may not
-/// forward, or takes no part in a kind of flood, is not in the list.
+/// forward, or takes no part in a kind of flood, is not in the list. The host's port takes part in those to groups and to all.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Domain {
     /// Of frames to unknown stations.
@@ -97,13 +99,27 @@ pub struct Domain {
     pub multicast: Box<[DeviceId]>,
     /// Of frames to all.
     pub broadcast: Box<[DeviceId]>,
+    /// Of what the host sends to groups and to all: every port that may forward, whatever floods of others it takes.
+    pub from_host: Box<[DeviceId]>,
+    /// The host's port, if there is one.
+    pub host: Option<HostPort>,
+}
+
+/// The port of a bridge to the host that it runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostPort {
+    /// The device.
+    pub device: DeviceId,
+    /// The host's address there, which frames for it get, whichever of the bridge's addresses they came for.
+    pub mac: MacAddr,
 }
 
 impl Domain {
     /// A domain that floods everything to all of `members`.
     pub fn of(members: impl IntoIterator<Item = DeviceId>) -> Self {
         let members: Box<[_]> = members.into_iter().collect();
-        Self { unicast: members.clone(), multicast: members.clone(), broadcast: members }
+        let [unicast, multicast, broadcast] = [(); 3].map(|()| members.clone());
+        Self { unicast, multicast, broadcast, from_host: members, host: None }
     }
 
     /// Where a flood of this kind goes.
@@ -137,12 +153,14 @@ impl Tables {
                     assert!(usize::from(domain.number()) <= domains.len());
                     assert_eq!(device.role, Role::member(domain, &device.knobs));
                 }
+                Role::Host(domain) => assert!(usize::from(domain.number()) <= domains.len()),
                 Role::Xconnect(peer) => assert!(known(peer)),
             }
         }
         for domain in &domains {
-            let lists = [&domain.unicast, &domain.multicast, &domain.broadcast];
+            let lists = [&domain.unicast, &domain.multicast, &domain.broadcast, &domain.from_host];
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
+            assert!(domain.host.is_none_or(|host| known(host.device)));
         }
         Self { devices, domains }
     }

@@ -1,0 +1,91 @@
+//! The bridge's host port: what the host sends, and what goes up to it.
+//!
+//! The kernel's `br0` (`br_dev_xmit`, net/bridge/br_device.c; `br_pass_frame_up`, net/bridge/br_input.c). What goes up in floods is in the
+//! lists of the [`Domain`](crate::tables::Domain).
+
+use super::BridgeStage;
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Burst, Frame};
+use crate::ids::{DeviceId, DomainId, MacAddr};
+use crate::pipeline::{Context, Egress, Observer, Transmit, Verdict};
+use crate::tables::{Entry, Flood, HostPort, Key, PortState};
+
+impl BridgeStage {
+    /// Takes a burst that the host sent through its bridge. Nobody is learned, and no address is too odd for the host to send
+    /// from or to. The burst is empty afterwards.
+    pub(crate) fn run_host<O: Observer, T: Transmit>(
+        cx: &mut Context<'_, O, T>,
+        host: DeviceId,
+        domain: DomainId,
+        burst: &mut Burst,
+        egress: &mut Egress,
+    ) {
+        let tables = cx.tables;
+        let others = |kind| {
+            let members = match kind {
+                Flood::Unicast => &tables.domain(domain).unicast,
+                Flood::Multicast | Flood::Broadcast => &tables.domain(domain).from_host,
+            };
+            members.iter().copied().filter(|&member| member != host)
+        };
+        for frame in burst.drain() {
+            let (verdict, entry) = decide(cx, host, domain, &frame);
+            cx.observer.decided(&frame, entry.as_ref(), verdict);
+            match verdict {
+                Verdict::Forward(to) => egress.forward(cx, host, to, frame),
+                Verdict::Flood(_, kind) => egress.flood(cx, host, others(kind), frame),
+                Verdict::Drop(reason) => cx.discard(host, Direction::Rx, reason, frame),
+                Verdict::Host(_) | Verdict::Punt(_) => unreachable!("what the host sends does not come back"),
+            }
+        }
+    }
+}
+
+/// What becomes of a frame that the host sent, and the entry that says so, if one does.
+fn decide<O: Observer, T: Transmit>(
+    cx: &Context<'_, O, T>,
+    host: DeviceId,
+    domain: DomainId,
+    frame: &Frame,
+) -> (Verdict, Option<Entry>) {
+    let Some(destination) = frame.bytes().first_chunk::<14>().and_then(|header| header.first_chunk()) else {
+        return (Verdict::Drop(DropReason::Truncated), None);
+    };
+    let destination = MacAddr::new(*destination);
+    if destination.is_group() {
+        let all = destination == MacAddr::BROADCAST;
+        return (Verdict::Flood(domain, if all { Flood::Broadcast } else { Flood::Multicast }), None);
+    }
+    let entry = cx.macs.find(cx.macs.locate(Key::new(domain, destination)));
+    // One that is older than the tables names what is no member any more.
+    let is_member = |entry: &Entry| cx.tables.device(entry.egress().device).role.domain() == Some(domain);
+    let Some(entry) = entry.filter(is_member) else {
+        return (Verdict::Flood(domain, Flood::Unicast), None);
+    };
+    // A port's own address is behind that port, seen from the host, as it is to the kernel's bridge.
+    let to = entry.egress().device;
+    let verdict = if to == host {
+        Verdict::Drop(DropReason::SamePort)
+    } else if cx.tables.device(to).knobs.state != PortState::Forwarding {
+        Verdict::Drop(DropReason::PortState)
+    } else {
+        Verdict::Forward(to)
+    };
+    (verdict, Some(entry))
+}
+
+/// Sends a frame up to the host, which the kernel would take from whichever of its ports' addresses it was sent to: a TAP
+/// takes it for its own address only.
+#[cold]
+pub(super) fn to_host<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    host: HostPort,
+    egress: &mut Egress,
+    mut frame: Frame,
+) {
+    if let Some(destination) = frame.bytes_mut().first_chunk_mut() {
+        *destination = host.mac.octets();
+    }
+    egress.forward(cx, from, host.device, frame);
+}
