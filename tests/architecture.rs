@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 10] = [
     &["ids", "sync"],
     &["drops"],
     &["counters"],
-    &["sys", "wire", "ring"],
+    &["sys", "wire", "ring", "filter"],
     &["frames", "bell"],
     &["ports"],
     &["tables"],

@@ -7,6 +7,7 @@
 //!        ├─ bridge  parse → learn → look up
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
 //! frames            packet memory: area, pool, frame, burst, offload state
+//! filter            tcpdump's filters, for whoever looks
 //! wire              views over bytes: headers, checksums, segmentation
 //! sys               the kernel, wrapped; with `frames` the only place for unsafe code
 //! ring bell punt    between threads: copies of frames, and wake-ups
@@ -21,6 +22,7 @@ pub mod bridge;
 pub mod clock;
 pub mod counters;
 pub mod drops;
+pub mod filter;
 #[allow(unsafe_code)]
 pub mod frames;
 pub mod ids;
