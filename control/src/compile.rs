@@ -77,6 +77,7 @@ pub fn compile(
             broadcast: list(|port| port.bcast_flood, host),
             from_host: list(|_| true, None),
             host,
+            mdb: None,
         };
     }
     for wire in xconnects {

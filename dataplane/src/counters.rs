@@ -147,6 +147,8 @@ pub struct WorkerCounters {
     pub table_full: Counter,
     /// MACs not learned because the bridge had as many as it may.
     pub limited: Counter,
+    /// Frames that say something about multicast groups and of which control had no room for a copy.
+    pub unheard: Counter,
     /// Turns of the loop that moved frames.
     pub busy_turns: Counter,
     /// CPU time used, in nanoseconds.
@@ -173,6 +175,7 @@ impl WorkerCounters {
             moved: Counter::default(),
             table_full: Counter::default(),
             limited: Counter::default(),
+            unheard: Counter::default(),
             busy_turns: Counter::default(),
             cpu_ns: Counter::default(),
             sleeps: Counter::default(),

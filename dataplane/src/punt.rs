@@ -14,6 +14,13 @@ use crate::tables::Tick;
 pub enum PuntReason {
     /// Its destination is an address that bridges keep to themselves.
     ReservedAddress,
+    /// It says something about groups or routers of multicast. What control gets is a copy.
+    Membership,
+}
+
+impl PuntReason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Self; 2] = [Self::ReservedAddress, Self::Membership];
 }
 
 /// What control learns with a punted frame.
@@ -25,13 +32,13 @@ pub struct Punted {
     pub reason: PuntReason,
 }
 
-/// Frames a device may punt in one tick of 100 ms: a flood of them must not starve what control does for others.
+/// Frames a device may punt for one reason in one tick of 100 ms: a flood of them must not starve what control does for others.
 const PER_TICK: u16 = 100;
 
 /// A worker's way to control.
 pub struct Punt {
     ring: ring::Sender,
-    budgets: Vec<Budget>, // by device
+    budgets: Vec<[Budget; PuntReason::ALL.len()]>, // by device and reason
 }
 
 #[derive(Clone, Copy, Default)]
@@ -49,13 +56,14 @@ impl Punt {
     /// Makes room for `devices` devices; never called on the path.
     pub fn prepare(&mut self, devices: usize) {
         if self.budgets.len() < devices {
-            self.budgets.resize(devices, Budget::default());
+            self.budgets.resize(devices, Default::default());
         }
     }
 
-    /// Copies a frame to control; `false` if the device has used up its share of this tick, or the ring is full.
+    /// Copies a frame to control; `false` if the device has used up its share of this tick for this reason, or the ring is full.
     pub fn offer(&mut self, device: DeviceId, reason: PuntReason, tick: Tick, frame: &[u8]) -> bool {
-        let Some(budget) = self.budgets.get_mut(device.index()) else { return false };
+        let Some(budgets) = self.budgets.get_mut(device.index()) else { return false };
+        let budget = &mut budgets[reason as usize];
         if budget.tick != tick {
             *budget = Budget { tick, used: 0 };
         }
@@ -84,8 +92,9 @@ impl PuntReceiver {
         let mut bytes = vec![0; record.len];
         self.0.pop_into(&mut bytes);
         let device = DeviceId(u16::try_from(record.meta[0]).expect("a worker punts from a device"));
-        // One reason so far: the number that travels with the frame is its place in the enum.
-        Some((Punted { device, reason: PuntReason::ReservedAddress }, bytes))
+        // The number that travels with the frame is the reason's place in the enum.
+        let reason = usize::try_from(record.meta[1]).ok().and_then(|place| PuntReason::ALL.get(place));
+        Some((Punted { device, reason: *reason.expect("a worker punts for a reason") }, bytes))
     }
 }
 

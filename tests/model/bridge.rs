@@ -283,7 +283,8 @@ impl Model {
             let list = |kind| (0..self.jobs.len()).filter(|&id| takes(id, kind)).map(id_of).collect();
             let host = (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge));
             let host = host.map(|id| HostPort { device: id_of(id), mac: MacAddr::new(HOST) });
-            Domain { unicast: list(0), multicast: list(1), broadcast: list(2), from_host: list(3), host }
+            let [unicast, multicast, broadcast, from_host] = [0, 1, 2, 3].map(list);
+            Domain { unicast, multicast, broadcast, from_host, host, mdb: None }
         });
         let devices = self.jobs.iter().zip(&self.mtus).enumerate().map(|(id, (job, mtu))| {
             let knobs = self.knobs_of(id);

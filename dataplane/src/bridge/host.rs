@@ -4,6 +4,7 @@
 //! lists of the [`Domain`](crate::tables::Domain).
 
 use super::BridgeStage;
+use super::snooping::snooped;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
@@ -33,7 +34,11 @@ impl BridgeStage {
             cx.observer.decided(&frame, entry.as_ref(), verdict);
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, host, to, frame),
-                Verdict::Flood(_, kind) => egress.flood(cx, host, others(kind), frame),
+                Verdict::Flood(domain, kind) => {
+                    if let Some(frame) = snooped(cx, host, domain, kind, egress, frame) {
+                        egress.flood(cx, host, others(kind).map(Into::into), frame);
+                    }
+                }
                 Verdict::Drop(reason) => cx.discard(host, Direction::Rx, reason, frame),
                 Verdict::Host(_) | Verdict::Punt(_) => unreachable!("what the host sends does not come back"),
             }

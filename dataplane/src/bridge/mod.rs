@@ -3,6 +3,7 @@
 mod config;
 mod host;
 mod knobs;
+mod snooping;
 mod spanning_tree;
 mod stage;
 

@@ -16,6 +16,7 @@ use crate::wire::ethernet::reserved_group;
 
 use super::host::to_host;
 use super::knobs::{Teaches, admit, deliver, reserved};
+use super::snooping::snooped;
 
 /// What parsing found in a frame: its class, and its addresses as places in the MAC table.
 #[derive(Clone, Copy)]
@@ -253,13 +254,14 @@ fn flood<O: Observer, T: Transmit>(
     frame: Frame,
 ) {
     let tables = cx.tables;
+    let Some(frame) = snooped(cx, device, domain, kind, egress, frame) else { return };
     let members = tables.domain(domain).members(kind).iter().copied();
     let Some(knobs) = knobs else {
-        return egress.flood(cx, device, members.filter(|&member| member != device), frame);
+        return egress.flood(cx, device, members.filter(|&member| member != device).map(Into::into), frame);
     };
     let apart = |member| knobs.isolated && tables.device(member).knobs.isolated;
     let members = members.filter(|&member| (member != device || knobs.hairpin) && !apart(member));
-    egress.flood(cx, device, members, frame);
+    egress.flood(cx, device, members.map(Into::into), frame);
 }
 
 /// Hands a frame to control.

@@ -6,7 +6,7 @@ use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
 use crate::ids::DeviceId;
 use crate::ports::Now;
-use crate::tables::{Device, Tables};
+use crate::tables::{Device, Tables, Target};
 use crate::wire::{self, segment::Segmenter};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
@@ -79,13 +79,13 @@ impl Egress {
         self.leave(cx, to, frame);
     }
 
-    /// `frame`, which came from `from`, leaves by all of `members`: fresh copies for all but the last, which takes the
+    /// `frame`, which came from `from`, leaves for all of `members`: fresh copies for all but the last, which takes the
     /// original.
     pub(crate) fn flood<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         from: DeviceId,
-        mut members: impl Iterator<Item = DeviceId>,
+        mut members: impl Iterator<Item = Target>,
         mut frame: Frame,
     ) {
         let Some(mut member) = members.next() else {
@@ -97,21 +97,16 @@ impl Egress {
             self.copy_out(cx, member, &frame);
             member = next;
         }
-        self.leave(cx, member, frame);
+        self.leave(cx, member.device, addressed(frame, member));
     }
 
-    fn copy_out<O: Observer, T: Transmit>(
-        &mut self,
-        cx: &mut Context<'_, O, T>,
-        to: DeviceId,
-        frame: &Frame,
-    ) {
+    fn copy_out<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: Target, frame: &Frame) {
         if self.waiting >= SLICE {
             self.flush(cx);
         }
         match cx.pool.copy(frame) {
-            Some(copy) => self.leave(cx, to, copy),
-            None => self.no_memory(cx, to, frame),
+            Some(copy) => self.leave(cx, to.device, addressed(copy, to)),
+            None => self.no_memory(cx, to.device, frame),
         }
     }
 
@@ -214,6 +209,17 @@ impl Egress {
         }
         cx.pool.free(whole);
     }
+}
+
+/// The frame, to the target's station if it has one.
+#[inline]
+fn addressed(mut frame: Frame, target: Target) -> Frame {
+    if let Some(station) = target.station
+        && let Some(destination) = frame.bytes_mut().first_chunk_mut()
+    {
+        *destination = station.octets();
+    }
+    frame
 }
 
 /// Makes a frame fit `device`: its size is checked, per segment if it is a super-frame, and a checksum that the device

@@ -2,6 +2,7 @@
 
 mod knobs;
 pub mod mac;
+mod mdb;
 mod published;
 mod snapshot;
 
@@ -10,5 +11,6 @@ pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
     TableFull, Tick,
 };
+pub use mdb::{Family, Mdb, Path, Target, Way};
 pub use published::{Generation, Publisher, Reader};
 pub use snapshot::{Device, Domain, Flood, HostPort, Role, Tables, WorkerId};

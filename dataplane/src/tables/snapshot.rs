@@ -1,6 +1,8 @@
 //! What control has compiled and workers execute: one immutable [`Tables`] a generation.
 
-use super::Knobs;
+use std::sync::Arc;
+
+use super::{Knobs, Mdb};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ports::Capabilities;
 
@@ -103,6 +105,8 @@ pub struct Domain {
     pub from_host: Box<[DeviceId]>,
     /// The host's port, if there is one.
     pub host: Option<HostPort>,
+    /// Where frames to groups go instead, in a domain that snoops.
+    pub mdb: Option<Arc<Mdb>>,
 }
 
 /// The port of a bridge to the host that it runs on.
@@ -119,7 +123,7 @@ impl Domain {
     pub fn of(members: impl IntoIterator<Item = DeviceId>) -> Self {
         let members: Box<[_]> = members.into_iter().collect();
         let [unicast, multicast, broadcast] = [(); 3].map(|()| members.clone());
-        Self { unicast, multicast, broadcast, from_host: members, host: None }
+        Self { unicast, multicast, broadcast, from_host: members, host: None, mdb: None }
     }
 
     /// Where a flood of this kind goes.

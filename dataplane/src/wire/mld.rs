@@ -50,6 +50,8 @@ pub(super) fn view<'a>(
     };
     let subject = || Ok(Group::Ip(group()?.into()));
     Ok(match kind {
+        // What is shorter than any message of version 1 is none to the kernel, whatever its kind.
+        REPORT_V1 | DONE | REPORT_V2 | QUERY if bytes.len() < LEN => Mld::Other,
         REPORT_V1 => Mld::Snooped(Some(Message::Join(subject()?))),
         DONE => Mld::Snooped(Some(Message::Leave(subject()?))),
         REPORT_V2 => {

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::checksum::Sum;
 use super::ethernet::{EtherType, Ethernet};
 use super::igmp;
 use super::ipv4::Ipv4;
@@ -34,6 +35,8 @@ pub enum Multicast<'a> {
         /// It is worth nothing to those who have not asked for it: without members it goes to routers only. Link-local
         /// groups of IPv4, IPv6's all nodes and what is not IP go to all instead.
         for_routers: bool,
+        /// Its sender is a multicast router: it says so by PIM or by multicast router discovery (RFC 7761, 4286).
+        from_router: bool,
     },
     /// It says something about groups, and goes to all, or to the routers if it is [`Message::Join`].
     Message {
@@ -62,8 +65,6 @@ pub enum Message<'a> {
     Leave(Group),
     /// A report of IGMPv3 or MLDv2.
     Report(Records<'a>),
-    /// There is a multicast router: it said so by PIM or by multicast router discovery (RFC 7761, 4286).
-    Router,
 }
 
 /// The records of a report: each says that its sender is in a group, or no longer is.
@@ -97,9 +98,13 @@ impl Multicast<'_> {
             (ether_type, payload) = (tag.ether_type(), tag.payload());
         }
         match ether_type {
-            EtherType::IPV4 => view_ipv4(&Ipv4::view(payload)?),
+            EtherType::IPV4 => view_ipv4(payload),
             EtherType::IPV6 => view_ipv6(&Ipv6::view(payload)?),
-            _ => Ok(Multicast::Data { group: Group::Mac(ethernet.destination()), for_routers: false }),
+            _ => Ok(Multicast::Data {
+                group: Group::Mac(ethernet.destination()),
+                for_routers: false,
+                from_router: false,
+            }),
         }
     }
 }
@@ -118,49 +123,48 @@ pub fn is_for_all(group: IpAddr) -> bool {
     }
 }
 
-fn view_ipv4<'a>(packet: &Ipv4<'a>) -> Result<Multicast<'a>, Malformed> {
-    let (source, group) = ipv4_addresses(packet);
-    let (mut message, is_igmp) = match packet.protocol() {
-        IpProtocol::IGMP => match igmp::view(packet.payload(), source, group)? {
-            igmp::Igmp::Snooped(message) => (message, true),
-            igmp::Igmp::RouterAdvertisement if group == ALL_SNOOPERS => (Some(Message::Router), false),
-            _ => (None, false),
-        },
-        _ => (None, false),
-    };
-    // Version 2, type hello (RFC 7761 §4.9).
-    if packet.protocol() == IpProtocol::PIM
-        && group == ALL_PIM_ROUTERS
-        && packet.payload().first() == Some(&0x20)
-    {
-        message = Some(Message::Router);
+fn view_ipv4(bytes: &[u8]) -> Result<Multicast<'_>, Malformed> {
+    /// Version 2, type hello (RFC 7761 §4.9).
+    const HELLO: u8 = 0x20;
+    let packet = Ipv4::view(bytes)?;
+    if !Sum::of(&bytes[..packet.header_len()]).is_intact() {
+        return Err(Malformed::Ipv4);
     }
-    Ok(match message {
-        None if !is_igmp => data(group.into()),
-        message => Multicast::Message { ipv4: true, message },
-    })
+    let (source, group) = ipv4_addresses(&packet);
+    let from_router = match packet.protocol() {
+        IpProtocol::IGMP => match igmp::view(packet.payload(), source, group)? {
+            igmp::Igmp::Snooped(message) => return Ok(Multicast::Message { ipv4: true, message }),
+            igmp::Igmp::RouterAdvertisement => group == ALL_SNOOPERS,
+            igmp::Igmp::Other => false,
+        },
+        IpProtocol::PIM => group == ALL_PIM_ROUTERS && packet.payload().first() == Some(&HELLO),
+        _ => false,
+    };
+    Ok(data(group.into(), from_router))
 }
 
 fn view_ipv6<'a>(packet: &Ipv6<'a>) -> Result<Multicast<'a>, Malformed> {
     const HOP_BY_HOP: IpProtocol = IpProtocol(0);
     let (source, group) = ipv6_addresses(packet);
+    if packet.payload().is_empty() {
+        return Err(Malformed::Ipv6); // a jumbogram, or nothing
+    }
     if packet.next_header() != HOP_BY_HOP {
-        return Ok(data(group.into()));
+        return Ok(data(group.into(), false));
     }
-    match packet.transport()? {
+    let from_router = match packet.transport()? {
         (IpProtocol::ICMPV6, bytes) => match mld::view(bytes, packet.addresses(), source, group)? {
-            mld::Mld::Snooped(message) => Ok(Multicast::Message { ipv4: false, message }),
-            mld::Mld::RouterAdvertisement if group == ALL_SNOOPERS_6 => {
-                Ok(Multicast::Message { ipv4: false, message: Some(Message::Router) })
-            }
-            _ => Ok(data(group.into())),
+            mld::Mld::Snooped(message) => return Ok(Multicast::Message { ipv4: false, message }),
+            mld::Mld::RouterAdvertisement => group == ALL_SNOOPERS_6,
+            mld::Mld::Other => false,
         },
-        _ => Ok(data(group.into())),
-    }
+        _ => false,
+    };
+    Ok(data(group.into(), from_router))
 }
 
-fn data<'a>(group: IpAddr) -> Multicast<'a> {
-    Multicast::Data { group: Group::Ip(group), for_routers: !is_for_all(group) }
+fn data<'a>(group: IpAddr, from_router: bool) -> Multicast<'a> {
+    Multicast::Data { group: Group::Ip(group), for_routers: !is_for_all(group), from_router }
 }
 
 fn ipv4_addresses(packet: &Ipv4<'_>) -> (Ipv4Addr, Ipv4Addr) {

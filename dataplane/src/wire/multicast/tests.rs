@@ -21,6 +21,7 @@ fn ipv4(to: [u8; 4], protocol: u8, message: &[u8], checksum_at: Option<usize>) -
     }
     let mut header = Ipv4Header::new(0, 1, IpNumber(protocol), [10, 0, 0, 1], to).unwrap();
     header.set_payload_len(message.len()).unwrap();
+    header.header_checksum = header.calc_header_checksum();
     ethernet([1, 0, 0x5e, 0, 0, 9], 0x0800, &[&header.to_bytes()[..], &message].concat())
 }
 
@@ -67,7 +68,8 @@ fn seen(frame: &[u8]) -> String {
     };
     match Multicast::view(frame) {
         Err(error) => format!("{error:?}"),
-        Ok(Multicast::Data { group, for_routers }) => format!("data {} {for_routers}", text(group)),
+        Ok(Multicast::Data { from_router: true, .. }) => "router".into(),
+        Ok(Multicast::Data { group, for_routers, .. }) => format!("data {} {for_routers}", text(group)),
         Ok(Multicast::Message { message: None, .. }) => "nothing".into(),
         Ok(Multicast::Message { message: Some(message), .. }) => match message {
             Message::Query { group, response, querier } => {
@@ -75,7 +77,6 @@ fn seen(frame: &[u8]) -> String {
             }
             Message::Join(group) => format!("join {}", text(group)),
             Message::Leave(group) => format!("leave {}", text(group)),
-            Message::Router => "router".into(),
             Message::Report(records) => {
                 let word = |record: Option<Record>| match record {
                     None => "?".into(),
@@ -158,7 +159,8 @@ fn mld_is_read() {
         (mld(local, group, &query(10_000, any)), "Mld"),
         (mld(local, ALL_NODES_6, &v2(0x8000, 0)), "query all 32768 fe80::1"),
         (mld(local, ALL_NODES_6, &v2(100, 1)), "nothing"),
-        (mld(local, group, &message(131, 0, group)[..23]), "Mld"),
+        (mld(local, group, &message(131, 0, group)[..23]), "data ff05::1 true"),
+        (mld(local, group, &message(131, 0, group)[..7]), "Mld"),
         (mld(local, "ff02::6a".parse().unwrap(), &message(151, 0, group)), "router"),
         (mld(local, group, &message(128, 0, group)), "data ff05::1 true"),
         (mld(local, ALL_NODES_6, &message(128, 0, group)), "data ff02::1 false"),
@@ -170,6 +172,7 @@ fn mld_is_read() {
     assert_eq!(seen(&wrong), "Mld");
     let record = |kind| [&[kind, 0, 0, 0][..], &group.octets()].concat();
     let report = [&[143, 0, 0, 0, 0, 0, 0, 2][..], &record(4), &record(3)].concat();
+    assert_eq!(seen(&mld(local, "ff02::16".parse().unwrap(), &report[..40])), "Mld");
     assert_eq!(seen(&mld(local, "ff02::16".parse().unwrap(), &report)), "+ff05::1 -ff05::1");
 }
 
@@ -238,7 +241,7 @@ proptest! {
             panic!("a join")
         };
         prop_assert_eq!((joined, ipv4), (expected, !ipv6));
-        let Ok(Multicast::Data { group, for_routers: true }) = Multicast::view(&data) else { panic!("data") };
+        let Ok(Multicast::Data { group, for_routers: true, .. }) = Multicast::view(&data) else { panic!("data") };
         prop_assert_eq!(group, expected);
     }
 }
