@@ -144,7 +144,7 @@ fn pcap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     let span = fields.value("pcap")?.span();
     if is_text(fields, "pcap") {
         let input = fields.text("pcap").map(|text| text.value.into());
-        return Some((PortKind::Pcap(PcapConfig { input, output: None }), span));
+        return Some((PortKind::Pcap(PcapConfig { input, output: None, pace: None }), span));
     }
     let table = fields.table("pcap", &PCAP)?;
     let input = table.text("input").map(|text| text.value.into());
@@ -154,7 +154,7 @@ fn pcap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
         fields.problems.push(span.clone(), "pcap names no file", remedy);
         return None;
     }
-    Some((PortKind::Pcap(PcapConfig { input, output }), span))
+    Some((PortKind::Pcap(PcapConfig { input, output, pace: None }), span))
 }
 
 fn memory(fields: &Fields<'_>) -> Option<(PortKind, Span)> {

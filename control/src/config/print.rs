@@ -134,7 +134,7 @@ impl<'c> Port<'c> {
                 }
                 PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
                 PortKind::Device(device) => Kind::Device(device),
-                PortKind::Pcap(PcapConfig { input, output }) => {
+                PortKind::Pcap(PcapConfig { input, output, pace: _ }) => {
                     Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })
                 }
                 PortKind::Memory => Kind::Memory(true),

@@ -83,7 +83,7 @@ enum Source {
     Packet(PacketDevice),
     Memory(Memory, MemoryEnd),
     /// None once a worker has it: files are read once.
-    Pcap(Option<Pcap>),
+    Pcap(Option<Box<Pcap>>),
 }
 
 /// A queue on its way to a worker.
@@ -340,9 +340,7 @@ impl Port {
             Source::Tap(queues) => Box::new(queues[queue].try_clone()?),
             Source::Packet(packet) => Box::new(packet.open_queue()?),
             Source::Memory(memory, _) => Box::new(memory.clone()),
-            Source::Pcap(files) => {
-                Box::new(files.take().ok_or("its files were with a worker that panicked")?)
-            }
+            Source::Pcap(files) => files.take().ok_or("its files were with a worker that panicked")?,
         };
         self.capabilities = opened.capabilities();
         Ok(opened)
@@ -459,7 +457,7 @@ impl Device {
                 let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());
                 Source::Memory(memory, end)
             }
-            PortKind::Pcap(files) => Source::Pcap(Some(Pcap::open(files)?)),
+            PortKind::Pcap(files) => Source::Pcap(Some(Box::new(Pcap::open(files)?))),
         };
         if let Some(name) = name {
             Netdev::new(&name, netns)?.set_up(true)?;

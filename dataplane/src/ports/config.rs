@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Pace;
 use crate::sys::features::XdpFeatures;
 use crate::sys::netdev::Netdev;
 use crate::sys::netns::{Netns, inside};
@@ -77,6 +78,8 @@ pub struct PcapConfig {
     pub input: Option<PathBuf>,
     /// The file that sent frames are written to.
     pub output: Option<PathBuf>,
+    /// Whoever turns the clock, if records are to wait for their times.
+    pub pace: Option<Pace>,
 }
 
 /// What kind of device a port is.

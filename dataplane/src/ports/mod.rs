@@ -13,7 +13,7 @@ pub use config::{PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpC
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
 pub use packet::{Packet, PacketDevice};
-pub use pcap::Pcap;
+pub use pcap::{Capture, Pace, Pcap, Record};
 pub use tap::Tap;
 pub use xdp::{XdpDevice, XdpError, XdpQueue};
 
