@@ -5,6 +5,7 @@ mod cable;
 mod command;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Command;
 
 use cable::wired::{Wired, address, address_v6, mac};
 use cable::{Bench, PATIENCE, ample, cable, datagram};
@@ -265,6 +266,42 @@ fn frames_that_find_the_ring_full_are_the_kernels_to_count() {
         lost = dropped;
     }
     assert!(0 < received && received < sent, "{received} received, {lost} lost");
+}
+
+#[test]
+fn what_a_slow_device_holds_keeps_its_slots_and_the_rest_goes_in_order_another_way() {
+    if !lab::as_root("what_a_slow_device_holds_keeps_its_slots_and_the_rest_goes_in_order_another_way") {
+        return;
+    }
+    let mut wired = Wired::new("packet-slow");
+    let host = wired.host(1);
+    let (_device, mut bench) = wired.bench(1);
+    let slow = "qdisc add dev p1 root tbf rate 8mbit burst 4k limit 1m";
+    let tc = wired.center.run(|| Command::new("tc").args(slow.split(' ')).status()).unwrap();
+    assert!(tc.unwrap().success());
+    let socket = socket(&host, "net0");
+    // More than there are slots, at once: the device takes a quarter of a second over them.
+    let sent: Vec<_> = (1..=2000).map(numbered).collect();
+    let received = std::thread::scope(|scope| {
+        let received = scope.spawn(|| received_until(&socket, b"end"));
+        for bytes in &sent {
+            bench.queue(bytes, |_| {});
+            if bench.burst.spare() == 0 {
+                bench.transmit().unwrap();
+            }
+        }
+        bench.queue(b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x09\x88\xb5end", |_| {});
+        bench.transmit().unwrap();
+        received.join().unwrap()
+    });
+    let ours: Vec<_> = received.into_iter().filter(|bytes| bytes[12..14] == [0x88, 0xb5]).collect();
+    assert!(ours == sent, "{} of {} arrived, or not in order", ours.len(), sent.len());
+    assert_eq!(bench.counters.sent.volume().packets, 2001);
+}
+
+/// A short broadcast with a number in it, of an EtherType for experiments (IEEE 802-2014 §9.2.3).
+fn numbered(number: u16) -> Vec<u8> {
+    [&[0xff; 6][..], &[2, 0, 0, 0, 0, 9, 0x88, 0xb5], &number.to_be_bytes(), &[0; 100]].concat()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A port on any device the kernel has, through packet sockets: nothing about the device or its far end changes, so
 //! checksums left partial, super-frames and VLAN tags come as the far end's offloads leave them, and go as they came.
 //!
-//! Short frames come through a ring, super-frames by a system call each; frames leave many to a call.
+//! Short frames come and go through rings, super-frames by a system call each one way, and many to a call the other.
 
 use std::cell::Cell;
 use std::io;
@@ -13,7 +13,7 @@ use crate::frames::{Burst, Frame};
 use crate::sys::ingress::IngressDrop;
 use crate::sys::netdev::Netdev;
 use crate::sys::netns::{Netns, inside};
-use crate::sys::packet::{Kept, LONGEST_IN_SLOT, PacketSocket, RxRing, Slot, VlanTag};
+use crate::sys::packet::{Kept, LONGEST_IN_SLOT, PacketSocket, RxRing, Slot, TxRing, VlanTag};
 
 /// Bytes that a frame may have beyond the MTU: Ethernet header and two VLAN tags.
 const BESIDE_MTU: usize = 14 + 8;
@@ -78,14 +78,15 @@ impl PacketDevice {
     /// `PermissionDenied` without `CAP_NET_RAW`; `ENODEV` when the device went.
     pub fn open_queue(&self) -> io::Result<Packet> {
         let (index, longest) = (self.index, self.longest.min(LONGEST_IN_SLOT));
-        let opened = || PacketSocket::for_port(index, longest);
-        let (socket, ring) = inside(self.netns.as_ref(), opened)??;
+        let opened =
+            || io::Result::Ok((PacketSocket::for_port(index, longest)?, TxRing::open(index, longest)?));
+        let ((socket, rx), tx) = inside(self.netns.as_ref(), opened)??;
         socket.request_promiscuous()?;
         socket.start()?;
         if self.queues > 1 {
             self.group.set(Some(socket.share(self.group.get())?));
         }
-        Ok(Packet { socket, ring, lost: Lost::default(), quiet: 0, heard: Now::default() })
+        Ok(Packet { socket, rx, tx, lost: Lost::default(), quiet: 0, heard: Now::default() })
     }
 }
 
@@ -93,7 +94,8 @@ impl PacketDevice {
 #[derive(Debug)]
 pub struct Packet {
     socket: PacketSocket,
-    ring: RxRing,
+    rx: RxRing,
+    tx: TxRing,
     lost: Lost,
     /// Receive calls since anything was received or the kernel was asked.
     quiet: u32,
@@ -112,7 +114,7 @@ impl Packet {
     /// The next frame; `None` when there is none. One that had to be dropped is counted, and left out.
     #[inline]
     fn receive(&mut self, io: &mut PortIo<'_>) -> Option<Option<Frame>> {
-        let slot = self.ring.receive()?;
+        let slot = self.rx.receive()?;
         Some(match slot.kept() {
             Kept::Whole => from_slot(&slot, io),
             Kept::Queued => from_queue(&self.socket, slot.frame_len(), io),
@@ -121,6 +123,14 @@ impl Packet {
                 None
             }
         })
+    }
+
+    /// Sends the first of these frames, and answers how many: short ones from the ring, and those that it has no room for by
+    /// a message each.
+    fn send(&mut self, burst: &Burst) -> io::Result<usize> {
+        let frames = || burst.iter().map(|frame| (vnet_header::of(frame), frame.bytes()));
+        let put = frames().take_while(|(header, bytes)| self.tx.put(*header, bytes)).count();
+        if put > 0 { self.tx.send() } else { self.socket.send_batch(frames()) }
     }
 
     /// Asks, when nothing has come for a while, whether the device is there.
@@ -157,8 +167,7 @@ impl PortQueue for Packet {
     fn tx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
         let mut was_down = false;
         while !burst.is_empty() {
-            let frames = burst.iter().map(|frame| (vnet_header::of(frame), frame.bytes()));
-            match self.socket.send_batch(frames) {
+            match self.send(burst) {
                 Ok(sent) => {
                     for frame in burst.drain_front(sent) {
                         io.counters.sent.add(1, frame.len() as u64);

@@ -1,9 +1,13 @@
 //! Packet sockets: whole frames in and out of any device, beside the host's own stack (packet(7)).
 
 mod batch;
-mod ring;
+mod rx_ring;
+mod slots;
+mod tx_ring;
 
-pub use ring::{Kept, LONGEST_IN_SLOT, RxRing, Slot};
+pub use rx_ring::{Kept, RxRing, Slot};
+pub use slots::LONGEST_IN_SLOT;
+pub use tx_ring::TxRing;
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -40,9 +44,9 @@ impl PacketSocket {
         Ok(socket)
     }
 
-    /// A socket for a port, and its ring. Frames have their offload state in a `virtio_net_hdr` both ways, super-frames
-    /// are whole, and VLAN tags out of them. It receives nothing before [`PacketSocket::start`]. Slots hold
-    /// frames of up to `longest` bytes, at most [`LONGEST_IN_SLOT`].
+    /// A socket for a port, and the ring that it receives by. Frames have their offload state in a `virtio_net_hdr` both ways,
+    /// super-frames are whole, and VLAN tags out of them. It receives nothing before [`PacketSocket::start`]. Slots
+    /// hold frames of up to `longest` bytes, at most [`LONGEST_IN_SLOT`].
     ///
     /// # Errors
     /// `PermissionDenied` without `CAP_NET_RAW`; `OutOfMemory` for the ring.
@@ -51,15 +55,16 @@ impl PacketSocket {
         for name in [libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA, libc::PACKET_VNET_HDR] {
             set_option(socket.as_fd(), libc::SOL_PACKET, name, &1)?;
         }
-        // Without the privilege to go beyond the system's limit, as much as that allows.
-        for (forced, limited) in
-            [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
-        {
-            set_option(socket.as_fd(), libc::SOL_SOCKET, forced, &BUFFER)
-                .or_else(|_| set_option(socket.as_fd(), libc::SOL_SOCKET, limited, &BUFFER))?;
-        }
-        let ring = RxRing::new(&socket, longest).map_err(|e| context(e, "a packet socket's ring"))?;
+        socket.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
+        socket.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
+        let ring = RxRing::new(&socket, longest).map_err(|e| context(e, "a packet socket's receive ring"))?;
         Ok((socket, ring))
+    }
+
+    /// Gives a direction its [`BUFFER`]; without the privilege to go beyond the system's limit, as much as that allows.
+    fn set_buffer(&self, forced: libc::c_int, limited: libc::c_int) -> io::Result<()> {
+        set_option(self.as_fd(), libc::SOL_SOCKET, forced, &BUFFER)
+            .or_else(|_| set_option(self.as_fd(), libc::SOL_SOCKET, limited, &BUFFER))
     }
 
     /// A socket on device `ifindex` that receives nothing.
@@ -80,7 +85,12 @@ impl PacketSocket {
     /// # Errors
     /// `ENODEV` for no such device.
     pub fn start(&self) -> io::Result<()> {
-        let address = self.address(u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be());
+        self.bind(u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be())
+    }
+
+    /// Frames leave by the device from now on, and those of this protocol, if any, are received from it.
+    fn bind(&self, protocol: u16) -> io::Result<()> {
+        let address = self.address(protocol);
         let length = socklen::<libc::sockaddr_ll>();
         // SAFETY: the kernel reads `length` bytes of a live, initialised address.
         check(unsafe { libc::bind(self.fd.as_raw_fd(), (&raw const address).cast(), length) })?;
