@@ -5,11 +5,13 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use rigswitch_dataplane::frames::{Checksum, PoolConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::PortQueue;
-use rigswitch_dataplane::worker::Links;
+use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow};
+use rigswitch_dataplane::worker::{Command, Links};
 use support::generator::Generator;
 use support::{Rig, one_bridge, worker};
 
@@ -79,6 +81,22 @@ fn forwarding_and_learning_allocate_nothing() {
         vec![Box::new(Generator::new(64, 0, 1, 256, 64)), Box::new(Generator::new(1518, 1, 0, 256, 64))];
     assert_eq!(turn(&rig, &mut links[0], ports, 100_000), 0);
     assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn being_watched_allocates_nothing() {
+    let (rig, mut links) = Rig::new(1, one_bridge(2, 1), PoolConfig::singles(1024), 1024);
+    let all = Stages { rx: true, tx: true, drop: true };
+    let (seen, mut reader) = capture(all, 128, 1 << 24, Arc::clone(&rig.bells[0]));
+    let (steps, accounts) = follow(u32::MAX, 1024);
+    for (number, watch) in [Watch::Capture(seen), Watch::Follow(steps)].into_iter().enumerate() {
+        rig.commands[0].send(Command::Observe(WatchId(number as u64), Scope::all(), watch)).unwrap();
+    }
+    let ports: Vec<Box<dyn PortQueue + Send>> =
+        vec![Box::new(Generator::new(64, 0, 1, 256, 64)), Box::new(Generator::new(1518, 1, 0, 256, 64))];
+    assert_eq!(turn(&rig, &mut links[0], ports, 50_000), 0);
+    assert!(reader.receive(&mut Vec::new()).is_some() && accounts.receive().is_some());
+    assert!(reader.missed() > 0 && accounts.missed() > 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The data plane's modules, each line above those that may use it.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["ids", "sync"],
     &["drops"],
     &["counters"],
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 10] = [
     &["tables"],
     &["clock", "punt"],
     &["pipeline", "bridge"],
+    &["watch"],
     &["worker"],
 ];
 

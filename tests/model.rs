@@ -17,7 +17,7 @@ use bridge::{Job, Model, Station};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Frame, PoolConfig};
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::pipeline::Observer;
+use rigswitch_dataplane::pipeline::{Observer, Step};
 use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd, Wire};
 use rigswitch_dataplane::tables::{Egress, Entry, Flags, Key, Knobs, PortState, Tick};
 use support::{Rig, domain, worker};
@@ -57,12 +57,16 @@ struct Recorder {
 }
 
 impl Observer for Recorder {
-    fn received(&mut self, device: DeviceId, frame: &Frame) {
-        self.received.borrow_mut().push((device.index(), frame.bytes().to_vec()));
-    }
-
-    fn dropped(&mut self, device: DeviceId, direction: Direction, reason: DropReason, _frame: &Frame) {
-        *self.drops.borrow_mut().entry((device.index(), direction, reason)).or_default() += 1;
+    fn see(&mut self, step: Step, frame: &Frame) {
+        match step {
+            Step::Received(device) => {
+                self.received.borrow_mut().push((device.index(), frame.bytes().to_vec()));
+            }
+            Step::Dropped(device, direction, reason) => {
+                *self.drops.borrow_mut().entry((device.index(), direction, reason)).or_default() += 1;
+            }
+            _ => {}
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl Port {
     fn receive(&mut self) -> Result<Vec<Received>, PortGone> {
         let mut all = vec![];
         for (number, queue) in self.queues.iter_mut().enumerate() {
-            let mut io = PortIo { pool: &mut self.pool, counters: &self.counters, now: Now::default() };
+            let mut io = PortIo::new(&mut self.pool, &self.counters, Now::default());
             let mut burst = Burst::new();
             let result = queue.rx_burst(&mut io, &mut burst);
             for frame in burst.drain() {
@@ -77,7 +77,7 @@ impl Port {
 
     /// Sends on queue `queue`; answers how many frames it did not take.
     fn send(&mut self, queue: usize, frames: &[Vec<u8>]) -> Result<usize, PortGone> {
-        let mut io = PortIo { pool: &mut self.pool, counters: &self.counters, now: Now::default() };
+        let mut io = PortIo::new(&mut self.pool, &self.counters, Now::default());
         let mut burst = Burst::new();
         for bytes in frames {
             let mut frame = io.pool.alloc(bytes.len()).unwrap();
@@ -92,7 +92,7 @@ impl Port {
 
     /// Closes every queue and checks that all memory came home.
     fn close(mut self) -> DeviceCounters {
-        let mut io = PortIo { pool: &mut self.pool, counters: &self.counters, now: Now::default() };
+        let mut io = PortIo::new(&mut self.pool, &self.counters, Now::default());
         self.queues.drain(..).for_each(|queue| Box::new(queue).close(&mut io));
         assert_eq!(self.pool.outstanding(), 0, "every frame came home");
         self.counters
@@ -357,8 +357,7 @@ fn a_deleted_device_is_found_gone_by_a_worker_that_mostly_sleeps() {
     let Some(rig) = Rig::veth("deleted device, asleep", 1, 1500) else { return };
     let mut port = Port::open(&rig, XdpMode::Auto);
     run(&rig.near, "ip link del near0");
-    let mut io =
-        PortIo { pool: &mut port.pool, counters: &port.counters, now: Now { unix_ns: 1_000_000_000 } };
+    let mut io = PortIo::new(&mut port.pool, &port.counters, Now { unix_ns: 1_000_000_000 });
     assert!(port.queues[0].rx_burst(&mut io, &mut Burst::new()).is_err(), "at the first call a second later");
     port.close();
 }

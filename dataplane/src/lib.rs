@@ -3,6 +3,7 @@
 //! ```text
 //! worker            one thread: receive a burst, take it down the line, send; sleep when there is nothing
 //!   ├─ ports        xdp tap packet pcap memory: where bursts come from and go to, each a PortQueue
+//!   ├─ watch        what an armed worker shows of all this: capture, follow
 //!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
 //!        ├─ bridge  parse → learn → look up
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
@@ -14,7 +15,7 @@
 //! ```
 //!
 //! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge pipeline`, and
-//! `frames → ports`; [`worker`] joins ports and pipeline. Control is another crate, and nothing here knows of it.
+//! `frames → ports`; [`worker`] joins ports, pipeline and [`watch`]. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
 pub mod bell;
@@ -34,5 +35,6 @@ mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod tables;
+pub mod watch;
 pub mod wire;
 pub mod worker;

@@ -35,7 +35,7 @@ impl Bench {
     }
 
     pub fn with_io<T>(&mut self, call: impl FnOnce(&mut AnyPort, &mut PortIo<'_>, &mut Burst) -> T) -> T {
-        let mut io = PortIo { pool: &mut self.pool, counters: &self.counters, now: Now::default() };
+        let mut io = PortIo::new(&mut self.pool, &self.counters, Now::default());
         call(&mut self.port, &mut io, &mut self.burst)
     }
 
@@ -125,14 +125,14 @@ fn pump(mut ports: [AnyPort; 2], pool: PoolConfig, stop: &EventFd) -> Seen {
         }
         for from in [0, 1] {
             let to = 1 - from;
-            let mut io = PortIo { pool: &mut pool, counters: &counters[from], now: Now::default() };
+            let mut io = PortIo::new(&mut pool, &counters[from], Now::default());
             ports[from].rx_burst(&mut io, &mut burst).unwrap();
             for frame in burst.iter() {
                 seen.longest = seen.longest.max(frame.len());
                 seen.partial += u64::from(matches!(frame.checksum(), Checksum::Partial { .. }));
                 seen.super_frames += u64::from(frame.gso().is_some());
             }
-            let mut io = PortIo { pool: &mut pool, counters: &counters[to], now: Now::default() };
+            let mut io = PortIo::new(&mut pool, &counters[to], Now::default());
             ports[to].tx_burst(&mut io, &mut burst).unwrap();
             burst.drain().for_each(|frame| io.discard(frame, Direction::Tx, DropReason::RingFull));
         }

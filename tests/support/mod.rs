@@ -18,6 +18,7 @@ use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::tables::{
     Buckets, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, Publisher, Role, Tables, Tick, WorkerId,
 };
+use rigswitch_dataplane::watch::Watchers;
 use rigswitch_dataplane::worker::{Command, Event, Idle, Links, Worker, handoff};
 
 /// Bytes of ring between a worker and control.
@@ -115,6 +116,7 @@ impl Rig {
                 handed_on,
                 punt: Punt::new(punt_in),
                 inject: inject_out,
+                watchers: Watchers::default(),
             });
             rig.counters.push(counters);
             rig.commands.push(commands_in);

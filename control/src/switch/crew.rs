@@ -17,6 +17,7 @@ use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
 use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::sys::cpu;
 use rigswitch_dataplane::tables::{MacTable, Publisher, Tables, WorkerId};
+use rigswitch_dataplane::watch::Watchers;
 use rigswitch_dataplane::worker::{
     self, Command, Event, HandoffReceiver, HandoffSender, Idle, Links, handoff,
 };
@@ -109,6 +110,7 @@ impl Crew {
                 handed_on,
                 punt: Punt::new(punt_in),
                 inject: inject_out,
+                watchers: Watchers::default(),
             });
             crew.members.push(Member {
                 counters,

@@ -93,8 +93,7 @@ impl Switch {
             .expect("buckets made for a number of MACs are storage for it")
             .with_quotas(u16::MAX);
         let macs = MacControl::new(macs);
-        let clock = Arc::new(Clock::new());
-        time.publish(&clock);
+        let clock = Arc::new(time.clock());
         let shared = Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock };
         let (crew, links) = Crew::new(&config.switch, &memory, shared)?;
         let mut domains = Domains::default();

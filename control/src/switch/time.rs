@@ -37,6 +37,13 @@ impl Time {
         }
     }
 
+    /// What tells it to the workers.
+    pub(super) fn clock(&self) -> Clock {
+        let clock = if let Self::Machine(_) = self { Clock::running() } else { Clock::new() };
+        self.publish(&clock);
+        clock
+    }
+
     /// How long ago the switch was started.
     pub(super) fn elapsed(&self) -> Duration {
         match self {

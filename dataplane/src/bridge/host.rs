@@ -8,7 +8,7 @@ use super::snooping::snooped;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, Observer, Transmit, Verdict};
+use crate::pipeline::{Context, Egress, Observer, Step, Transmit, Verdict};
 use crate::tables::{Entry, Flood, HostPort, Key, PortState};
 
 impl BridgeStage {
@@ -29,9 +29,10 @@ impl BridgeStage {
             };
             members.iter().copied().filter(|&member| member != host)
         };
-        for frame in burst.drain() {
+        for (place, frame) in burst.drain().enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
             let (verdict, entry) = decide(cx, host, domain, &frame);
-            cx.observer.decided(&frame, entry.as_ref(), verdict);
+            cx.observer.see(Step::Decided(entry, verdict), &frame);
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, host, to, frame),
                 Verdict::Flood(domain, kind) => {

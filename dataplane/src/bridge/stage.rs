@@ -9,7 +9,7 @@ use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, Lesson, Observer, Transmit, Verdict};
+use crate::pipeline::{Context, Egress, Lesson, Observer, Step, Transmit, Verdict};
 use crate::punt::PuntReason;
 use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot};
 use crate::wire::ethernet::reserved_group;
@@ -66,9 +66,10 @@ impl BridgeStage {
             None => self.learn(cx, device, burst),
             Some(knobs) => self.admit(cx, device, knobs, burst),
         }
-        for (frame, parsed) in burst.drain().zip(self.parsed.iter()) {
+        for (place, (frame, parsed)) in burst.drain().zip(self.parsed.iter()).enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
             let (verdict, entry) = decide(cx, device, domain, parsed);
-            cx.observer.decided(&frame, entry.as_ref(), verdict);
+            cx.observer.see(Step::Decided(entry, verdict), &frame);
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, device, to, frame),
                 Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
@@ -104,7 +105,8 @@ impl BridgeStage {
     /// Notes who is behind `device`. A table that knows already is not written to.
     #[inline]
     fn learn<O: Observer, T: Transmit>(&self, cx: &mut Context<'_, O, T>, device: DeviceId, burst: &Burst) {
-        for (frame, parsed) in burst.iter().zip(self.parsed.iter()) {
+        for (place, (frame, parsed)) in burst.iter().zip(self.parsed.iter()).enumerate() {
+            cx.observer.see(Step::Turn(place), frame);
             if !matches!(parsed.class, Class::Refused(_)) {
                 learn(cx, device, parsed.source, frame);
             }
@@ -120,7 +122,8 @@ impl BridgeStage {
         knobs: &Knobs,
         burst: &Burst,
     ) {
-        for (frame, parsed) in burst.iter().zip(self.parsed.iter_mut()) {
+        for (place, (frame, parsed)) in burst.iter().zip(self.parsed.iter_mut()).enumerate() {
+            cx.observer.see(Step::Turn(place), frame);
             let macs = cx.macs;
             let admitted = admit(knobs, parsed.class, || macs.find(parsed.source), device);
             match admitted.teaches {
@@ -128,7 +131,7 @@ impl BridgeStage {
                 Teaches::Station => learn(cx, device, parsed.source, frame),
                 Teaches::Locked => {
                     let learned = macs.learn_locked(parsed.source, device.into(), cx.tick);
-                    cx.observer.learned(frame, news(cx.counters, learned));
+                    cx.observer.see(Step::Learned(news(cx.counters, learned)), frame);
                 }
             }
             parsed.class = admitted.class;
@@ -146,7 +149,7 @@ fn learn<O: Observer, T: Transmit>(
 ) {
     let learned = cx.macs.learn(source, device.into(), cx.tick);
     let lesson = if learned == Learned::Known { Lesson::Known } else { news(cx.counters, learned) };
-    cx.observer.learned(frame, lesson);
+    cx.observer.see(Step::Learned(lesson), frame);
 }
 
 /// Counts what a source address taught.

@@ -1,11 +1,11 @@
 //! Leaving: does the frame fit the device, is it fit for the wire, and then into the device's burst.
 
-use super::{Context, Observer};
+use super::{Context, Observer, Step};
 use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
 use crate::ids::DeviceId;
-use crate::ports::Now;
+use crate::ports::{Now, Witness};
 use crate::tables::{Device, Tables, Target};
 use crate::wire::{self, segment::Segmenter};
 
@@ -25,6 +25,8 @@ pub struct TransmitIo<'a> {
     pub tables: &'a Tables,
     /// The time of this burst.
     pub now: Now,
+    /// Who wants to see what is discarded.
+    pub witness: Option<&'a mut dyn Witness>,
 }
 
 /// Copies that may wait to be sent at one time: a flood goes out in slices, so that one broadcast on a thousand ports
@@ -47,19 +49,6 @@ impl Egress {
         if self.queues.len() < devices {
             self.queues.resize_with(devices, Burst::new);
             self.dirty.reserve(devices);
-        }
-    }
-
-    /// Every frame of `burst`, which came from `from`, leaves by `to`.
-    pub(super) fn forward_all<O: Observer, T: Transmit>(
-        &mut self,
-        cx: &mut Context<'_, O, T>,
-        from: DeviceId,
-        to: DeviceId,
-        burst: &mut Burst,
-    ) {
-        for frame in burst.drain() {
-            self.forward(cx, from, to, frame);
         }
     }
 
@@ -114,7 +103,7 @@ impl Egress {
     #[cold]
     fn no_memory<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, of: &Frame) {
         self.copies += 1;
-        cx.observer.dropped(to, Direction::Tx, DropReason::PoolEmpty, of);
+        cx.observer.see(Step::Dropped(to, Direction::Tx, DropReason::PoolEmpty), of);
         cx.counters.device(to).drops(Direction::Tx, DropReason::PoolEmpty).add(1, of.len() as u64);
     }
 
@@ -151,7 +140,7 @@ impl Egress {
     #[inline(always)]
     fn enqueue<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, frame: Frame) {
         self.copies += 1;
-        cx.observer.egress(to, &frame);
+        cx.observer.see(Step::Queued(to), &frame);
         let queue = &mut self.queues[to.index()];
         if queue.is_empty() {
             self.dirty.push(to);
@@ -182,10 +171,12 @@ impl Egress {
         cx.counters.forwarded.add(std::mem::take(&mut self.forwarded));
         cx.counters.copies.add(std::mem::take(&mut self.copies));
         for device in self.dirty.drain(..) {
-            let io = TransmitIo { pool: cx.pool, counters: cx.counters, tables: cx.tables, now: cx.now };
+            let (counters, tables, now) = (cx.counters, cx.tables, cx.now);
+            let io = TransmitIo { pool: cx.pool, counters, tables, now, witness: cx.observer.witness() };
             cx.ports.transmit(io, device, &mut self.queues[device.index()]);
         }
         self.waiting = 0;
+        cx.observer.flushed();
     }
 
     /// Cuts a super-frame into segments, each a frame of its own.

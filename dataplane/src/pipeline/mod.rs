@@ -13,7 +13,7 @@ mod egress;
 mod observer;
 
 pub use egress::{Egress, Transmit, TransmitIo};
-pub use observer::{Lesson, Observer, Verdict};
+pub use observer::{Lesson, Observer, Step, Verdict};
 
 use crate::bridge::BridgeStage;
 use crate::counters::WorkerCounters;
@@ -51,9 +51,8 @@ impl<O: Observer, T: Transmit> Context<'_, O, T> {
     /// Discards a frame or a copy. There is no other way to discard one on the line.
     #[cold]
     pub fn discard(&mut self, device: DeviceId, direction: Direction, reason: DropReason, frame: Frame) {
-        self.observer.dropped(device, direction, reason, &frame);
-        let counters = self.counters.device(device);
-        PortIo { pool: self.pool, counters, now: self.now }.discard(frame, direction, reason);
+        self.observer.see(Step::Dropped(device, direction, reason), &frame);
+        PortIo::new(self.pool, self.counters.device(device), self.now).discard(frame, direction, reason);
     }
 }
 
@@ -79,8 +78,9 @@ impl Line {
     ) {
         let bytes: usize = burst.iter().map(Frame::len).sum();
         cx.counters.device(device).received.add(burst.len() as u64, bytes as u64);
-        for frame in burst.iter() {
-            cx.observer.received(device, frame);
+        for (place, frame) in burst.iter().enumerate() {
+            cx.observer.see(Step::Turn(place), frame);
+            cx.observer.see(Step::Received(device), frame);
         }
         let tables = cx.tables;
         let of = tables.device(device);
@@ -92,7 +92,8 @@ impl Line {
             Role::Host(domain) => BridgeStage::run_host(cx, device, domain, burst, &mut self.egress),
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
             Role::Unused => {
-                for frame in burst.drain() {
+                for (place, frame) in burst.drain().enumerate() {
+                    cx.observer.see(Step::Turn(place), &frame);
                     cx.discard(device, Direction::Rx, DropReason::Unused, frame);
                 }
             }
@@ -108,7 +109,8 @@ impl Line {
         peer: DeviceId,
         burst: &mut Burst,
     ) {
-        for frame in burst.drain() {
+        for (place, frame) in burst.drain().enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
             if frame.len() < HEADER_LEN {
                 cx.discard(device, Direction::Rx, DropReason::Truncated, frame);
             } else {
@@ -124,7 +126,11 @@ impl Line {
         device: DeviceId,
         burst: &mut Burst,
     ) {
-        self.egress.forward_all(cx, device, device, burst);
+        for (place, frame) in burst.drain().enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
+            cx.observer.see(Step::Originated(device), &frame);
+            self.egress.forward(cx, device, device, frame);
+        }
         self.egress.flush(cx);
     }
 }

@@ -23,6 +23,7 @@ use std::os::fd::BorrowedFd;
 use crate::counters::DeviceCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame, Pool};
+use crate::ids::DeviceId;
 
 /// What a queue works with for one call: its worker's packet memory, and its device's counters.
 pub struct PortIo<'a> {
@@ -32,6 +33,14 @@ pub struct PortIo<'a> {
     pub counters: &'a DeviceCounters,
     /// The published time.
     pub now: Now,
+    /// Who wants to see what is discarded, and of which device that is, if anybody does.
+    pub witness: Option<(DeviceId, &'a mut dyn Witness)>,
+}
+
+/// Whoever wants to see what a device's queues discard, before they take it in and after the line has given it to them.
+pub trait Witness {
+    /// `frame` ends here.
+    fn discarded(&mut self, device: DeviceId, direction: Direction, reason: DropReason, frame: &Frame);
 }
 
 /// The published time, as read once a burst.
@@ -41,10 +50,16 @@ pub struct Now {
     pub unix_ns: u64,
 }
 
-impl PortIo<'_> {
+impl<'a> PortIo<'a> {
+    /// The same with nobody who wants to see.
+    pub fn new(pool: &'a mut Pool, counters: &'a DeviceCounters, now: Now) -> Self {
+        Self { pool, counters, now, witness: None }
+    }
+
     /// Discards a frame: counted on this device, in this direction, under this reason, and its memory freed. There
     /// is no other way to discard one.
     pub fn discard(&mut self, frame: Frame, direction: Direction, reason: DropReason) {
+        self.show(direction, reason, &frame);
         self.counters.drops(direction, reason).add(1, frame.len() as u64);
         self.pool.free(frame);
     }
@@ -59,8 +74,15 @@ impl PortIo<'_> {
     /// The same for a frame that came in unusable.
     #[cold]
     pub fn refuse(&mut self, frame: Frame, reason: DropReason) {
+        self.show(Direction::Rx, reason, &frame);
         self.receive_failed(frame.len(), reason);
         self.pool.free(frame);
+    }
+
+    fn show(&mut self, direction: Direction, reason: DropReason, frame: &Frame) {
+        if let Some((device, witness)) = &mut self.witness {
+            witness.discarded(*device, direction, reason, frame);
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Pool};
 use crate::ids::DeviceId;
-use crate::pipeline::TransmitIo;
 use crate::ports::PortIo;
 use crate::ring;
 
@@ -33,24 +32,22 @@ pub fn handoff(bell: Arc<Bell>) -> (HandoffSender, HandoffReceiver) {
 }
 
 impl HandoffSender {
-    /// Copies the frames of `burst` to the worker that owns `device`, and frees them.
-    pub(super) fn send(&mut self, io: TransmitIo<'_>, device: DeviceId, burst: &mut Burst) {
-        let counters = io.counters.device(device);
-        let mut io_port = PortIo { pool: io.pool, counters, now: io.now };
+    /// Copies the frames of `burst` to the worker that owns `device`, and frees them; how many it took.
+    pub(super) fn send(&mut self, mut io: PortIo<'_>, device: DeviceId, burst: &mut Burst) -> u64 {
         let mut sent = 0;
         for frame in burst.drain() {
             match self.ring.push([u64::from(device.0), frame.offload_word()], frame.bytes()) {
                 Ok(()) => {
                     sent += 1;
-                    io_port.pool.free(frame);
+                    io.pool.free(frame);
                 }
-                Err(ring::Full) => io_port.discard(frame, Direction::Tx, DropReason::HandoffFull),
+                Err(ring::Full) => io.discard(frame, Direction::Tx, DropReason::HandoffFull),
             }
         }
-        io.counters.handed_off.add(sent);
         if self.ring.flush() {
             self.bell.ring();
         }
+        sent
     }
 }
 

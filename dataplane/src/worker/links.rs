@@ -21,6 +21,7 @@ use crate::ring;
 use crate::sync::Ordering::Relaxed;
 use crate::sys::poll::PollSet;
 use crate::tables::{MacTable, Reader, Tables, WorkerId};
+use crate::watch::{Scope, Watch, WatchId, Watchers};
 
 /// What a worker does when there is nothing to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -51,6 +52,10 @@ pub enum Command {
     Retire(DeviceId),
     /// Say what the kernel dropped before the queues could see it.
     ReportLost,
+    /// Look at what happens from here on, and show it.
+    Observe(WatchId, Scope, Watch),
+    /// Look no more.
+    Unobserve(WatchId),
     /// Close all queues and end.
     Stop,
 }
@@ -116,6 +121,8 @@ pub struct Links {
     pub punt: Punt,
     /// The way from control.
     pub inject: ring::Receiver,
+    /// Who looks.
+    pub watchers: Watchers,
 }
 
 impl Links {

@@ -25,8 +25,9 @@ use crate::ring;
 use crate::sync::Ordering::Relaxed;
 use crate::sys::poll::{Interest, PollSet};
 use crate::tables::{MacTable, Reader, Tables, Tick, WorkerId};
+use crate::watch::Watchers;
 use patience::Patience;
-use queues::Queues;
+use queues::{QueueIo, Queues};
 
 /// The longest sleep. Every source of frames wakes the worker before; this bounds what a lost wake-up would cost.
 const SLEEP: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ pub struct Worker<'a, O: Observer> {
     handed_on: &'a mut [HandoffReceiver],
     punt: &'a mut Punt,
     inject: &'a mut ring::Receiver,
+    watchers: &'a mut Watchers,
 }
 
 impl<'a, O: Observer> Worker<'a, O> {
@@ -95,6 +97,7 @@ impl<'a, O: Observer> Worker<'a, O> {
             handed_on: &mut links.handed_on,
             punt: &mut links.punt,
             inject: &mut links.inject,
+            watchers: &mut links.watchers,
         };
         worker.prepare();
         worker
@@ -137,20 +140,26 @@ impl<'a, O: Observer> Worker<'a, O> {
             if !self.tables.current().has(self.queues.device(index)) {
                 continue; // not in force yet, or no more: what it has must wait
             }
-            let device = self.queues.receive(index, &mut self.pool, self.counters, now, &mut self.burst);
+            let io = lend(&mut self.pool, self.counters, now, self.watchers);
+            let device = self.queues.receive(index, io, &mut self.burst);
             if !self.burst.is_empty() {
                 moved += self.burst.len();
                 self.down_the_line(device, Direction::Rx, now, tick);
             }
         }
         moved += self.take_handed_on(now) + self.take_injected(now, tick);
-        self.held = self.queues.complete(&mut self.pool, self.counters, now);
+        self.held = self.queues.complete(lend(&mut self.pool, self.counters, now, self.watchers));
         self.counters.held.store(self.held as u64, Relaxed);
-        while let Some((device, error)) = self.queues.reap(&mut self.pool, self.counters, now) {
+        while let Some((device, error)) =
+            self.queues.reap(lend(&mut self.pool, self.counters, now, self.watchers))
+        {
             self.sources_stale = true;
             self.tell(Event::Gone { device, error });
         }
         self.counters.busy_turns.add(u64::from(moved > 0));
+        if self.watchers.is_armed() {
+            self.watchers.end();
+        }
         moved
     }
 
@@ -168,9 +177,15 @@ impl<'a, O: Observer> Worker<'a, O> {
             punt: self.punt,
             observer: &mut self.observer,
         };
-        match direction {
-            Direction::Rx => self.line.run(&mut cx, device, &mut self.burst),
-            Direction::Tx => self.line.originate(&mut cx, device, &mut self.burst),
+        if self.watchers.is_armed() {
+            self.watchers.begin(self.clock.exact());
+            let Context { tables, macs, counters, now, tick, pool, ports, punt, observer } = cx;
+            let observer = &mut (observer, &mut *self.watchers);
+            let mut cx = Context { tables, macs, counters, now, tick, pool, ports, punt, observer };
+            run_line(&mut self.line, &mut cx, device, direction, &mut self.burst);
+            self.watchers.end();
+        } else {
+            run_line(&mut self.line, &mut cx, device, direction, &mut self.burst);
         }
     }
 
@@ -185,7 +200,12 @@ impl<'a, O: Observer> Worker<'a, O> {
         let moved = self.burst.len().max(1);
         *self.at = Some(device);
         let tables = self.tables.current();
-        let io = TransmitIo { pool: &mut self.pool, counters: self.counters, tables, now };
+        if self.watchers.is_armed() {
+            self.watchers.begin(self.clock.exact());
+        }
+        let QueueIo { pool, counters, now, witness } =
+            lend(&mut self.pool, self.counters, now, self.watchers);
+        let io = TransmitIo { pool, counters, tables, now, witness };
         self.queues.transmit(io, device, &mut self.burst);
         moved
     }
@@ -239,23 +259,26 @@ impl<'a, O: Observer> Worker<'a, O> {
         let now = self.clock.now();
         match command {
             Command::Open { device, queue, incarnation } if incarnation == self.incarnation => {
-                self.queues.open(device, queue, &mut self.pool, self.counters, now);
+                self.queues.open(device, queue, lend(&mut self.pool, self.counters, now, self.watchers));
                 self.tell(Event::Opened(device));
             }
             Command::Open { .. } => {} // opened on memory that is no more; control opens it again
             Command::Close(device) => {
-                self.queues.close(Some(device), &mut self.pool, self.counters, now);
+                self.queues.close(Some(device), lend(&mut self.pool, self.counters, now, self.watchers));
                 self.tell(Event::Closed(device));
             }
             Command::Retire(device) => {
                 self.take_all(now);
-                self.queues.close(Some(device), &mut self.pool, self.counters, now);
+                self.queues.close(Some(device), lend(&mut self.pool, self.counters, now, self.watchers));
                 self.counters.retire(device);
+                self.watchers.forget(device);
                 self.tell(Event::Closed(device));
             }
+            Command::Observe(id, scope, watch) => self.watchers.add(id, scope, watch),
+            Command::Unobserve(id) => self.watchers.remove(id),
             Command::ReportLost => self.tell(Event::Lost(self.queues.lost_before_us())),
             Command::Stop => {
-                self.queues.close(None, &mut self.pool, self.counters, now);
+                self.queues.close(None, lend(&mut self.pool, self.counters, now, self.watchers));
                 self.counters.held.store(0, Relaxed);
                 self.running = false;
             }
@@ -294,5 +317,32 @@ impl<'a, O: Observer> Worker<'a, O> {
 
     fn tell(&self, event: Event) {
         let _ = self.events.send((self.id, event));
+    }
+}
+
+/// What the worker's queues are lent for one call.
+#[inline]
+fn lend<'a>(
+    pool: &'a mut Pool,
+    counters: &'a WorkerCounters,
+    now: Now,
+    watchers: &'a mut Watchers,
+) -> QueueIo<'a> {
+    let witness = if watchers.is_armed() { watchers.witness() } else { None };
+    QueueIo { pool, counters, now, witness }
+}
+
+/// The line, in the one form or the other.
+#[inline]
+fn run_line<O: Observer, T: Transmit>(
+    line: &mut Line,
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    direction: Direction,
+    burst: &mut Burst,
+) {
+    match direction {
+        Direction::Rx => line.run(cx, device, burst),
+        Direction::Tx => line.originate(cx, device, burst),
     }
 }

@@ -6,7 +6,7 @@ use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Pool};
 use crate::ids::DeviceId;
 use crate::pipeline::{Transmit, TransmitIo};
-use crate::ports::{Now, PortGone, PortIo, PortQueue};
+use crate::ports::{Now, PortGone, PortIo, PortQueue, Witness};
 use crate::sys::poll::{Interest, PollSet};
 use crate::tables::WorkerId;
 
@@ -26,9 +26,20 @@ pub(super) struct Queues<'a> {
     any_gone: bool,
 }
 
-/// What a queue is lent for one call.
-fn port_io<'a>(pool: &'a mut Pool, counters: &'a WorkerCounters, device: DeviceId, now: Now) -> PortIo<'a> {
-    PortIo { pool, counters: counters.device(device), now }
+/// What queues are lent for one call.
+pub(super) struct QueueIo<'a> {
+    pub(super) pool: &'a mut Pool,
+    pub(super) counters: &'a WorkerCounters,
+    pub(super) now: Now,
+    pub(super) witness: Option<&'a mut dyn Witness>,
+}
+
+impl QueueIo<'_> {
+    /// What one of `device` is lent.
+    fn of(&mut self, device: DeviceId) -> PortIo<'_> {
+        let witness = self.witness.as_mut().map(|witness| (device, &mut **witness as &mut dyn Witness));
+        PortIo { pool: self.pool, counters: self.counters.device(device), now: self.now, witness }
+    }
 }
 
 impl<'a> Queues<'a> {
@@ -51,11 +62,9 @@ impl<'a> Queues<'a> {
         &mut self,
         device: DeviceId,
         mut queue: Box<dyn PortQueue + Send>,
-        pool: &mut Pool,
-        counters: &WorkerCounters,
-        now: Now,
+        mut io: QueueIo<'_>,
     ) {
-        let gone = queue.start(&mut port_io(pool, counters, device, now)).err();
+        let gone = queue.start(&mut io.of(device)).err();
         self.any_gone |= gone.is_some();
         self.slots.push(Slot { device, queue, gone });
         self.index();
@@ -84,18 +93,12 @@ impl<'a> Queues<'a> {
     }
 
     /// Closes the queues of `device`, or all of them, whose frames go back to the pool.
-    pub(super) fn close(
-        &mut self,
-        device: Option<DeviceId>,
-        pool: &mut Pool,
-        counters: &WorkerCounters,
-        now: Now,
-    ) {
+    pub(super) fn close(&mut self, device: Option<DeviceId>, mut io: QueueIo<'_>) {
         let mut index = 0;
         while index < self.slots.len() {
             if device.is_none_or(|device| self.slots[index].device == device) {
                 let slot = self.slots.remove(index);
-                slot.queue.close(&mut port_io(pool, counters, slot.device, now));
+                slot.queue.close(&mut io.of(slot.device));
             } else {
                 index += 1;
             }
@@ -104,12 +107,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Closes the queues that have found their device gone, and names one device of them; `None` when there are none.
-    pub(super) fn reap(
-        &mut self,
-        pool: &mut Pool,
-        counters: &WorkerCounters,
-        now: Now,
-    ) -> Option<(DeviceId, PortGone)> {
+    pub(super) fn reap(&mut self, mut io: QueueIo<'_>) -> Option<(DeviceId, PortGone)> {
         if !self.any_gone {
             return None;
         }
@@ -118,23 +116,16 @@ impl<'a> Queues<'a> {
             return None;
         };
         let slot = self.slots.remove(index);
-        slot.queue.close(&mut port_io(pool, counters, slot.device, now));
+        slot.queue.close(&mut io.of(slot.device));
         self.index();
         slot.gone.map(|gone| (slot.device, gone))
     }
 
     /// Receives a burst from queue `index`, and says from which device.
-    pub(super) fn receive(
-        &mut self,
-        index: usize,
-        pool: &mut Pool,
-        counters: &WorkerCounters,
-        now: Now,
-        burst: &mut Burst,
-    ) -> DeviceId {
+    pub(super) fn receive(&mut self, index: usize, mut io: QueueIo<'_>, burst: &mut Burst) -> DeviceId {
         let slot = &mut self.slots[index];
         if slot.gone.is_none()
-            && let Err(gone) = slot.queue.rx_burst(&mut port_io(pool, counters, slot.device, now), burst)
+            && let Err(gone) = slot.queue.rx_burst(&mut io.of(slot.device), burst)
         {
             slot.gone = Some(gone);
             self.any_gone = true;
@@ -143,13 +134,13 @@ impl<'a> Queues<'a> {
     }
 
     /// Collects what the kernel is done sending; returns how many frames the queues still hold.
-    pub(super) fn complete(&mut self, pool: &mut Pool, counters: &WorkerCounters, now: Now) -> usize {
+    pub(super) fn complete(&mut self, mut io: QueueIo<'_>) -> usize {
         let mut held = 0;
         for slot in &mut self.slots {
             if slot.gone.is_some() || slot.queue.held() == 0 {
                 continue;
             }
-            if let Err(gone) = slot.queue.complete(&mut port_io(pool, counters, slot.device, now)) {
+            if let Err(gone) = slot.queue.complete(&mut io.of(slot.device)) {
                 slot.gone = Some(gone);
                 self.any_gone = true;
             }
@@ -187,14 +178,18 @@ impl<'a> Queues<'a> {
 
 impl Transmit for Queues<'_> {
     fn transmit(&mut self, io: TransmitIo<'_>, device: DeviceId, burst: &mut Burst) {
+        let TransmitIo { pool, counters, tables, now, witness } = io;
+        let mut io = QueueIo { pool, counters, now, witness };
         let own = self.by_device.get(device.index()).copied().flatten();
         if let Some(index) = own {
-            return self.send(index, port_io(io.pool, io.counters, device, io.now), burst);
+            return self.send(index, io.of(device), burst);
         }
-        let owner = io.tables.device(device).owner;
+        let owner = tables.device(device).owner;
         match self.handoffs.get_mut(owner.index()) {
-            Some(Some(handoff)) if owner != self.worker => handoff.send(io, device, burst),
-            _ => discard_all(&mut port_io(io.pool, io.counters, device, io.now), DropReason::PortDown, burst),
+            Some(Some(handoff)) if owner != self.worker => {
+                counters.handed_off.add(handoff.send(io.of(device), device, burst));
+            }
+            _ => discard_all(&mut io.of(device), DropReason::PortDown, burst),
         }
     }
 }

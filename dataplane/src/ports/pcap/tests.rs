@@ -50,7 +50,7 @@ fn receive_all(mut port: Pcap, pool: PoolConfig) -> (Vec<Vec<u8>>, Vec<(DropReas
     let mut burst = Burst::new();
     let mut frames = Vec::new();
     while port.input.is_some() {
-        let mut io = PortIo { pool: &mut pool, counters: &counters, now: Now::default() };
+        let mut io = PortIo::new(&mut pool, &counters, Now::default());
         port.rx_burst(&mut io, &mut burst).unwrap();
         for frame in burst.drain() {
             frames.push(frame.bytes().to_vec());
@@ -76,7 +76,7 @@ fn send(port: &mut Pcap, frames: &[Vec<u8>], unix_ns: u64) -> (u64, Vec<(DropRea
         assert!(frame.fill(bytes));
         assert!(burst.push(frame).is_ok());
     }
-    let mut io = PortIo { pool: &mut pool, counters: &counters, now: Now { unix_ns } };
+    let mut io = PortIo::new(&mut pool, &counters, Now { unix_ns });
     port.tx_burst(&mut io, &mut burst).unwrap();
     assert_eq!((burst.len(), pool.outstanding()), (0, 0));
     (counters.sent.volume().packets, drops(&counters, Direction::Tx))
@@ -274,7 +274,7 @@ fn with_a_pace_records_wait_for_their_times_and_what_is_sent_for_the_end() {
     let mut burst = Burst::new();
     let mut seen = Vec::new();
     while let Some(unix_ns) = pace.next() {
-        let mut io = PortIo { pool: &mut pool, counters: &counters, now: Now { unix_ns } };
+        let mut io = PortIo::new(&mut pool, &counters, Now { unix_ns });
         port.rx_burst(&mut io, &mut burst).unwrap();
         seen.push((unix_ns / 1_000_000, burst.iter().map(Frame::len).collect::<Vec<_>>()));
         port.tx_burst(&mut io, &mut burst).unwrap();
@@ -285,7 +285,7 @@ fn with_a_pace_records_wait_for_their_times_and_what_is_sent_for_the_end() {
     assert!(trouble.contains("record 4: cut short"), "{trouble}");
     assert_eq!((pace.trouble(), pace.next()), (None, None));
     assert_eq!(std::fs::metadata(&output.0).unwrap().len(), 24, "nobody looks before the end");
-    let mut io = PortIo { pool: &mut pool, counters: &counters, now: Now::default() };
+    let mut io = PortIo::new(&mut pool, &counters, Now::default());
     Box::new(port).close(&mut io);
     assert_eq!(records(&output.0), (vec![(5_000_000, 60), (7_000_000, 61), (7_000_000, 62)], None));
 }

@@ -146,7 +146,7 @@ mod tests {
         let mut receiving = Receiving::new(pool.borrower());
         let lent: Vec<_> = (0..count).map(|_| receiving.lend(&mut pool).unwrap()).collect();
         let counters = DeviceCounters::default();
-        let mut io = PortIo { pool: &mut pool, counters: &counters, now: Now::default() };
+        let mut io = PortIo::new(&mut pool, &counters, Now::default());
         test(&mut io, &mut receiving, &lent);
         receiving.recall(&mut pool);
         assert_eq!(pool.outstanding(), 0, "every frame came home");

@@ -107,7 +107,7 @@ mod tests {
         let mut pool = Pool::new(PoolConfig { frames: 4, runs: 2, run_chunks: 4 });
         let mut sending = Sending::new(pool.borrower());
         let counters = DeviceCounters::default();
-        let mut io = PortIo { pool: &mut pool, counters: &counters, now: Now::default() };
+        let mut io = PortIo::new(&mut pool, &counters, Now::default());
         test(&mut io, &mut sending);
         sending.recall(&mut io);
         assert_eq!(pool.outstanding(), 0, "every frame came home");

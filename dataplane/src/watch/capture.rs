@@ -1,0 +1,164 @@
+//! Capturing: copies of frames as they come, leave or end, cut to a length, in a ring to whoever reads.
+
+use std::sync::Arc;
+
+use super::Scope;
+use crate::bell::Bell;
+use crate::counters::Counter;
+use crate::drops::{Direction, DropReason};
+use crate::frames::Frame;
+use crate::ids::DeviceId;
+use crate::pipeline::Step;
+use crate::ports::Now;
+use crate::ring::{self, Receiver, Sender};
+
+/// Where a frame was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// It came in.
+    Rx,
+    /// It, or a copy of it, is on its way out, as it will be on the wire.
+    Tx,
+    /// It, or a copy of it, ended.
+    Drop(Direction, DropReason),
+}
+
+/// Which stages are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stages {
+    /// Frames as they come in. One that a queue had to refuse is seen as dropped only.
+    pub rx: bool,
+    /// Copies on their way out. One that its port then has no room for is seen as dropped too.
+    pub tx: bool,
+    /// What ends.
+    pub drop: bool,
+}
+
+/// What is known of a captured frame beside its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// When: the time of its burst.
+    pub at: Now,
+    /// The device it came from, or was to leave by.
+    pub device: DeviceId,
+    /// Where.
+    pub stage: Stage,
+    /// How long it was, in bytes from the destination address on; for a super-frame, all of it.
+    pub length: u32,
+}
+
+/// The worker's end.
+pub struct Capture {
+    stages: Stages,
+    longest: usize,
+    ring: Sender,
+    missed: Arc<Counter>, // the worker writes, the reader reads
+    bell: Arc<Bell>,
+    pub(super) now: Now,
+}
+
+/// The reader's end.
+pub struct CaptureReader {
+    ring: Receiver,
+    missed: Arc<Counter>,
+}
+
+/// A capture of up to `longest` bytes of each frame, through a ring of `room` bytes. `bell` is rung after each burst that
+/// there is news of.
+pub fn capture(stages: Stages, longest: usize, room: usize, bell: Arc<Bell>) -> (Capture, CaptureReader) {
+    let (sender, receiver) = ring::ring(room);
+    let missed = Arc::new(Counter::default());
+    let reader = CaptureReader { ring: receiver, missed: Arc::clone(&missed) };
+    (Capture { stages, longest, ring: sender, missed, bell, now: Now::default() }, reader)
+}
+
+impl Capture {
+    pub(super) fn see(&mut self, scope: &Scope, step: Step, frame: &Frame) {
+        let (device, stage) = match step {
+            Step::Received(device) if self.stages.rx => (device, Stage::Rx),
+            Step::Queued(device) if self.stages.tx => (device, Stage::Tx),
+            Step::Dropped(device, direction, reason) if self.stages.drop => {
+                (device, Stage::Drop(direction, reason))
+            }
+            _ => return,
+        };
+        if !scope.has(device, frame.bytes()) {
+            return;
+        }
+        let record =
+            Record { at: self.now, device, stage, length: u32::try_from(frame.len()).unwrap_or(u32::MAX) };
+        let bytes = &frame.bytes()[..frame.len().min(self.longest)];
+        if self.ring.push(record.encode(), bytes).is_err() {
+            self.missed.add(1);
+        }
+    }
+
+    /// Shows the reader what was seen.
+    pub(super) fn show(&mut self) {
+        if self.ring.flush() {
+            self.bell.ring();
+        }
+    }
+}
+
+impl CaptureReader {
+    /// The next record, its bytes in place of what is in `bytes`.
+    pub fn receive(&mut self, bytes: &mut Vec<u8>) -> Option<Record> {
+        let ring::Record { meta, len } = self.ring.peek()?;
+        bytes.resize(len, 0);
+        self.ring.pop_into(bytes);
+        Some(Record::decode(meta))
+    }
+
+    /// Frames that the ring had no room for.
+    pub fn missed(&self) -> u64 {
+        self.missed.value()
+    }
+}
+
+const RX: u8 = 0;
+const TX: u8 = 1;
+const DROP_RX: u8 = 2;
+const DROP_TX: u8 = 3;
+
+impl Record {
+    fn encode(self) -> [u64; 2] {
+        let (stage, reason) = match self.stage {
+            Stage::Rx => (RX, 0),
+            Stage::Tx => (TX, 0),
+            Stage::Drop(Direction::Rx, reason) => (DROP_RX, reason as u8),
+            Stage::Drop(Direction::Tx, reason) => (DROP_TX, reason as u8),
+        };
+        let [d0, d1] = self.device.0.to_be_bytes();
+        let [l0, l1, l2, l3] = self.length.to_be_bytes();
+        [self.at.unix_ns, u64::from_be_bytes([d0, d1, stage, reason, l0, l1, l2, l3])]
+    }
+
+    fn decode([unix_ns, word]: [u64; 2]) -> Self {
+        let [d0, d1, stage, reason, l0, l1, l2, l3] = word.to_be_bytes();
+        let reason = || *DropReason::ALL.get(usize::from(reason)).expect("only reasons are encoded");
+        let stage = match stage {
+            RX => Stage::Rx,
+            TX => Stage::Tx,
+            DROP_RX => Stage::Drop(Direction::Rx, reason()),
+            _ => Stage::Drop(Direction::Tx, reason()),
+        };
+        let device = DeviceId(u16::from_be_bytes([d0, d1]));
+        Self { at: Now { unix_ns }, device, stage, length: u32::from_be_bytes([l0, l1, l2, l3]) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_tells_what_it_was_made_of() {
+        let drops = DropReason::ALL.iter().flat_map(|&r| Direction::ALL.map(|d| Stage::Drop(d, r)));
+        for stage in drops.chain([Stage::Rx, Stage::Tx]) {
+            let at = Now { unix_ns: 0x0123_4567_89ab_cdef };
+            let record = Record { at, device: DeviceId(0xabcd), stage, length: 0xfedc_ba98 };
+            assert_eq!(Record::decode(record.encode()), record);
+        }
+    }
+}

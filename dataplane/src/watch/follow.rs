@@ -1,0 +1,169 @@
+//! Following a few frames: every step of each, in order, to whoever asks why.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::Scope;
+use crate::frames::{BURST, Frame};
+use crate::ids::DeviceId;
+use crate::pipeline::Step;
+use crate::ports::Now;
+use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// As much of a followed frame as is told: its headers.
+pub const FOLLOWED_BYTES: usize = 192;
+
+/// Copies of followed frames that may wait to be sent at one time: the most that an egress holds.
+const QUEUED: usize = 512;
+
+/// What is told of followed frames, each by its number, from 0. One number is one worker's, so what is told of it is in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Account {
+    /// A frame came in.
+    Frame {
+        /// Its number.
+        number: u32,
+        /// When: the time of its burst.
+        at: Now,
+        /// The device it came from.
+        device: DeviceId,
+        /// How long it is, in bytes.
+        length: usize,
+        /// The first of its bytes, as they came.
+        bytes: ArrayVec<u8, FOLLOWED_BYTES>,
+    },
+    /// This happened to it, or to a copy of it.
+    Step(u32, Step),
+    /// That was all.
+    End(u32),
+}
+
+/// The end of one worker. Clones are for the others: together they follow as many frames as were asked for.
+pub struct Follow {
+    left: Arc<AtomicU32>, // workers count down
+    count: u32,
+    accounts: Sender<Account>,
+    missed: Arc<AtomicU64>,            // workers write, the reader reads
+    places: Box<[Option<u32>; BURST]>, // the followed ones among the frames of the burst
+    turn: usize,
+    followed: bool,            // whether any of the burst is
+    queued: Vec<(usize, u32)>, // where the copies of followed frames lie; never grows
+    pub(super) now: Now,
+}
+
+/// The reader's end.
+pub struct FollowReader {
+    accounts: Receiver<Account>,
+    missed: Arc<AtomicU64>,
+}
+
+/// Follows the next `count` frames of a scope, with room for `room` steps that were not read yet.
+pub fn follow(count: u32, room: usize) -> (Follow, FollowReader) {
+    let (sender, receiver) = bounded(room);
+    let missed = Arc::new(AtomicU64::new(0));
+    let reader = FollowReader { accounts: receiver, missed: Arc::clone(&missed) };
+    (Follow::new(Arc::new(AtomicU32::new(count)), count, sender, missed), reader)
+}
+
+impl Clone for Follow {
+    fn clone(&self) -> Self {
+        let (left, missed) = (Arc::clone(&self.left), Arc::clone(&self.missed));
+        Self::new(left, self.count, self.accounts.clone(), missed)
+    }
+}
+
+impl Follow {
+    fn new(left: Arc<AtomicU32>, count: u32, accounts: Sender<Account>, missed: Arc<AtomicU64>) -> Self {
+        let queued = Vec::with_capacity(QUEUED);
+        let (places, turn, followed, now) = (Box::new([None; BURST]), 0, false, Now::default());
+        Self { left, count, accounts, missed, places, turn, followed, queued, now }
+    }
+
+    pub(super) fn see(&mut self, scope: &Scope, step: Step, frame: &Frame) {
+        match step {
+            Step::Turn(place) => return self.turn = place,
+            Step::Received(device) => {
+                self.places[self.turn] = self.admit(scope, device, frame);
+                self.followed |= self.places[self.turn].is_some();
+            }
+            Step::Originated(_) => self.places[self.turn] = None,
+            _ => {}
+        }
+        if !self.followed {
+            return;
+        }
+        let number = self.places[self.turn];
+        if let Step::Queued(_) = step {
+            // Memory that was a copy's before is another's now.
+            let at = place_of(frame);
+            self.queued.retain(|(queued, _)| *queued != at);
+            match number {
+                Some(number) if self.queued.len() < QUEUED => self.queued.push((at, number)),
+                Some(_) => drop(self.missed.fetch_add(1, Relaxed)),
+                None => {}
+            }
+        }
+        if let Some(number) = number {
+            self.tell(Account::Step(number, step));
+        }
+    }
+
+    /// The number of a frame that is to be followed from here on.
+    fn admit(&self, scope: &Scope, device: DeviceId, frame: &Frame) -> Option<u32> {
+        if self.left.load(Relaxed) == 0 || !scope.has(device, frame.bytes()) {
+            return None;
+        }
+        let left = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).ok()?;
+        let number = self.count - left;
+        let bytes = frame.bytes().iter().copied().take(FOLLOWED_BYTES).collect();
+        self.tell(Account::Frame { number, at: self.now, device, length: frame.len(), bytes });
+        Some(number)
+    }
+
+    /// A port discards a frame out of turn.
+    pub(super) fn see_late(&mut self, step: Step, frame: &Frame) {
+        let at = place_of(frame);
+        if let Some((_, number)) = self.queued.iter().find(|(queued, _)| *queued == at) {
+            self.tell(Account::Step(*number, step));
+        }
+    }
+
+    /// What was queued has left, or has ended.
+    pub(super) fn flushed(&mut self) {
+        self.queued.clear();
+    }
+
+    /// The burst is done.
+    pub(super) fn end(&mut self) {
+        if std::mem::take(&mut self.followed) {
+            for number in std::mem::replace(&mut *self.places, [None; BURST]).into_iter().flatten() {
+                self.tell(Account::End(number));
+            }
+        }
+    }
+
+    fn tell(&self, account: Account) {
+        if self.accounts.try_send(account).is_err() {
+            self.missed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Where a frame's bytes lie: no two frames lie in one place.
+fn place_of(frame: &Frame) -> usize {
+    frame.bytes().as_ptr().addr()
+}
+
+impl FollowReader {
+    /// What is told next; `None` if nothing is yet.
+    pub fn receive(&self) -> Option<Account> {
+        self.accounts.try_recv().ok()
+    }
+
+    /// What was not told for want of room.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Relaxed)
+    }
+}
