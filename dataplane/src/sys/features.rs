@@ -3,8 +3,9 @@
 use std::io;
 
 use super::context;
+use super::genetlink::GenericNetlink;
 use super::netdev::Netdev;
-use super::netlink::{Netlink, attribute, number, request};
+use super::netlink::{attribute, number};
 
 /// What a driver says it can do (`NETDEV_CMD_DEV_GET`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,6 +14,8 @@ pub struct XdpFeatures {
     pub native: bool,
     /// AF_XDP sockets without copying.
     pub zero_copy: bool,
+    /// Programs may be given frames in several buffers (`BPF_F_XDP_HAS_FRAGS`).
+    pub frags: bool,
     /// Programs may ask for the VLAN tag that was stripped (`bpf_xdp_metadata_rx_vlan_tag`).
     pub vlan_tag: bool,
 }
@@ -24,14 +27,15 @@ impl XdpFeatures {
     /// `NotFound` for no such device or, before kernel 6.3, no such question; whatever netlink(7) answers.
     pub fn of(ifindex: u32) -> io::Result<Self> {
         let doing = |e| context(e, "asking for the XDP features of a device");
-        let netlink = GenericNetlink::open().map_err(doing)?;
-        let family = netlink.family("netdev").map_err(doing)?;
-        let answer = netlink.ask(family, DEVICE_GET, DEVICE_INDEX, &ifindex.to_ne_bytes()).map_err(doing)?;
+        let netlink = GenericNetlink::open("netdev").map_err(doing)?;
+        let answers = netlink.ask(DEVICE_GET, 0, DEVICE_INDEX, &ifindex.to_ne_bytes()).map_err(doing)?;
+        let answer = answers.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
         let bits = |kind| attribute(&answer, kind).map_or(0, number);
         let (features, metadata) = (bits(DEVICE_XDP_FEATURES), bits(DEVICE_METADATA_FEATURES));
         Ok(Self {
             native: features & ACT_NATIVE == ACT_NATIVE,
             zero_copy: features & ACT_ZERO_COPY != 0,
+            frags: features & ACT_FRAGS != 0,
             vlan_tag: metadata & METADATA_VLAN_TAG != 0,
         })
     }
@@ -44,6 +48,7 @@ const DEVICE_XDP_FEATURES: u16 = 3;
 const DEVICE_METADATA_FEATURES: u16 = 5;
 const ACT_NATIVE: u64 = 1 | 2; // basic, redirect
 const ACT_ZERO_COPY: u64 = 8;
+const ACT_FRAGS: u64 = 32;
 const METADATA_VLAN_TAG: u64 = 4;
 
 impl Netdev {
@@ -84,6 +89,29 @@ impl Netdev {
         self.ethtool(&mut [ETHTOOL_SFLAGS, wanted])
     }
 
+    /// The offloads that an operator can turn off.
+    ///
+    /// # Errors
+    /// As for [`Netdev::index`].
+    pub fn offloads(&self) -> io::Result<Offloads> {
+        const ETHTOOL_GRXCSUM: u32 = 0x14;
+        const ETHTOOL_GTXCSUM: u32 = 0x16;
+        const ETHTOOL_GTSO: u32 = 0x1e;
+        const ETHTOOL_GGSO: u32 = 0x23;
+        let is_on = |command| Ok::<_, io::Error>(self.ethtool_value(command)? != 0);
+        let flags = self.ethtool_value(ETHTOOL_GFLAGS)?;
+        Ok(Offloads {
+            rx_checksum: is_on(ETHTOOL_GRXCSUM)?,
+            tx_checksum: is_on(ETHTOOL_GTXCSUM)?,
+            tso: is_on(ETHTOOL_GTSO)?,
+            gso: is_on(ETHTOOL_GGSO)?,
+            gro: self.merges_received()?,
+            lro: flags & FLAG_LRO != 0,
+            rx_vlan: flags & FLAG_RX_VLAN != 0,
+            tx_vlan: flags & FLAG_TX_VLAN != 0,
+        })
+    }
+
     /// An `ethtool_value` command that asks for one number.
     fn ethtool_value(&self, command: u32) -> io::Result<u32> {
         let mut value = [command, 0];
@@ -93,37 +121,30 @@ impl Netdev {
 }
 
 const ETHTOOL_GFLAGS: u32 = 0x25;
-/// `ETH_FLAG_RXVLAN`.
+// enum ethtool_flags
+const FLAG_TX_VLAN: u32 = 1 << 7;
 const FLAG_RX_VLAN: u32 = 1 << 8;
+const FLAG_LRO: u32 = 1 << 15;
 
-/// A generic netlink socket, one question at a time.
-struct GenericNetlink(Netlink);
-
-impl GenericNetlink {
-    fn open() -> io::Result<Self> {
-        Netlink::open(libc::NETLINK_GENERIC, 0).map(Self)
-    }
-
-    /// The number of the family of this name.
-    fn family(&self, name: &str) -> io::Result<u16> {
-        const CONTROLLER: u16 = 0x10; // GENL_ID_CTRL
-        const GET_FAMILY: u8 = 3;
-        const FAMILY_ID: u16 = 1;
-        const FAMILY_NAME: u16 = 2;
-        let mut text = name.as_bytes().to_vec();
-        text.push(0);
-        let answer = self.ask(CONTROLLER, GET_FAMILY, FAMILY_NAME, &text)?;
-        let id = attribute(&answer, FAMILY_ID).map(number).and_then(|id| u16::try_from(id).ok());
-        id.ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    /// The attributes of the one answer to a command with one attribute.
-    fn ask(&self, family: u16, command: u8, kind: u16, value: &[u8]) -> io::Result<Vec<u8>> {
-        // The generic header: command, version, two reserved.
-        let answer = self.0.ask(&request(family, 0, &[command, 1, 0, 0], &[(kind, value)]))?;
-        let body = answer.first().and_then(|(_, body)| body.get(4..));
-        body.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    }
+/// Which offloads of a device are on, in the words of `ethtool -k`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offloads {
+    /// `rx-checksumming`
+    pub rx_checksum: bool,
+    /// `tx-checksumming`
+    pub tx_checksum: bool,
+    /// `tcp-segmentation-offload`
+    pub tso: bool,
+    /// `generic-segmentation-offload`
+    pub gso: bool,
+    /// `generic-receive-offload`
+    pub gro: bool,
+    /// `large-receive-offload`
+    pub lro: bool,
+    /// `rx-vlan-offload`
+    pub rx_vlan: bool,
+    /// `tx-vlan-offload`
+    pub tx_vlan: bool,
 }
 
 #[cfg(test)]
@@ -136,5 +157,11 @@ mod tests {
         if let Ok(features) = XdpFeatures::of(1) {
             assert_eq!(features, XdpFeatures::default());
         }
+    }
+
+    #[test]
+    fn loopback_leaves_checksums_and_tags_alone() {
+        let offloads = Netdev::new("lo", None).unwrap().offloads().unwrap();
+        assert!(offloads.tx_checksum && !offloads.rx_vlan && !offloads.lro, "{offloads:?}");
     }
 }

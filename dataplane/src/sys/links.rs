@@ -139,7 +139,7 @@ impl AsFd for Links {
 }
 
 /// Bytes of `struct ifinfomsg`: family, padding, type, index, flags, which of them changed.
-const LINK_HEADER: usize = 16;
+pub(super) const LINK_HEADER: usize = 16;
 
 fn read(message: Message<'_>) -> Option<LinkNews> {
     const NEW_NAMESPACE: u16 = 45; // IFLA_NEW_NETNSID
@@ -156,7 +156,7 @@ fn read(message: Message<'_>) -> Option<LinkNews> {
     }
 }
 
-fn link(body: &[u8]) -> Option<Link> {
+pub(super) fn link(body: &[u8]) -> Option<Link> {
     const ADDRESS: u16 = 1; // IFLA_ADDRESS
     const NAME: u16 = 3; // IFLA_IFNAME
     const MTU: u16 = 4; // IFLA_MTU

@@ -41,6 +41,8 @@ impl Netlink {
     pub(super) fn ask(&self, question: &[u8]) -> io::Result<Vec<(u16, Vec<u8>)>> {
         const DONE: u16 = 3; // NLMSG_DONE
         const MULTI: u16 = 2; // NLM_F_MULTI
+        // Not every family marks the messages of a dump as several.
+        let dumps = messages(question).any(|asked| i32::from(asked.flags) & libc::NLM_F_DUMP != 0);
         self.send(question)?;
         let mut answer = Vec::new();
         loop {
@@ -54,7 +56,7 @@ impl Netlink {
                     return Ok(answer);
                 }
                 answer.push((kind, body.to_vec()));
-                if flags & MULTI == 0 {
+                if flags & MULTI == 0 && !dumps {
                     return Ok(answer);
                 }
             }
