@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compile;
 pub mod config;
 mod demo;
+mod doctor;
 pub mod domains;
 pub mod events;
 pub mod lab;

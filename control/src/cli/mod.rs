@@ -1,6 +1,7 @@
 //! The command line: its words, its exit codes, and one clear line when something is refused.
 
 mod change;
+mod doctor;
 mod edit;
 mod fdb;
 pub(crate) mod run;
@@ -54,6 +55,8 @@ enum Command {
     Plan(change::File),
     /// Make the running switch equal a configuration file, without losing a frame between ports that stay
     Apply(change::File),
+    /// Say what in this host's set-up will hurt: what was seen, and how to mend it
+    Doctor(doctor::Doctor),
     /// Show what a running switch does
     Show(show::Show),
     /// Change the ports of the running switch
@@ -132,6 +135,7 @@ impl Command {
             Self::Apply(file) => file.send(&client(socket), "/v1/apply"),
             Self::Port(edit) => edit.run(&client(socket), EditObject::Port),
             Self::Bridge(edit) => edit.run(&client(socket), EditObject::Bridge),
+            Self::Doctor(doctor) => doctor.run(socket),
             Self::Show(show) => show.run(&client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Completions { shell } => {

@@ -1,6 +1,6 @@
 //! How much packet memory each worker gets.
 
-use rigswitch_dataplane::frames::PoolConfig;
+use rigswitch_dataplane::frames::{CHUNK, PoolConfig};
 
 use super::ports::Ports;
 use crate::config::SwitchConfig;
@@ -29,6 +29,14 @@ pub(super) fn plan(switch: &SwitchConfig, ports: &Ports) -> Vec<PoolConfig> {
         .map(|frames| usize::try_from(frames).unwrap_or(usize::MAX))
         .map(|frames| PoolConfig { frames, runs: RUNS, run_chunks })
         .collect()
+}
+
+/// Bytes of packet memory that a worker has at least, without its ports.
+pub(crate) fn least_bytes(switch: &SwitchConfig) -> u64 {
+    let frames = switch.frames.unwrap_or(IN_HAND + IN_HAND / 3);
+    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let chunks = u64::from(frames) + wide(RUNS) * u64::from(PoolConfig::SUPER_FRAME_CHUNKS);
+    chunks * wide(CHUNK)
 }
 
 /// Frames that each of the worker's queues may lend to the kernel for receiving, so that the first to open leaves the last

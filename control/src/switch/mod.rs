@@ -7,7 +7,7 @@ mod error;
 mod fdb;
 mod follow;
 mod hand;
-mod memory;
+pub(crate) mod memory;
 mod port;
 mod ports;
 mod report;

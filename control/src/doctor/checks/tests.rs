@@ -1,0 +1,200 @@
+//! The checks on facts, where no machine at hand could be made to have them.
+
+use std::path::PathBuf;
+
+use rigswitch_dataplane::ports::{PacketConfig, PortKind, XdpConfig, XdpMode, XdpQueues};
+use rigswitch_dataplane::sys::bpf::Attach;
+use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
+use rigswitch_dataplane::sys::napi::Napi;
+
+use super::{Finding, Severity, run};
+use crate::doctor::facts::{Attached, Device, End, Facts, Found, Host, Place, Polled, Port, Switch};
+
+/// A machine on which nothing is wrong: a card with zero-copy as an xdp port.
+fn good() -> Facts {
+    let features = XdpFeatures { native: true, zero_copy: true, frags: true, vlan_tag: true };
+    let end = End {
+        name: "eth1".into(),
+        mtu: 1500,
+        up: true,
+        running: true,
+        rx_queues: 2,
+        tx_queues: 2,
+        offloads: Some(Offloads::default()),
+        ..End::default()
+    };
+    let device = Device {
+        end,
+        driver: Some("ice".into()),
+        is_on_a_bus: true,
+        features: Some(features),
+        ..Device::default()
+    };
+    let kind =
+        PortKind::Xdp(XdpConfig { device: "eth1".into(), mode: XdpMode::Auto, queues: XdpQueues::All });
+    let port = Port {
+        name: "p1".into(),
+        asked: kind.clone(),
+        kind,
+        netns: None,
+        bridge: None,
+        mtu: None,
+        is_running: false,
+        device: Found::Here(Box::new(device)),
+    };
+    let host = Host {
+        kernel: (6, 18),
+        xdp_sockets: Some(true),
+        bpf_jit: Some(1),
+        capabilities: u64::MAX,
+        online: (0..8).collect(),
+        allowed: (0..8).collect(),
+        cores: (0..4).map(|core| vec![core, core + 4]).collect(),
+        ..Host::default()
+    };
+    let switch = Switch { file: Some("rig.toml".into()), workers: 1, memory: 1 << 24, ..Switch::default() };
+    Facts { host, switch, ports: vec![port], unseen: Vec::new() }
+}
+
+fn device(facts: &mut Facts) -> &mut Device {
+    match &mut facts.ports[0].device {
+        Found::Here(device) => device,
+        _ => panic!("it is there"),
+    }
+}
+
+/// What is found after a change to what is good.
+fn after(change: impl FnOnce(&mut Facts)) -> Vec<Finding> {
+    let mut facts = good();
+    change(&mut facts);
+    run(&facts)
+}
+
+/// The one thing found after a change: how bad, a part of what and of the evidence, the fix.
+#[track_caller]
+fn one(severity: Severity, [what, evidence, fix]: [&str; 3], change: impl FnOnce(&mut Facts)) {
+    let found = after(change);
+    let [finding] = &found[..] else { panic!("{found:#?}") };
+    assert!(finding.what.contains(what) && finding.evidence.contains(evidence), "{finding:#?}");
+    assert_eq!((finding.severity, &*finding.fix), (severity, fix));
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    assert_eq!(after(|_| ()), []);
+}
+
+#[test]
+fn kernels_that_lack_something_are_told() {
+    let boot = "# boot a kernel of 5.9 or later, or make the ports `packet` ports";
+    one(Severity::Error, ["no links", "5.4.0", boot], |facts| {
+        (facts.host.kernel, facts.host.release) = ((5, 4), "5.4.0".into());
+    });
+    let boot = "# boot a kernel with CONFIG_XDP_SOCKETS=y, or make the ports `packet` ports";
+    one(Severity::Error, ["no AF_XDP", "/proc/net/protocols", boot], |facts| {
+        facts.host.xdp_sockets = Some(false);
+    });
+    let sysctl = "sysctl -w net.core.bpf_jit_enable=1";
+    one(Severity::Warning, ["interprets", "bpf_jit_enable: 0", sysctl], |facts| facts.host.bpf_jit = Some(0));
+    let none = after(|facts| {
+        (facts.host.kernel, facts.host.xdp_sockets) = ((5, 4), Some(false));
+        facts.ports[0].is_running = true;
+    });
+    assert_eq!(none, [], "what runs has started");
+}
+
+#[test]
+fn capabilities_are_those_that_the_ports_take() {
+    let setcap = "setcap cap_bpf,cap_net_admin,cap_net_raw=ep /bin/rigswitch";
+    let program = |facts: &mut Facts| facts.host.program = PathBuf::from("/bin/rigswitch");
+    one(Severity::Error, ["cap_net_raw for port p1", "CapEff: ffffffffffffdfff", setcap], |facts| {
+        program(facts);
+        facts.host.capabilities = !(1 << 13);
+    });
+    assert_eq!(after(|facts| facts.host.capabilities = !(1 << 39)), [], "CAP_SYS_ADMIN will do for CAP_BPF");
+    one(Severity::Error, ["cap_bpf", "unprivileged_bpf_disabled: 2", setcap], |facts| {
+        program(facts);
+        facts.host.capabilities = !(1 << 39 | 1 << 21);
+        facts.host.unprivileged_bpf_disabled = Some(2);
+    });
+}
+
+#[test]
+fn a_card_that_cannot_be_native_says_why() {
+    one(Severity::Warning, ["LRO", "large-receive-offload on", "ethtool -K eth1 lro off"], |facts| {
+        device(facts).end.offloads = Some(Offloads { lro: true, ..Offloads::default() });
+    });
+    one(Severity::Warning, ["several buffers", "IFLA_MTU: 9000", "ip link set dev eth1 mtu 3506"], |facts| {
+        device(facts).end.mtu = 9000;
+        device(facts).features = Some(XdpFeatures { frags: false, ..device(facts).features.unwrap() });
+    });
+    one(
+        Severity::Warning,
+        ["(ice) has no native XDP", "XDP_FEATURES", "# packet = \"eth1\" instead of xdp"],
+        |facts| {
+            device(facts).features = Some(XdpFeatures::default());
+        },
+    );
+    let auto = r#"sed -i '/name *= *"p1"/,/^\[/ s/\bmode *= *[^,} ]*/mode = "auto"/' rig.toml"#;
+    one(Severity::Warning, ["could do without", "xsk-zerocopy", auto], |facts| {
+        let kind = XdpConfig { device: "eth1".into(), mode: XdpMode::Copy, queues: XdpQueues::All };
+        facts.ports[0].kind = PortKind::Xdp(kind);
+    });
+}
+
+#[test]
+fn a_program_that_no_process_holds_is_taken_off_by_hand() {
+    let attached = || Some(Attached { id: 7, hook: Attach::Generic, holder: None });
+    let off = "ip -n lab link set dev eth1 xdp off";
+    one(Severity::Error, ["will not start", "IFLA_XDP: program 7", off], |facts| {
+        device(facts).end.place = Place::Named("lab".into());
+        device(facts).end.xdp = attached();
+    });
+    one(Severity::Warning, ["before the port", "program 7", "ip link set dev eth1 xdp off"], |facts| {
+        facts.ports[0].kind = PortKind::Packet(PacketConfig { device: "eth1".into(), queues: 1 });
+        device(facts).end.xdp = attached();
+    });
+}
+
+#[test]
+fn workers_share_neither_a_core_nor_the_kernels_cpu() {
+    let two = |cpus: [u16; 2]| {
+        move |facts: &mut Facts| (facts.switch.cpus, facts.switch.workers) = (cpus.into(), 2)
+    };
+    assert_eq!(after(two([0, 1])), []);
+    let apart = r"sed -i 's/^\( *workers *= *\).*/\1[0, 1]/' rig.toml";
+    one(
+        Severity::Warning,
+        ["hardware threads of one core", "cpu1/topology/thread_siblings_list: [1, 5]", apart],
+        two([1, 5]),
+    );
+    let isolated = r"sed -i 's/^\( *workers *= *\).*/\1[2, 3]/' rig.toml";
+    one(Severity::Note, ["kept free", "isolated: [2, 3]", isolated], |facts| {
+        two([0, 3])(facts);
+        facts.host.isolated = vec![2, 3];
+    });
+    let away = "echo 2,3,4,5,6,7 > /proc/irq/33/smp_affinity_list";
+    one(
+        Severity::Warning,
+        ["on the CPU of a worker", "/proc/irq/33/effective_affinity_list: [1]", away],
+        |facts| {
+            two([0, 1])(facts);
+            let napi = Napi { irq: Some(33), ..Napi::default() };
+            device(facts).napis = vec![Polled { napi, cpus: vec![4] }, Polled { napi, cpus: vec![1] }];
+        },
+    );
+    let fewer = r"sed -i 's/^\( *workers *= *\).*/\17/' rig.toml";
+    one(Severity::Warning, ["has none left", "workers = 8", fewer], |facts| {
+        (facts.switch.workers, facts.switch.spins) = (8, true);
+    });
+}
+
+#[test]
+fn a_running_port_is_changed_through_its_socket() {
+    let all = "rigswitch --socket /run/rig.sock port set p1 xdp.queues all";
+    one(Severity::Error, ["1 of its 2", "queues = 1", all], |facts| {
+        let kind = XdpConfig { device: "eth1".into(), mode: XdpMode::Auto, queues: XdpQueues::First(1) };
+        facts.switch.socket = "/run/rig.sock".into();
+        (facts.ports[0].is_running, facts.ports[0].kind) = (true, PortKind::Xdp(kind));
+    });
+}

@@ -1,0 +1,255 @@
+//! What the checks are about: facts of a host, its devices and its switch. Pure data, gathered once.
+
+use std::path::PathBuf;
+
+use rigswitch_dataplane::ports::PortKind;
+use rigswitch_dataplane::sys::bpf::Attach;
+use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
+use rigswitch_dataplane::sys::napi::Napi;
+
+/// Everything that is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) host: Host,
+    pub(crate) switch: Switch,
+    pub(crate) ports: Vec<Port>,
+    /// What could not be looked at.
+    pub(crate) unseen: Vec<Unseen>,
+}
+
+/// Something that could not be looked at.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub(crate) struct Unseen {
+    pub(crate) what: String,
+    pub(crate) why: String,
+}
+
+/// The machine, and what this process may do on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    /// Version and release of the kernel, as `uname -r` says them.
+    pub(crate) kernel: (u32, u32),
+    pub(crate) release: String,
+    /// Whether the kernel has AF_XDP; nothing where it does not tell.
+    pub(crate) xdp_sockets: Option<bool>,
+    /// `net.core.bpf_jit_enable`, `kernel.unprivileged_bpf_disabled`
+    pub(crate) bpf_jit: Option<u32>,
+    pub(crate) unprivileged_bpf_disabled: Option<u32>,
+    /// This process's effective capabilities, a bit each.
+    pub(crate) capabilities: u64,
+    /// Bytes that may be locked, and descriptors that may be open; none: no limit.
+    pub(crate) locked_memory: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    /// Why TAPs cannot be opened.
+    pub(crate) no_tun: Option<String>,
+    /// CPUs that there are, that this process may use, that are kept from other tasks, and those that share a core.
+    pub(crate) online: Vec<usize>,
+    pub(crate) allowed: Vec<usize>,
+    pub(crate) isolated: Vec<usize>,
+    pub(crate) cores: Vec<Vec<usize>>,
+    /// Where this very program is.
+    pub(crate) program: PathBuf,
+}
+
+/// The switch that is to be started, or that runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switch {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) socket: PathBuf,
+    pub(crate) is_running: bool,
+    /// The CPUs that its workers are pinned to, if they are, and how many workers there are.
+    pub(crate) cpus: Vec<u16>,
+    pub(crate) workers: u16,
+    pub(crate) spins: bool,
+    /// Bytes of packet memory that a worker has at least.
+    pub(crate) memory: u64,
+    /// Frames that the kernel dropped before the running switch could see them.
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// A counter of a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Lost {
+    pub(crate) port: String,
+    pub(crate) counter: String,
+    pub(crate) packets: u64,
+}
+
+/// One `[[port]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    /// What the file says it is, and what it is when the choice was made that was left to the switch.
+    pub(crate) asked: PortKind,
+    pub(crate) kind: PortKind,
+    pub(crate) netns: Option<String>,
+    /// The bridge that it is in.
+    pub(crate) bridge: Option<String>,
+    /// The MTU that the file says.
+    pub(crate) mtu: Option<u16>,
+    /// Whether the running switch has it.
+    pub(crate) is_running: bool,
+    pub(crate) device: Found,
+}
+
+/// What there is of a port's device.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    /// It needs none, or one that the switch makes.
+    None,
+    /// Its network namespace is not there.
+    NoNetns,
+    /// It is not there; where one of its name is.
+    Missing(Option<Place>),
+    /// It cannot be looked at.
+    Unseen,
+    Here(Box<Device>),
+}
+
+/// A device of a port.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Device {
+    pub(crate) end: End,
+    pub(crate) driver: Option<String>,
+    pub(crate) is_on_a_bus: bool,
+    pub(crate) features: Option<XdpFeatures>,
+    /// What has taken it, by name and kind; what stands on it.
+    pub(crate) master: Option<(String, String)>,
+    pub(crate) uppers: Vec<(String, String)>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) napis: Vec<Polled>,
+    /// The other end of a veth.
+    pub(crate) peer: Option<End>,
+    /// A bridge of the kernel's in its namespace that hands frames to iptables.
+    pub(crate) filtered_bridge: Option<String>,
+}
+
+/// A device as far as it matters at both ends of a veth.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct End {
+    pub(crate) place: Place,
+    pub(crate) name: String,
+    pub(crate) mtu: u32,
+    pub(crate) up: bool,
+    pub(crate) running: bool,
+    pub(crate) rx_queues: u32,
+    pub(crate) tx_queues: u32,
+    pub(crate) offloads: Option<Offloads>,
+    pub(crate) xdp: Option<Attached>,
+}
+
+/// An XDP program on a device.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    pub(crate) id: u32,
+    pub(crate) hook: Attach,
+    /// The process that holds it there, and its name.
+    pub(crate) holder: Option<(u32, String)>,
+}
+
+/// A NAPI instance, and the CPUs that it may run on where that is settled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Polled {
+    pub(crate) napi: Napi,
+    pub(crate) cpus: Vec<usize>,
+}
+
+/// The network namespace that a device is in, as commands name it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Place {
+    /// The calling process's own.
+    #[default]
+    Here,
+    /// As `ip netns` names it.
+    Named(String),
+    /// That of a process, without a name.
+    Process(u32),
+}
+
+impl Place {
+    /// `ip` with these words, there.
+    pub(crate) fn ip(&self, words: &str) -> String {
+        match self {
+            Self::Named(name) => format!("ip -n {name} {words}"),
+            _ => self.run(&format!("ip {words}")),
+        }
+    }
+
+    /// A command, there.
+    pub(crate) fn run(&self, command: &str) -> String {
+        match self {
+            Self::Here => command.to_owned(),
+            Self::Named(name) => format!("ip netns exec {name} {command}"),
+            Self::Process(pid) => format!("nsenter -t {pid} -n {command}"),
+        }
+    }
+
+    /// Says of a thing that it is there.
+    pub(crate) fn of(&self, thing: &str) -> String {
+        match self {
+            Self::Here => thing.to_owned(),
+            Self::Named(name) => format!("{thing} in {name}"),
+            Self::Process(pid) => format!("{thing} in the namespace of process {pid}"),
+        }
+    }
+}
+
+impl End {
+    /// `ethtool` with these words about it.
+    pub(crate) fn ethtool(&self, option: &str, words: &str) -> String {
+        self.place.run(&format!("ethtool {option} {} {words}", self.name))
+    }
+
+    /// `ip link set` with these words about it.
+    pub(crate) fn set(&self, words: &str) -> String {
+        self.place.ip(&format!("link set dev {} {words}", self.name))
+    }
+}
+
+impl Port {
+    /// Its device, if it can be seen.
+    pub(crate) fn device(&self) -> Option<&Device> {
+        match &self.device {
+            Found::Here(device) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// What it is called in findings: the kernel's name of its device.
+    pub(crate) fn label(&self) -> &str {
+        self.device().map(|device| &*device.end.name).or(self.kind.device()).unwrap_or(&self.name)
+    }
+
+    /// Bytes of payload that it carries, or will.
+    pub(crate) fn carries(&self) -> Option<u32> {
+        let device = self.device().map(|device| device.end.mtu);
+        self.mtu.map(u32::from).filter(|_| !self.is_running).or(device)
+    }
+}
+
+impl Facts {
+    /// The command that gives a port's table another value of a key.
+    pub(crate) fn set_port(&self, port: &Port, table: &str, key: &str, value: &str) -> String {
+        match (&self.switch.file, port.is_running) {
+            (Some(file), false) => {
+                let (name, file) = (&port.name, file.display());
+                format!(
+                    r#"sed -i '/name *= *"{name}"/,/^\[/ s/\b{key} *= *[^,}} ]*/{key} = {value}/' {file}"#
+                )
+            }
+            _ => {
+                let (socket, value) = (self.switch.socket.display(), value.trim_matches('"'));
+                let key = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+                format!("rigswitch --socket {socket} port set {} {key} {value}", port.name)
+            }
+        }
+    }
+
+    /// The command that gives `[switch]` another value of a key that it has.
+    pub(crate) fn set_switch(&self, key: &str, value: &str) -> String {
+        match &self.switch.file {
+            Some(file) => format!(r#"sed -i 's/^\( *{key} *= *\).*/\1{value}/' {}"#, file.display()),
+            None => format!("# {key} = {value} under [switch], and start it again"),
+        }
+    }
+}
