@@ -7,13 +7,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use rigswitch_dataplane::frames::{Checksum, PoolConfig};
-use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::ports::PortQueue;
+use rigswitch_dataplane::frames::{Burst, Checksum, PoolConfig};
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::ports::{PortGone, PortIo, PortQueue};
+use rigswitch_dataplane::tables::{Device, Domain, Entry, Flags, Key, Knobs, Neighbors, Role, Tables, Tick};
 use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow};
 use rigswitch_dataplane::worker::{Command, Links};
 use support::generator::Generator;
-use support::{Rig, one_bridge, worker};
+use support::{Rig, device, domain, one_bridge, worker};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -108,6 +109,60 @@ fn flooding_a_hundred_ports_and_a_full_table_allocate_nothing() {
     assert_eq!(turn(&rig, &mut links[0], ports.collect(), 20_000), 0);
     assert!(rig.counters[0].table_full.value() > 0);
     assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+/// A port whose station asks for a neighbour, again and again.
+struct Asker;
+
+impl PortQueue for Asker {
+    fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
+        const REQUEST: [u8; 42] = [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0,
+            0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2,
+        ];
+        while let Some(mut frame) = io.pool.alloc(REQUEST.len()) {
+            assert!(frame.fill(&REQUEST));
+            if let Err(frame) = burst.push(frame) {
+                io.pool.free(frame);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn tx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
+        for frame in burst.drain() {
+            io.counters.sent.add(1, frame.len() as u64);
+            io.pool.free(frame);
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
+}
+
+#[test]
+fn answering_for_neighbors_allocates_nothing() {
+    let asking = Knobs { answers: true, ..Knobs::PLAIN };
+    let spared = Knobs { neigh_suppress: true, ..Knobs::PLAIN };
+    let devices =
+        [asking, spared].map(|knobs| Device { knobs, ..device(Role::member(domain(1), &knobs), 0) });
+    let station = MacAddr::new([2, 0, 0, 0, 0, 2]);
+    let neighbors = Neighbors::new([("10.0.0.2".parse().unwrap(), station)]);
+    let domains = [Domain { neighbors, ..Domain::of([DeviceId(0), DeviceId(1)]) }];
+    let tables = Tables::new(Box::new(devices), Box::new(domains));
+    let (mut rig, mut links) = Rig::new(1, tables, PoolConfig::singles(1024), 16);
+    rig.set_fixed(
+        Key::new(domain(1), station),
+        Entry::new(DeviceId(1).into(), Tick::default(), Flags::STATIC),
+    );
+    assert_eq!(turn(&rig, &mut links[0], vec![Box::new(Asker)], 10_000), 0);
+    let ledger = rig.ledger();
+    assert_eq!(
+        (ledger.originated, ledger.sent, ledger.consumed),
+        (ledger.received, ledger.received, ledger.received)
+    );
+    assert_eq!(ledger.imbalance(), (0, 0));
 }
 
 #[test]

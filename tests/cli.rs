@@ -219,6 +219,25 @@ fn entries_have_every_flag_of_bridge_8() {
 }
 
 #[test]
+fn neighbors_are_told_of_in_ip_neighbours_words() {
+    let folder = Folder::new("neighbor");
+    let _switch = folder.start(TWO_PORTS);
+    folder.ask("neighbor add 10.0.0.1 lladdr 02:00:00:00:00:01 dev br0 nud permanent");
+    folder.ask("neighbor replace fd00:0::1 dev br0 lladdr 02:00:00:00:00:02");
+    let view = |dst, mac| format!(r#"{{"dst":"{dst}","dev":"br0","lladdr":"{mac}","state":["PERMANENT"]}}"#);
+    let both = [view("10.0.0.1", "02:00:00:00:00:01"), view("fd00::1", "02:00:00:00:00:02")].join(",");
+    assert_eq!(folder.ask("show neighbors -j"), format!("[{both}]\n"));
+    assert!(folder.ask("show neighbors").contains("\n10.0.0.1  br0     02:00:00:00:00:01  PERMANENT\n"));
+    let shown = folder.ask("show config");
+    assert!(shown.contains("[[neighbor]]\ndevice = \"br0\"\naddress = \"fd00::1\"\n"), "{shown}");
+    folder.ask("neighbor del 10.0.0.1 dev br0");
+    let said = folder.say("neighbor del 10.0.0.1 dev br0");
+    let refused =
+        "rigswitch: 10.0.0.1 is no neighbour of br0: `rigswitch show neighbors` lists those there are\n";
+    assert_eq!((said.code, &*said.err), (Some(1), refused));
+}
+
+#[test]
 fn a_port_that_may_not_learn_takes_no_entry_that_ages() {
     let folder = Folder::new("unlearning");
     let blocked = TWO_PORTS.replace("{ device = \"p1\" }", "{ device = \"p1\", state = \"blocking\" }");

@@ -4,7 +4,11 @@
 mod command;
 #[path = "kernel/knobs.rs"]
 mod knobs;
+#[path = "kernel/neighbors.rs"]
+mod neighbors;
 mod rig;
+#[path = "kernel/setup.rs"]
+mod setup;
 
 use std::cell::Cell;
 
@@ -12,7 +16,7 @@ use command::{Running, http, wait_for};
 use rig::{NIC, Plug, Random, Rig, Wire, frame, has, run_in, tagged};
 use rigswitch::views::DropsView;
 use rigswitch_dataplane::sys::cpu;
-use rtnetlink::LinkBridgePort;
+use setup::{config, kernels_bridge};
 
 /// Hosts on each bridge.
 const HOSTS: usize = 3;
@@ -54,6 +58,8 @@ enum Step {
     Send(usize, Vec<u8>),
     /// The forwarding database is told this, in bridge(8)'s words.
     Fdb(String),
+    /// The bridge is told this of its neighbours, in ip-neighbour(8)'s words.
+    Neighbor(String),
 }
 
 impl Side {
@@ -91,6 +97,12 @@ impl Side {
             (Step::Fdb(words), Kind::Kernels) => {
                 drop(run_in(&self.rig.center, &format!("bridge fdb {words}")))
             }
+            (Step::Neighbor(words), Kind::Ours(..)) => {
+                drop(self.rig.folder.ask(&format!("neighbor {words}")));
+            }
+            (Step::Neighbor(words), Kind::Kernels) => {
+                drop(run_in(&self.rig.center, &format!("ip neigh {words}")));
+            }
         }
         self.outputs()
     }
@@ -115,72 +127,6 @@ impl Side {
             }
         }
         outputs
-    }
-}
-
-fn kernels_bridge(rig: &Rig, knobs: Knobs) {
-    let run = |line: &str| run_in(&rig.center, line);
-    if run("ip -br link show type bridge").contains("br0") {
-        run("ip link del br0");
-    }
-    // A snooping bridge announces itself; without a querier it floods groups as one that does not.
-    run(&format!("ip link add br0 type bridge mcast_snooping 0 {}", knobs.bridge));
-    run("ip link set br0 up");
-    (0..HOSTS).for_each(|n| drop(run(&format!("ip link set p{n} master br0"))));
-    wait_for("the kernel's bridge to forward", || {
-        (run("bridge link").matches("state forwarding").count() == HOSTS).then_some(())
-    });
-    for (n, words) in knobs.ports.iter().enumerate().filter(|(_, words)| !words.is_empty()) {
-        // A state that ip(8) sets is undone by the very news of it.
-        let (words, mab) = words.strip_suffix(" mab on").map_or((*words, false), |words| (words, true));
-        run(&match words.strip_prefix("state ") {
-            Some(state) => format!("bridge link set dev p{n} state {state}"),
-            None => format!("ip link set p{n} type bridge_slave {words}"),
-        });
-        if mab {
-            set_mab(rig, &format!("p{n}"));
-        }
-    }
-}
-
-/// What ip(8) of most distributions has no word for yet.
-fn set_mab(rig: &Rig, port: &str) {
-    let index = rig.center.netdev(port).unwrap().index().unwrap();
-    let set = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        runtime.block_on(async {
-            let (connection, netlink, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            let change = LinkBridgePort::new(index).mab(true).build();
-            netlink.link().set_port(change).execute().await.unwrap();
-        });
-    };
-    rig.center.run(set).unwrap();
-}
-
-/// The same in our words.
-fn config(knobs: Knobs) -> String {
-    let words = |text: &str| -> Vec<String> {
-        let words: Vec<_> = text.split_whitespace().collect();
-        words.chunks(2).map(|pair| format!("{} = {}", pair[0], value(pair[0], pair[1]))).collect()
-    };
-    let ports = knobs.ports.iter().enumerate().map(|(n, text)| {
-        let device = format!("device = \"p{n}\"");
-        format!("{{ {} }}", [vec![device], words(text)].concat().join(", "))
-    });
-    let ports = ports.collect::<Vec<_>>().join(", ");
-    format!("[[bridge]]\nname = \"br0\"\n{}\nport = [{ports}]\n", words(knobs.bridge).join("\n"))
-}
-
-fn value(key: &str, word: &str) -> String {
-    const STATES: [&str; 5] = ["disabled", "listening", "learning", "forwarding", "blocking"];
-    match (key, word) {
-        ("state", number) => format!("\"{}\"", STATES[number.parse::<usize>().unwrap()]),
-        ("ageing_time", centiseconds) => format!("\"{centiseconds}0ms\""),
-        ("no_linklocal_learn", number) => (number == "1").to_string(),
-        (_, "on") => "true".into(),
-        (_, "off") => "false".into(),
-        (_, number) => number.into(),
     }
 }
 

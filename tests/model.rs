@@ -232,6 +232,8 @@ fn random_knobs(random: &mut Random) -> Knobs {
         isolated: random.one_in(3),
         locked: random.one_in(4),
         mab: random.one_in(2),
+        neigh_suppress: false,
+        answers: false,
         passes,
         punts: 0,
     }

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, XconnectConfig};
+use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig};
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
-use rigswitch_dataplane::tables::{Device, Domain, HostPort, Knobs, PortState, Role, Tables, WorkerId};
+use rigswitch_dataplane::tables::{
+    Device, Domain, HostPort, Knobs, Neighbors, PortState, Role, Tables, WorkerId,
+};
 
+use crate::config::Config;
 use crate::domains::Domains;
 
 /// What is known of a port that no file says. The host's port of a bridge is one too, under the bridge's name.
@@ -30,13 +33,8 @@ pub struct PortFacts<'a> {
     pub capabilities: Capabilities,
 }
 
-/// Tables of these ports in the roles that bridges and cross-connects give them. Each bridge has a domain already.
-pub fn compile(
-    ports: &[PortFacts<'_>],
-    bridges: &[BridgeConfig],
-    xconnects: &[XconnectConfig],
-    numbers: &Domains,
-) -> Tables {
+/// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already.
+pub fn compile(ports: &[PortFacts<'_>], config: &Config, numbers: &Domains) -> Tables {
     let named: HashMap<&str, &PortFacts<'_>> = ports.iter().map(|port| (port.name, port)).collect();
     let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
     for port in ports {
@@ -48,7 +46,7 @@ pub fn compile(
         };
     }
     let mut domains = vec![Domain::default(); numbers.places()];
-    for bridge in bridges {
+    for bridge in &config.bridges {
         let Some(domain) = numbers.of(&bridge.name) else { continue };
         let mut members = Vec::new();
         for port in &bridge.ports {
@@ -78,14 +76,21 @@ pub fn compile(
             from_host: list(|_| true, None),
             host,
             mdb: None,
+            neighbors: neighbors(config, &bridge.name),
         };
     }
-    for wire in xconnects {
+    for wire in &config.xconnects {
         let (Some(a), Some(b)) = (named.get(&*wire.a), named.get(&*wire.b)) else { continue };
         devices[a.id.index()].role = Role::Xconnect(b.id);
         devices[b.id.index()].role = Role::Xconnect(a.id);
     }
     Tables::new(devices.into(), domains.into())
+}
+
+/// Who has which address, as a bridge was told.
+fn neighbors(config: &Config, bridge: &str) -> Neighbors {
+    let told = config.neighbors.iter().filter(|neighbor| neighbor.device == bridge);
+    Neighbors::new(told.map(|neighbor| (neighbor.address, neighbor.mac)))
 }
 
 /// The bit of a mask of reserved addresses that stands for 01:80:C2:00:00:00.
@@ -104,6 +109,8 @@ fn knobs(bridge: &BridgeConfig, port: &BridgePortConfig, facts: &PortFacts<'_>) 
         isolated: port.isolated,
         locked: port.locked,
         mab: port.mab && !bridge.ageing_time.is_zero(),
+        neigh_suppress: port.neigh_suppress,
+        answers: !port.neigh_suppress && bridge.ports.iter().any(|other| other.neigh_suppress),
         passes: mask | if takes_bpdus { 0 } else { BPDUS },
         punts: if takes_bpdus { BPDUS } else { 0 },
     }
@@ -114,7 +121,6 @@ mod tests {
     use rigswitch_dataplane::ids::DomainId;
 
     use super::*;
-    use crate::config::Config;
 
     const PORTS: &str = r#"
         port = [
@@ -141,7 +147,7 @@ mod tests {
         let ports: Vec<_> = (0..5).map(facts).collect();
         let mut domains = Domains::default();
         domains.admit(&config.bridges);
-        compile(&ports, &config.bridges, &config.xconnects, &domains)
+        compile(&ports, &config, &domains)
     }
 
     fn domain(place: u16) -> DomainId {
@@ -219,7 +225,7 @@ mod tests {
             tree: None,
             capabilities: Capabilities::default(),
         };
-        let tables = compile(&[port], &[], &[], &Domains::default());
+        let tables = compile(&[port], &Config::default(), &Domains::default());
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);
     }

@@ -93,6 +93,19 @@ pub struct FdbView {
     pub state: String,
 }
 
+/// One neighbour: an element of `show neighbors -j`, as `ip -j neigh` prints it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NeighborView {
+    /// Its IP address.
+    pub dst: String,
+    /// The bridge that was told of it.
+    pub dev: String,
+    /// Its MAC address.
+    pub lladdr: String,
+    /// `PERMANENT`: it was put there.
+    pub state: Vec<String>,
+}
+
 /// `show drops -j`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DropsView {
@@ -297,12 +310,12 @@ pub struct FlushedView {
 pub struct ChangeView {
     /// What happens.
     pub action: ChangeAction,
-    /// To what: `port`, `bridge`, `fdb` or `xconnect`.
+    /// To what: `port`, `bridge`, `fdb`, `xconnect` or `neighbor`.
     pub object: String,
     /// The bridge that it is in: a port of it, or an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Its name; the address of an entry, the two ends of a wire.
+    /// Its name; the address of an entry, the two ends of a wire, a bridge and its neighbour's address.
     pub name: String,
     /// What its keys are in the configuration in force, as far as they change.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
@@ -399,6 +412,8 @@ pub enum EditObject {
     Port,
     /// A `[[bridge]]`.
     Bridge,
+    /// A `[[neighbor]]`, whose name is its address; its `device` is always to be said. To set one that is not there adds it.
+    Neighbor,
 }
 
 /// What a refused request is answered with.

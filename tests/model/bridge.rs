@@ -284,7 +284,7 @@ impl Model {
             let host = (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge));
             let host = host.map(|id| HostPort { device: id_of(id), mac: MacAddr::new(HOST) });
             let [unicast, multicast, broadcast, from_host] = [0, 1, 2, 3].map(list);
-            Domain { unicast, multicast, broadcast, from_host, host, mdb: None }
+            Domain { unicast, multicast, broadcast, from_host, host, ..Domain::default() }
         });
         let devices = self.jobs.iter().zip(&self.mtus).enumerate().map(|(id, (job, mtu))| {
             let knobs = self.knobs_of(id);

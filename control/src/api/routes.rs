@@ -21,7 +21,7 @@ use crate::events::{EventLine, LISTENERS};
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
-    FlushedView, PortView, WorkerView,
+    FlushedView, NeighborView, PortView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -69,6 +69,7 @@ enum Does {
     ChangeFdb,
     RemoveFdb,
     FlushFdb,
+    Neighbors,
     Drops,
     Workers,
     Config,
@@ -82,7 +83,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 16] = [
+pub(super) static ROUTES: [Route; 17] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -100,6 +101,12 @@ pub(super) static ROUTES: [Route; 16] = [
         "Take away every entry that matches",
         of::<FdbFlush>,
         of::<FlushedView>,
+    ),
+    get(
+        "/v1/neighbors",
+        Does::Neighbors,
+        "Every neighbour that a bridge was told of",
+        Content::Json(of::<Vec<NeighborView>>),
     ),
     get("/v1/drops", Does::Drops, "What was dropped and why, and the ledger", Content::Json(of::<DropsView>)),
     get("/v1/workers", Does::Workers, "The threads that move frames", Content::Json(of::<Vec<WorkerView>>)),
@@ -179,6 +186,7 @@ async fn act(
         Does::Ports => json(&switch.borrow().ports()),
         Does::Bridges => json(&switch.borrow().bridges()),
         Does::Fdb => json(&switch.borrow().fdb()),
+        Does::Neighbors => json(&switch.borrow().neighbors()),
         Does::Drops => json(&switch.borrow().drops()),
         Does::Workers => json(&switch.borrow().workers()),
         Does::Config => json(&Document::new(&switch.borrow().config())),

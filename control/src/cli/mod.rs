@@ -4,6 +4,7 @@ mod change;
 mod doctor;
 mod edit;
 mod fdb;
+mod neighbor;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod table;
@@ -68,6 +69,9 @@ enum Command {
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
+    /// Tell the bridges of the running switch who has which IP address, in ip-neighbour(8)'s words
+    #[command(subcommand)]
+    Neighbor(neighbor::Neighbor),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -138,6 +142,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(socket),
             Self::Show(show) => show.run(&client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
+            Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "rigswitch", &mut script);

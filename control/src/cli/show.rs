@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::table::{Table, colour};
 use super::{Failure, print};
 use crate::api::client::Client;
-use crate::views::{BridgeView, DropsView, FdbView, LedgerView, PortView, WorkerView};
+use crate::views::{BridgeView, DropsView, FdbView, LedgerView, NeighborView, PortView, WorkerView};
 
 #[derive(Args)]
 pub(super) struct Show {
@@ -37,6 +37,8 @@ enum What {
     Bridges,
     /// Who is where
     Fdb,
+    /// Who has which IP address, as bridges were told
+    Neighbors,
     /// What was dropped and why, and whether every frame is accounted for
     Drops,
     /// The threads that move frames
@@ -70,6 +72,7 @@ impl Show {
                 }
                 self.render(&entries, fdb)
             }
+            What::Neighbors => self.render(&client.get("/v1/neighbors")?, neighbors),
             What::Drops => self.render(&client.get("/v1/drops")?, drops),
             What::Workers => self.render(&client.get("/v1/workers")?, workers),
             What::Config if self.pretty => {
@@ -155,6 +158,16 @@ pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
         let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
         let (port, bridge) = (entry.ifname.clone(), entry.master.clone());
         table.row([entry.mac.clone(), port, bridge, word(entry), age.unwrap_or_default()]);
+    }
+    table.text(colour())
+}
+
+/// The table of `show neighbors`.
+fn neighbors(neighbors: &Vec<NeighborView>) -> String {
+    let mut table = Table::new(&["ADDRESS", "BRIDGE", "MAC", "STATE"]);
+    for neighbor in neighbors {
+        let (address, bridge) = (neighbor.dst.clone(), neighbor.dev.clone());
+        table.row([address, bridge, neighbor.lladdr.clone(), neighbor.state.join(" ")]);
     }
     table.text(colour())
 }

@@ -1,5 +1,7 @@
 //! One thing of a configuration changed by hand: keys put into the tables of the file, which is then read as any other.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
 use super::bridge::MEMBER;
@@ -19,6 +21,7 @@ impl Config {
         match edit.object {
             EditObject::Port => edit_port(&mut document, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
+            EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
         }
         let text = toml::to_string(&document).map_err(Refused::because)?;
         let problems = Problems::default();
@@ -86,8 +89,39 @@ fn edit_bridge(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> 
     admit(document, "bridge", edit)?;
     if edit.action == EditAction::Del {
         list(document, "bridge").retain(|bridge| bridge["name"] != *edit.name);
+        list(document, "neighbor").retain(|neighbor| neighbor["device"] != *edit.name);
     } else if let Some(table) = find(list(document, "bridge"), "name", &edit.name) {
         edit.keys.iter().for_each(|(key, value)| put(table, key, value));
+    }
+    Ok(())
+}
+
+/// A neighbour is told by its address and its bridge.
+fn edit_neighbor(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+    let address = edit.name.parse().map_or_else(|_| edit.name.clone(), |address: IpAddr| address.to_string());
+    let device = edit.keys.get("device").and_then(Value::as_str).unwrap_or_default();
+    let neighbors = list(document, "neighbor");
+    let place = neighbors.iter().position(|other| other["address"] == *address && other["device"] == *device);
+    match (edit.action, place) {
+        (EditAction::Add, Some(_)) => {
+            let why = format!("{address} is a neighbour of {device} already: `neighbor replace` changes it");
+            return Err(Refused::because(why));
+        }
+        (EditAction::Del, Some(place)) => drop(neighbors.remove(place)),
+        (EditAction::Del, None) => {
+            let why = format!(
+                "{address} is no neighbour of {device}: `rigswitch show neighbors` lists those there are"
+            );
+            return Err(Refused::because(why));
+        }
+        (EditAction::Add | EditAction::Set, place) => {
+            let mut table = edit.keys.clone();
+            table.insert("address".into(), address.into());
+            match place {
+                Some(place) => neighbors[place] = table.into(),
+                None => neighbors.push(table.into()),
+            }
+        }
     }
     Ok(())
 }
@@ -160,6 +194,10 @@ mod tests {
         fdb = [{ mac = "02:00:00:00:00:01", device = "p0" }]
         [[bridge]]
         name = "br1"
+        [[neighbor]]
+        device = "br0"
+        address = "10.0.0.1"
+        mac = "02:00:00:00:00:01"
     "#;
 
     fn edit(action: EditAction, object: EditObject, name: &str, keys: Value) -> Result<Vec<String>, String> {
@@ -173,7 +211,7 @@ mod tests {
     #[test]
     fn an_edit_is_a_few_small_changes() {
         use EditAction::{Add, Del, Set};
-        use EditObject::{Bridge, Port};
+        use EditObject::{Bridge, Neighbor, Port};
         let lines = |action, object, name, keys| edit(action, object, name, keys).unwrap().join("\n");
         assert_eq!(
             lines(
@@ -204,12 +242,23 @@ mod tests {
             "~ bridge br0: ageing_time 300s → 10s"
         );
         assert_eq!(lines(Del, Bridge, "br1", json!({})), "- bridge br1");
+        let fd00 = |mac| json!({ "device": "br0", "mac": mac });
+        assert_eq!(
+            lines(Add, Neighbor, "FD00:0::1", fd00("02:00:00:00:00:01")),
+            "+ neighbor br0 fd00::1: mac 02:00:00:00:00:01"
+        );
+        assert_eq!(
+            lines(Set, Neighbor, "10.0.0.1", fd00("02:00:00:00:00:02")),
+            "~ neighbor br0 10.0.0.1: mac 02:00:00:00:00:01 → 02:00:00:00:00:02"
+        );
+        assert_eq!(lines(Del, Neighbor, "10.0.0.1", json!({ "device": "br0" })), "- neighbor br0 10.0.0.1");
+        assert_eq!(lines(Del, Bridge, "br0", json!({})), "- bridge br0\n- neighbor br0 10.0.0.1");
     }
 
     #[test]
     fn what_cannot_be_edited_says_why_in_one_line() {
         use EditAction::{Add, Del, Set};
-        use EditObject::{Bridge, Port};
+        use EditObject::{Bridge, Neighbor, Port};
         for (action, object, name, keys, line) in [
             (Add, Port, "p0", json!({}), "there is a port p0 already: `port set` changes it"),
             (
@@ -225,6 +274,20 @@ mod tests {
                 "x",
                 json!({}),
                 "there is no bridge x: `rigswitch show config` lists those there are",
+            ),
+            (
+                Add,
+                Neighbor,
+                "10.0.0.1",
+                json!({ "device": "br0" }),
+                "10.0.0.1 is a neighbour of br0 already: `neighbor replace` changes it",
+            ),
+            (
+                Del,
+                Neighbor,
+                "10.0.0.1",
+                json!({ "device": "br1" }),
+                "10.0.0.1 is no neighbour of br1: `rigswitch show neighbors` lists those there are",
             ),
             (Set, Port, "p0", json!({ "master": "br7" }), "there is no bridge br7: did you mean `br0`?"),
             (Set, Port, "p0", json!({ "mut": 1500 }), "unknown key `mut` in [[port]]: did you mean `mtu`?"),

@@ -46,6 +46,7 @@
 //! isolated = false                    # true: kept from the other isolated ports
 //! locked = false                      # true: only those may send of whom the fdb says that they are behind this port
 //! mab = false                         # true: others get a locked entry, which `fdb replace` makes one that lets them send
+//! neigh_suppress = false              # true: ARP and neighbour discovery about a [[neighbor]] behind it are answered, not flooded to it
 //! group_fwd_mask = 0                  # as the bridge's, for what comes from this port; any bit but 1
 //! priority = 32                       # 0 to 63; of two ports that lead to one bridge the lower is used
 //! # cost = 2                          # of the way by this port, 1 to 65535; else by the speed of its device
@@ -61,11 +62,17 @@
 //! # [[xconnect]]                      # a wire between two ports that are in no bridge
 //! # a = "p7"
 //! # b = "p8"
+//!
+//! [[neighbor]]                        # who has an address, for neigh_suppress
+//! device = "br0"                      # a bridge
+//! address = "10.0.0.1"                # or an IPv6 address
+//! mac = "02:00:00:00:00:01"
 //! ```
 
 mod bridge;
 mod edit;
 mod fields;
+mod neighbor;
 mod plan;
 mod port;
 mod print;
@@ -83,7 +90,7 @@ pub use problem::{Problem, Refused};
 
 use std::path::{Path, PathBuf};
 
-use rigswitch_dataplane::bridge::{BridgeConfig, XconnectConfig};
+use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::PortConfig;
 use toml::de::DeTable;
@@ -105,6 +112,8 @@ pub struct Config {
     pub bridges: Vec<BridgeConfig>,
     /// Every `[[xconnect]]`, in the order of the file.
     pub xconnects: Vec<XconnectConfig>,
+    /// Every `[[neighbor]]`, in the order of the file.
+    pub neighbors: Vec<NeighborConfig>,
 }
 
 /// `[switch]`
@@ -229,10 +238,8 @@ impl Config {
 
 const FILE: Shape = Shape {
     label: "the file",
-    keys: &["switch", "port", "bridge", "xconnect"],
-    later: &[
-        "vlan", "macvlan", "ipvlan", "vxlan", "ipip", "address", "route", "neighbor", "routing", "binding",
-    ],
+    keys: &["switch", "port", "bridge", "xconnect", "neighbor"],
+    later: &["vlan", "macvlan", "ipvlan", "vxlan", "ipip", "address", "route", "routing", "binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
@@ -241,11 +248,12 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let mut roles = Roles::new(problems, text);
     let ports = port::read_all(&file, switch.workers.count(), &mut roles);
     let (bridges, xconnects) = bridge::read_all(&file, &mut roles);
+    let neighbors = neighbor::read_all(&file, &bridges, &roles);
     roles.check();
     let devices = ports.len() + bridges.len();
     if devices > DeviceId::LIMIT {
         let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
         problems.push(0..0, rule, "divide them between switches");
     }
-    Config { switch, ports, bridges, xconnects }
+    Config { switch, ports, bridges, xconnects, neighbors }
 }

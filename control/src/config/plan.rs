@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, XconnectConfig};
+use rigswitch_dataplane::bridge::{
+    BridgeConfig, BridgePortConfig, FdbEntryConfig, NeighborConfig, XconnectConfig,
+};
 use rigswitch_dataplane::ports::PortConfig;
 
 use super::Config;
@@ -38,6 +40,8 @@ pub enum Change {
     Entry(String, Edit<FdbEntryConfig>),
     /// An `[[xconnect]]`.
     Wire(Edit<XconnectConfig>),
+    /// A `[[neighbor]]`.
+    Neighbor(Edit<NeighborConfig>),
 }
 
 /// Everything that changes, in the order it is told in.
@@ -75,6 +79,9 @@ impl Plan {
         }
         let wires = edits(&running.xconnects, &wanted.xconnects, |wire| (wire.a.clone(), wire.b.clone()));
         changes.extend(wires.into_iter().map(Change::Wire));
+        let key = |neighbor: &NeighborConfig| (neighbor.device.clone(), neighbor.address);
+        let neighbors = edits(&running.neighbors, &wanted.neighbors, key);
+        changes.extend(neighbors.into_iter().map(Change::Neighbor));
         Ok(Self(changes))
     }
 
@@ -145,6 +152,7 @@ impl Change {
             Self::Member(bridge, edit) => view("port", Some(bridge), edit, &["device"]),
             Self::Entry(bridge, edit) => view("fdb", Some(bridge), edit, &["mac"]),
             Self::Wire(edit) => view("xconnect", None, edit, &["a", "b"]),
+            Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address"]),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A configuration written out again: the same words as the file's, as TOML or JSON.
 
-use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, XconnectConfig};
+use rigswitch_dataplane::bridge::{
+    BridgeConfig, BridgePortConfig, FdbEntryConfig, NeighborConfig, XconnectConfig,
+};
 use rigswitch_dataplane::ports::{
     PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
@@ -21,6 +23,8 @@ pub struct Document<'c> {
     bridge: Vec<Bridge<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     xconnect: Vec<Xconnect<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    neighbor: Vec<Neighbor<'c>>,
 }
 
 impl<'c> Document<'c> {
@@ -31,6 +35,7 @@ impl<'c> Document<'c> {
             port: config.ports.iter().map(Port::new).collect(),
             bridge: config.bridges.iter().map(Bridge::new).collect(),
             xconnect: config.xconnects.iter().map(Xconnect::new).collect(),
+            neighbor: config.neighbors.iter().map(Neighbor::new).collect(),
         }
     }
 
@@ -202,6 +207,8 @@ struct Member<'c> {
     #[serde(skip_serializing_if = "is_plain")]
     mab: bool,
     #[serde(skip_serializing_if = "is_plain")]
+    neigh_suppress: bool,
+    #[serde(skip_serializing_if = "is_plain")]
     group_fwd_mask: u16,
     #[serde(skip_serializing_if = "is_plain")]
     transparent: bool,
@@ -232,7 +239,7 @@ impl<'c> Member<'c> {
     fn new(port: &'c BridgePortConfig) -> Self {
         let state = (port.state != PortState::default()).then(|| port.state.name());
         let BridgePortConfig { learning, flood, mcast_flood, bcast_flood, hairpin, isolated, .. } = *port;
-        let BridgePortConfig { locked, mab, group_fwd_mask, transparent, .. } = *port;
+        let BridgePortConfig { locked, mab, neigh_suppress, group_fwd_mask, transparent, .. } = *port;
         Self {
             device: &port.device,
             state,
@@ -244,6 +251,7 @@ impl<'c> Member<'c> {
             isolated,
             locked,
             mab,
+            neigh_suppress,
             group_fwd_mask,
             transparent,
             spanning_tree: port.spanning_tree.into(),
@@ -283,6 +291,20 @@ struct Xconnect<'c> {
 impl<'c> Xconnect<'c> {
     fn new(wire: &'c XconnectConfig) -> Self {
         Self { a: &wire.a, b: &wire.b }
+    }
+}
+
+#[derive(Serialize)]
+struct Neighbor<'c> {
+    device: &'c str,
+    address: String,
+    mac: String,
+}
+
+impl<'c> Neighbor<'c> {
+    fn new(neighbor: &'c NeighborConfig) -> Self {
+        let NeighborConfig { device, address, mac } = neighbor;
+        Self { device, address: address.to_string(), mac: mac.to_string() }
     }
 }
 
@@ -328,6 +350,12 @@ impl Printed for FdbEntryConfig {
 impl Printed for XconnectConfig {
     fn words(&self) -> Words {
         words(&Xconnect::new(self))
+    }
+}
+
+impl Printed for NeighborConfig {
+    fn words(&self) -> Words {
+        words(&Neighbor::new(self))
     }
 }
 

@@ -70,6 +70,7 @@ group_fwd_mask = 0xfffd
 device = "c4"
 locked = true
 mab = true
+neigh_suppress = true
 [[bridge.port]]
 device = "vm0"
 transparent = true
@@ -88,6 +89,15 @@ fdb = [{ mac = "2:0:0:0:0:1", device = "c1" }]
 [[xconnect]]
 a = "file"
 b = "mem"
+
+[[neighbor]]
+device = "br0"
+address = "10.0.0.1"
+mac = "02:00:00:00:00:01"
+[[neighbor]]
+device = "br1"
+address = "FD00:0::1"
+mac = "02:00:00:00:00:02"
 "#;
 
 #[test]
@@ -119,16 +129,20 @@ fn every_key_is_read() {
         isolated: true,
         locked: true,
         mab: false,
+        neigh_suppress: false,
         group_fwd_mask: 0xfffd,
         transparent: false,
         spanning_tree: SpanningTreePort::default(),
     };
     let transparent = BridgePortConfig { transparent: true, ..BridgePortConfig::new("vm0") };
-    let mab = BridgePortConfig { locked: true, mab: true, ..BridgePortConfig::new("c4") };
+    let mab =
+        BridgePortConfig { locked: true, mab: true, neigh_suppress: true, ..BridgePortConfig::new("c4") };
     assert_eq!(br0.ports, [knobs, mab, transparent]);
     assert_eq!((br0.fdb[0].state, br0.fdb[0].sticky), (FdbState::Dynamic, true));
     assert_eq!(br1.ports[0], BridgePortConfig::new("c1"));
     assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));
+    let neighbors = config.neighbors.iter().map(|neighbor| (&*neighbor.device, neighbor.address.to_string()));
+    assert!(neighbors.eq([("br0", "10.0.0.1".into()), ("br1", "fd00::1".into())]));
     assert_eq!((&*config.xconnects[0].a, &*config.xconnects[0].b), ("file", "mem"));
 }
 
@@ -209,7 +223,7 @@ proptest! {
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky",
         ]),
-        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect"]),
+        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "neighbor"]),
         value in proptest::sample::select(vec![
             "1", "-1", "9223372036854775808", "0x10", "1.5", "inf", "true", "\"\"", "\"x\"", "[]", "[[]]", "[1, \"a\"]",
             "{}", "{ device = 1 }", "[{}]", "[{ device = \"x\" }]", "1979-05-27", "\"99999999999h\"",

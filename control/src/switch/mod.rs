@@ -298,7 +298,7 @@ impl Switch {
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
         let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, self.trees.state(id))).collect();
-        let tables = compile(&facts, &self.config.bridges, &self.config.xconnects, &self.domains);
+        let tables = compile(&facts, &self.config, &self.domains);
         self.bound_learning();
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Add;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState};
+use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState, NeighborConfig};
 use rigswitch_dataplane::counters::{Counter, DeviceCounters, Ledger, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::DeviceId;
@@ -16,7 +16,8 @@ use super::port::Port;
 use crate::config::Config;
 use crate::stp::Stp;
 use crate::views::{
-    BridgeView, DropView, DropsView, FdbView, LedgerView, LostView, PortView, TrafficView, WorkerView,
+    BridgeView, DropView, DropsView, FdbView, LedgerView, LostView, NeighborView, PortView, TrafficView,
+    WorkerView,
 };
 
 impl Switch {
@@ -61,6 +62,19 @@ impl Switch {
             state: state(entry).to_owned(),
         };
         entries.into_iter().map(view).collect()
+    }
+
+    /// Every neighbour that a bridge was told of, by bridge and address.
+    pub fn neighbors(&self) -> Vec<NeighborView> {
+        let mut neighbors: Vec<_> = self.config.neighbors.iter().collect();
+        neighbors.sort_by_key(|neighbor| (&neighbor.device, neighbor.address));
+        let view = |neighbor: &NeighborConfig| NeighborView {
+            dst: neighbor.address.to_string(),
+            dev: neighbor.device.clone(),
+            lladdr: neighbor.mac.to_string(),
+            state: vec!["PERMANENT".into()],
+        };
+        neighbors.into_iter().map(view).collect()
     }
 
     /// How many entries each bridge has in each state.

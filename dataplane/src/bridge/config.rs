@@ -1,5 +1,6 @@
 //! What an operator may say about a bridge and about a cross-connect, validated: the only model of it there is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{SpanningTreeConfig, SpanningTreePort};
@@ -61,6 +62,9 @@ pub struct BridgePortConfig {
     /// Whether others that send through it get locked entries (MAC authentication bypass). Only of one that is locked and
     /// learns.
     pub mab: bool,
+    /// Whether it is spared questions (ARP, neighbour discovery) about neighbours that the bridge knows to be behind such a
+    /// port, and answers itself.
+    pub neigh_suppress: bool,
     /// Reserved addresses that pass from here, as the bridge's mask. All but [`BridgePortConfig::GROUP_FWD_RESTRICTED`].
     pub group_fwd_mask: u16,
     /// Its part in the bridge's spanning tree.
@@ -86,6 +90,7 @@ impl BridgePortConfig {
             isolated: false,
             locked: false,
             mab: false,
+            neigh_suppress: false,
             group_fwd_mask: 0,
             transparent: false,
             spanning_tree: SpanningTreePort::default(),
@@ -126,6 +131,17 @@ pub struct FdbEntryConfig {
     pub state: FdbState,
     /// Whether it stays where it is when its station is seen elsewhere. Never of a permanent one, which does anyway.
     pub sticky: bool,
+}
+
+/// One `[[neighbor]]`: which station has an IP address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NeighborConfig {
+    /// The bridge that is told so, by name.
+    pub device: String,
+    /// Of one station.
+    pub address: IpAddr,
+    /// The station.
+    pub mac: MacAddr,
 }
 
 /// One `[[xconnect]]`: a wire between two devices.

@@ -3,10 +3,11 @@
 mod config;
 mod host;
 mod knobs;
+mod proxy;
 mod snooping;
 mod spanning_tree;
 mod stage;
 
-pub use config::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, XconnectConfig};
+pub use config::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, NeighborConfig, XconnectConfig};
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;

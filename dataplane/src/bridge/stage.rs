@@ -16,6 +16,7 @@ use crate::wire::ethernet::reserved_group;
 
 use super::host::to_host;
 use super::knobs::{Teaches, admit, deliver, reserved};
+use super::proxy::{Asked, ask};
 use super::snooping::snooped;
 
 /// What parsing found in a frame: its class, and its addresses as places in the MAC table.
@@ -245,8 +246,7 @@ fn decide_rare(domain: DomainId, class: Class) -> Verdict {
     }
 }
 
-/// Sends a frame to all members that take floods of its kind, but to the port that it came from: to that one too if its
-/// knobs say so, and not to those that they keep it from.
+/// Sends a frame to all members that take floods of its kind, but to the port that it came from.
 fn flood<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
@@ -256,14 +256,40 @@ fn flood<O: Observer, T: Transmit>(
     egress: &mut Egress,
     frame: Frame,
 ) {
+    if let Some(knobs) = knobs {
+        return flood_with(cx, device, domain, kind, knobs, egress, frame);
+    }
     let tables = cx.tables;
     let Some(frame) = snooped(cx, device, domain, kind, egress, frame) else { return };
     let members = tables.domain(domain).members(kind).iter().copied();
-    let Some(knobs) = knobs else {
-        return egress.flood(cx, device, members.filter(|&member| member != device).map(Into::into), frame);
+    egress.flood(cx, device, members.filter(|&member| member != device).map(Into::into), frame);
+}
+
+/// The same for a port with knobs: back to it too if they say so, and not to those that they keep it from.
+#[cold]
+fn flood_with<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    domain: DomainId,
+    kind: Flood,
+    knobs: &Knobs,
+    egress: &mut Egress,
+    frame: Frame,
+) {
+    let tables = cx.tables;
+    let asked = if knobs.answers { ask(cx, device, domain, egress, &frame) } else { Asked::Flood };
+    let Some(frame) = snooped(cx, device, domain, kind, egress, frame) else { return };
+    let keeps_from = |member| {
+        let other = &tables.device(member).knobs;
+        knobs.isolated && other.isolated || asked != Asked::Flood && other.neigh_suppress
     };
-    let apart = |member| knobs.isolated && tables.device(member).knobs.isolated;
-    let members = members.filter(|&member| (member != device || knobs.hairpin) && !apart(member));
+    let members = tables.domain(domain).members(kind).iter().copied();
+    let mut members =
+        members.filter(|&member| (member != device || knobs.hairpin) && !keeps_from(member)).peekable();
+    if asked == Asked::Answered && members.peek().is_none() {
+        cx.counters.consumed.add(1);
+        return cx.pool.free(frame);
+    }
     egress.flood(cx, device, members.map(Into::into), frame);
 }
 

@@ -57,6 +57,10 @@ pub struct Knobs {
     pub locked: bool,
     /// Whether others that send through it are noted all the same, in locked entries.
     pub mab: bool,
+    /// Whether it is spared questions about neighbours that the bridge can answer.
+    pub neigh_suppress: bool,
+    /// Whether the bridge answers such questions that come from it: another member is spared them.
+    pub answers: bool,
     /// The reserved addresses that pass: bit X stands for 01:80:C2:00:00:0X.
     pub passes: u16,
     /// Those of the others that go to control instead of ending here.
@@ -73,6 +77,8 @@ impl Knobs {
         isolated: false,
         locked: false,
         mab: false,
+        neigh_suppress: false,
+        answers: false,
         passes: 1,
         punts: 0,
     };

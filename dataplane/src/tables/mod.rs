@@ -3,6 +3,7 @@
 mod knobs;
 pub mod mac;
 mod mdb;
+mod neighbors;
 mod published;
 mod snapshot;
 
@@ -12,5 +13,6 @@ pub use mac::{
     TableFull, Tick,
 };
 pub use mdb::{Family, Mdb, Path, Target, Way};
+pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
 pub use snapshot::{Device, Domain, Flood, HostPort, Role, Tables, WorkerId};

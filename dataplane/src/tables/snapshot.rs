@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Knobs, Mdb};
+use super::{Knobs, Mdb, Neighbors};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ports::Capabilities;
 
@@ -107,6 +107,8 @@ pub struct Domain {
     pub host: Option<HostPort>,
     /// Where frames to groups go instead, in a domain that snoops.
     pub mdb: Option<Arc<Mdb>>,
+    /// Who has which IP address, for members that are spared questions about it.
+    pub neighbors: Neighbors,
 }
 
 /// The port of a bridge to the host that it runs on.
@@ -123,7 +125,7 @@ impl Domain {
     pub fn of(members: impl IntoIterator<Item = DeviceId>) -> Self {
         let members: Box<[_]> = members.into_iter().collect();
         let [unicast, multicast, broadcast] = [(); 3].map(|()| members.clone());
-        Self { unicast, multicast, broadcast, from_host: members, host: None, mdb: None }
+        Self { unicast, multicast, broadcast, from_host: members, ..Self::default() }
     }
 
     /// Where a flood of this kind goes.

@@ -16,6 +16,10 @@ pub struct EtherType(pub u16);
 impl EtherType {
     /// IPv4.
     pub const IPV4: Self = Self(0x0800);
+    /// ARP.
+    pub const ARP: Self = Self(0x0806);
+    /// Reverse ARP.
+    pub const RARP: Self = Self(0x8035);
     /// A customer VLAN tag (IEEE 802.1Q C-TAG).
     pub const CTAG: Self = Self(0x8100);
     /// IPv6.

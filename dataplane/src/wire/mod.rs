@@ -1,5 +1,6 @@
 //! Views over the bytes of a frame: length checked once, accessors then cannot fail; nothing allocates or panics.
 
+pub mod arp;
 pub mod bpdu;
 pub mod checksum;
 pub mod ethernet;
@@ -9,6 +10,7 @@ pub mod ipv6;
 pub mod layers;
 pub mod mld;
 pub mod multicast;
+pub mod neighbor;
 pub mod partial;
 pub mod segment;
 pub mod tcp;
@@ -46,6 +48,12 @@ pub enum Malformed {
     /// A BPDU is cut short, of another protocol or version, or its ages contradict each other.
     #[error("BPDU cut short or of another version")]
     Bpdu,
+    /// An ARP message is cut short, or not about IPv4 and Ethernet addresses.
+    #[error("ARP message cut short or about other addresses")]
+    Arp,
+    /// The options of a neighbour solicitation are cut short, or one has no length.
+    #[error("neighbour solicitation with wrong options")]
+    Neighbor,
     /// An IGMP message is cut short, its checksum is wrong, or it is sent where none may be.
     #[error("IGMP message cut short or wrong")]
     Igmp,

@@ -1,0 +1,66 @@
+//! `[[neighbor]]`: which station has an IP address, `ip neigh`'s permanent entries.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig};
+
+use super::fields::{Fields, Shape, Text, suggest};
+use super::roles::Roles;
+use super::values::station;
+
+const NEIGHBOR: Shape = Shape { label: "[[neighbor]]", keys: &["device", "address", "mac"], later: &[] };
+
+/// Every `[[neighbor]]`, each of one of these bridges.
+pub(super) fn read_all(
+    file: &Fields<'_>,
+    bridges: &[BridgeConfig],
+    roles: &Roles<'_>,
+) -> Vec<NeighborConfig> {
+    let mut neighbors = Vec::new();
+    let mut seen = BTreeMap::new();
+    for fields in file.tables("neighbor", &NEIGHBOR) {
+        let device = fields.required("device", "\"br0\"").and_then(|text| bridge(&fields, &text, bridges));
+        let text = fields.required("address", "\"10.0.0.1\"");
+        let address = text.as_ref().and_then(|text| address(&fields, text));
+        let mac = fields.required("mac", "\"02:00:00:00:00:01\"").and_then(|text| station(&fields, &text));
+        let (Some(device), Some(text), Some(address), Some(mac)) = (device, text, address, mac) else {
+            continue;
+        };
+        if let Some(first) = seen.insert((device.clone(), address), text.span.clone()) {
+            let rule =
+                format!("{address} is a neighbour of {device} twice: line {} has it", roles.line(&first));
+            fields.problems.push(text.span, rule, "an address is one station's: keep one of the two");
+            continue;
+        }
+        neighbors.push(NeighborConfig { device, address, mac });
+    }
+    neighbors
+}
+
+/// The bridge whose neighbour it is.
+fn bridge(fields: &Fields<'_>, text: &Text<'_>, bridges: &[BridgeConfig]) -> Option<String> {
+    let known = || bridges.iter().map(|bridge| bridge.name.as_str());
+    if known().any(|name| name == text.value) {
+        return Some(text.value.to_owned());
+    }
+    let rule = format!("`{}` is no bridge: nothing else has neighbours in this version", text.value);
+    let remedy = suggest(text.value, known()).unwrap_or_else(|| "name a [[bridge]]".into());
+    fields.problems.push(text.span.clone(), rule, remedy);
+    None
+}
+
+/// The address of one station at `text`.
+fn address(fields: &Fields<'_>, text: &Text<'_>) -> Option<IpAddr> {
+    let parsed = text.value.parse::<IpAddr>();
+    let is_of_one = |address: &IpAddr| {
+        !address.is_multicast() && !address.is_unspecified() && *address != IpAddr::from([255; 4])
+    };
+    let rule = match parsed {
+        Ok(address) if is_of_one(&address) => return Some(address),
+        Ok(address) => format!("`{address}` is not the address of one station"),
+        Err(_) => format!("`{}` is not an IP address", text.value),
+    };
+    fields.problems.push(text.span.clone(), rule, "write one as 10.0.0.1 or fd00::1");
+    None
+}

@@ -1,0 +1,235 @@
+//! Neighbour solicitations and advertisements (RFC 4861 §4.3, §4.4), and the answer to a solicitation.
+
+use std::net::Ipv6Addr;
+
+use super::checksum::{Sum, pseudo_header};
+use super::ethernet::{self, EtherType};
+use super::ipv6::{self, Ipv6};
+use super::{IpProtocol, Malformed, put_u16};
+use crate::ids::MacAddr;
+
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+
+/// Bytes of either message without options.
+const LEN: usize = 24;
+
+/// Bytes of an option with an Ethernet address.
+const OPTION_LEN: usize = 8;
+
+/// Bytes of a frame with an advertisement and the address of its station.
+pub const ADVERTISEMENT_FRAME_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + LEN + OPTION_LEN;
+
+/// A neighbour solicitation or advertisement, and the packet around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbor<'a> {
+    ip: Ipv6<'a>,
+    priority: u8,
+    message: &'a [u8; LEN],
+    options: &'a [u8],
+}
+
+impl<'a> Neighbor<'a> {
+    /// The message in the packet that starts at the first byte of `bytes`; `None` if another is in it. Neither its checksum
+    /// nor its hop limit is looked at: that is for those whom it is meant for.
+    ///
+    /// # Errors
+    /// [`Malformed::Ipv6`] if that is no IPv6 packet.
+    pub fn view(bytes: &'a [u8]) -> Result<Option<Self>, Malformed> {
+        let ip = Ipv6::view(bytes)?;
+        let Some((message, options)) = ip.payload().split_first_chunk::<LEN>() else { return Ok(None) };
+        let [kind, code, ..] = *message;
+        let is_one = ip.next_header() == IpProtocol::ICMPV6
+            && code == 0
+            && matches!(kind, SOLICITATION | ADVERTISEMENT);
+        Ok(is_one.then_some(Self { ip, priority: bytes[0] & 0xf, message, options }))
+    }
+
+    /// Whether it asks.
+    pub fn is_solicitation(&self) -> bool {
+        self.message[0] == SOLICITATION
+    }
+
+    /// Of an advertisement, whether it answers.
+    pub fn is_solicited(&self) -> bool {
+        const SOLICITED: u8 = 1 << 6;
+        self.message[4] & SOLICITED != 0
+    }
+
+    /// Where the packet comes from.
+    pub fn source(&self) -> Ipv6Addr {
+        self.address(0)
+    }
+
+    /// Where it goes.
+    pub fn destination(&self) -> Ipv6Addr {
+        self.address(16)
+    }
+
+    /// The address that it is about.
+    pub fn target(&self) -> Ipv6Addr {
+        let [.., a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *self.message;
+        Ipv6Addr::from([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// The Ethernet address that its sender gives, if it does.
+    ///
+    /// # Errors
+    /// [`Malformed::Neighbor`] if it is cut short, or an option before it has no length.
+    pub fn source_link_address(&self) -> Result<Option<MacAddr>, Malformed> {
+        const SOURCE_LINK_ADDRESS: u8 = 1;
+        let mut options = self.options;
+        while let [kind, eights, rest @ ..] = options {
+            match (*kind, *eights) {
+                (_, 0) => return Err(Malformed::Neighbor),
+                (SOURCE_LINK_ADDRESS, _) => {
+                    let octets = rest.first_chunk().ok_or(Malformed::Neighbor)?;
+                    return Ok(Some(MacAddr::new(*octets)));
+                }
+                (_, eights) => options = options.get(usize::from(eights) * 8..).unwrap_or_default(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The frame that answers this solicitation, sent to the station `to`: the station `mac` has the address that it asks
+    /// for. It overrides what is known, and its traffic class begins as the solicitation's, as the kernel's does.
+    pub fn advertisement(&self, to: MacAddr, mac: MacAddr) -> [u8; ADVERTISEMENT_FRAME_LEN] {
+        const SOLICITED_OVERRIDE: u8 = 0b0110_0000;
+        const TARGET_LINK_ADDRESS: u8 = 2;
+        const PAYLOAD_LEN: u8 = 32;
+        const HOP_LIMIT: u8 = 255;
+        let addresses = [self.target(), self.source()].map(|address| address.octets());
+        let addresses = addresses.as_flattened();
+        let mut message = [0; LEN + OPTION_LEN];
+        (message[0], message[4]) = (ADVERTISEMENT, SOLICITED_OVERRIDE);
+        message[8..24].copy_from_slice(&self.target().octets());
+        (message[24], message[25]) = (TARGET_LINK_ADDRESS, 1);
+        message[26..].copy_from_slice(&mac.octets());
+        let sum = pseudo_header(addresses, IpProtocol::ICMPV6, PAYLOAD_LEN.into()) + Sum::of(&message);
+        let _ = put_u16(&mut message, 2, sum.checksum());
+
+        let mut frame = [0; ADVERTISEMENT_FRAME_LEN];
+        let (header, rest) = frame.split_first_chunk_mut().expect("there is room for a header");
+        ethernet::emit(header, to, mac, EtherType::IPV6);
+        let first = 0x60 | self.priority;
+        rest[..8].copy_from_slice(&[first, 0, 0, 0, 0, PAYLOAD_LEN, IpProtocol::ICMPV6.0, HOP_LIMIT]);
+        rest[8..40].copy_from_slice(addresses);
+        rest[40..].copy_from_slice(&message);
+        frame
+    }
+
+    /// One of the packet's addresses.
+    fn address(&self, at: usize) -> Ipv6Addr {
+        let octets = self.ip.addresses().get(at..).and_then(<[u8]>::first_chunk::<16>);
+        octets.map_or(Ipv6Addr::UNSPECIFIED, |octets| Ipv6Addr::from(*octets))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::samples;
+    use etherparse::icmpv6::NeighborAdvertisementHeader;
+    use etherparse::{
+        Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header, NetHeaders, PacketHeaders, TransportHeader,
+    };
+    use proptest::prelude::*;
+
+    /// A packet of another maker.
+    fn packet(source: [u8; 16], destination: [u8; 16], kind: Icmpv6Type, rest: &[u8]) -> Vec<u8> {
+        let message = Icmpv6Header::with_checksum(kind, source, destination, rest).unwrap().to_bytes();
+        let header = Ipv6Header {
+            traffic_class: 0xc0,
+            payload_length: u16::try_from(message.len() + rest.len()).unwrap(),
+            next_header: IpNumber::IPV6_ICMP,
+            hop_limit: 255,
+            source,
+            destination,
+            ..Default::default()
+        };
+        [&header.to_bytes()[..], &message, rest].concat()
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        #[test]
+        fn message_of_another_maker_reads_back(
+            source: [u8; 16],
+            destination: [u8; 16],
+            target: [u8; 16],
+            solicited: Option<bool>,
+            mac: [u8; 6],
+            padding in 0..3usize,
+            rest: Vec<u8>,
+        ) {
+            let nonce = [14, 1, 0, 0, 0, 0, 0, 0].repeat(padding);
+            let body = [&target[..], &nonce, &[1, 1], &mac].concat();
+            let header = solicited.map(|solicited| NeighborAdvertisementHeader { router: true, solicited, r#override: true });
+            let kind = header.map_or(Icmpv6Type::NeighborSolicitation, Icmpv6Type::NeighborAdvertisement);
+            let bytes = [packet(source, destination, kind, &body), rest].concat();
+            let view = Neighbor::view(&bytes).unwrap().unwrap();
+            prop_assert_eq!(view.is_solicitation(), solicited.is_none());
+            prop_assert_eq!(view.is_solicited(), solicited == Some(true));
+            let addresses = [view.source(), view.destination(), view.target()].map(|address| address.octets());
+            prop_assert_eq!(addresses, [source, destination, target]);
+            prop_assert_eq!(view.source_link_address(), Ok(Some(MacAddr::new(mac))));
+        }
+
+        #[test]
+        fn advertisement_answers_the_solicitation(
+            source: [u8; 16],
+            target: [u8; 16],
+            to: [u8; 6],
+            mac: [u8; 6],
+        ) {
+            let bytes = packet(source, [0xff; 16], Icmpv6Type::NeighborSolicitation, &target);
+            let view = Neighbor::view(&bytes).unwrap().unwrap();
+            prop_assert_eq!(view.source_link_address(), Ok(None));
+            let frame = view.advertisement(MacAddr::new(to), MacAddr::new(mac));
+            let parsed = PacketHeaders::from_ethernet_slice(&frame).unwrap();
+            let link = parsed.link.unwrap().ethernet2().unwrap();
+            prop_assert_eq!((link.destination, link.source), (to, mac));
+            let Some(NetHeaders::Ipv6(ip, _)) = parsed.net else { panic!("an IPv6 packet") };
+            prop_assert_eq!((ip.source, ip.destination), (target, source));
+            prop_assert_eq!((ip.hop_limit, ip.traffic_class, ip.flow_label.value()), (255, 0xc0, 0));
+            let Some(TransportHeader::Icmpv6(icmp)) = parsed.transport else { panic!("ICMPv6") };
+            let said = NeighborAdvertisementHeader { router: false, solicited: true, r#override: true };
+            prop_assert_eq!(&icmp.icmp_type, &Icmpv6Type::NeighborAdvertisement(said));
+            let rest = [&target[..], &[2, 1], &mac].concat();
+            prop_assert_eq!(parsed.payload.slice(), &rest[..]);
+            prop_assert_eq!(icmp.icmp_type.calc_checksum(target, source, &rest).unwrap(), icmp.checksum);
+        }
+
+        #[test]
+        fn noise_is_refused_or_in_bounds(
+            kind in 134..138u8,
+            options in prop::collection::vec(0..4u8, 0..40),
+            cut in 0..100usize,
+        ) {
+            let mut bytes = packet([1; 16], [2; 16], Icmpv6Type::NeighborSolicitation, &[[3; 16].as_slice(), &options].concat());
+            bytes[40] = kind;
+            let is_one = matches!(kind, SOLICITATION | ADVERTISEMENT);
+            let view = Neighbor::view(&bytes).unwrap();
+            prop_assert_eq!(view.is_some(), is_one);
+            if let Some(view) = view {
+                let _ = view.source_link_address();
+            }
+            bytes.truncate(cut.min(bytes.len() - 1));
+            prop_assert!(Neighbor::view(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn options_without_end_are_refused_and_those_beyond_it_ignored() {
+        let about = |options: &[u8]| {
+            let body = [&[3; 16], options].concat();
+            let bytes = packet([1; 16], [2; 16], Icmpv6Type::NeighborSolicitation, &body);
+            Neighbor::view(&bytes).unwrap().unwrap().source_link_address()
+        };
+        assert_eq!(about(&[14, 0, 0, 0, 0, 0, 0, 0]), Err(Malformed::Neighbor));
+        assert_eq!(about(&[1, 1, 2, 0, 0]), Err(Malformed::Neighbor));
+        assert_eq!(about(&[14, 9, 0, 0]), Ok(None));
+    }
+}

@@ -1,0 +1,77 @@
+//! The two bridges with the same knobs: the kernel's by its own tools, ours by a file.
+
+use rtnetlink::LinkBridgePort;
+
+use super::command::wait_for;
+use super::rig::{Rig, run_in};
+use super::{HOSTS, Knobs};
+
+/// A bridge of the kernel's with these knobs over all ports, in the place of any there was.
+pub(super) fn kernels_bridge(rig: &Rig, knobs: Knobs) {
+    let run = |line: &str| run_in(&rig.center, line);
+    if run("ip -br link show type bridge").contains("br0") {
+        run("ip link del br0");
+    }
+    // A snooping bridge announces itself; without a querier it floods groups as one that does not.
+    run(&format!("ip link add br0 type bridge mcast_snooping 0 {}", knobs.bridge));
+    // It has neighbours of IPv6 only where it has IPv6; without an address it says nothing by it.
+    run("ip link set br0 addrgenmode none");
+    rig.center.run(|| std::fs::write("/proc/sys/net/ipv6/conf/br0/disable_ipv6", "0")).unwrap().unwrap();
+    run("ip link set br0 up");
+    (0..HOSTS).for_each(|n| drop(run(&format!("ip link set p{n} master br0"))));
+    wait_for("the kernel's bridge to forward", || {
+        (run("bridge link").matches("state forwarding").count() == HOSTS).then_some(())
+    });
+    for (n, words) in knobs.ports.iter().enumerate().filter(|(_, words)| !words.is_empty()) {
+        // A state that ip(8) sets is undone by the very news of it.
+        let (words, mab) = words.strip_suffix(" mab on").map_or((*words, false), |words| (words, true));
+        run(&match words.strip_prefix("state ") {
+            Some(state) => format!("bridge link set dev p{n} state {state}"),
+            None => format!("ip link set p{n} type bridge_slave {words}"),
+        });
+        if mab {
+            set_mab(rig, &format!("p{n}"));
+        }
+    }
+}
+
+/// What ip(8) of most distributions has no word for yet.
+fn set_mab(rig: &Rig, port: &str) {
+    let index = rig.center.netdev(port).unwrap().index().unwrap();
+    let set = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (connection, netlink, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            let change = LinkBridgePort::new(index).mab(true).build();
+            netlink.link().set_port(change).execute().await.unwrap();
+        });
+    };
+    rig.center.run(set).unwrap();
+}
+
+/// The same in our words.
+pub(super) fn config(knobs: Knobs) -> String {
+    let words = |text: &str| -> Vec<String> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        words.chunks(2).map(|pair| format!("{} = {}", pair[0], value(pair[0], pair[1]))).collect()
+    };
+    let ports = knobs.ports.iter().enumerate().map(|(n, text)| {
+        let device = format!("device = \"p{n}\"");
+        format!("{{ {} }}", [vec![device], words(text)].concat().join(", "))
+    });
+    let ports = ports.collect::<Vec<_>>().join(", ");
+    format!("[[bridge]]\nname = \"br0\"\n{}\nport = [{ports}]\n", words(knobs.bridge).join("\n"))
+}
+
+fn value(key: &str, word: &str) -> String {
+    const STATES: [&str; 5] = ["disabled", "listening", "learning", "forwarding", "blocking"];
+    match (key, word) {
+        ("state", number) => format!("\"{}\"", STATES[number.parse::<usize>().unwrap()]),
+        ("ageing_time", centiseconds) => format!("\"{centiseconds}0ms\""),
+        ("no_linklocal_learn", number) => (number == "1").to_string(),
+        (_, "on") => "true".into(),
+        (_, "off") => "false".into(),
+        (_, number) => number.into(),
+    }
+}
