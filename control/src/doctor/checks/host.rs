@@ -145,7 +145,7 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
     let of_port = |port: &Port| match &port.kind {
         PortKind::Xdp(_) => 5 + xdp_queues(port),
         PortKind::Tap(tap) => 2 * u64::from(tap.queues),
-        PortKind::Packet(packet) => 2 + u64::from(packet.queues),
+        PortKind::Packet(packet) => 2 + 2 * u64::from(packet.queues),
         PortKind::Device(_) | PortKind::Pcap(_) | PortKind::Memory => 0,
     };
     let on_devices = starting(facts).filter(|port| port.kind.device().is_some());
