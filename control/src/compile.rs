@@ -76,6 +76,7 @@ pub fn compile(ports: &[PortFacts<'_>], config: &Config, numbers: &Domains) -> T
             from_host: list(|_| true, None),
             host,
             mdb: None,
+            tells_moves: bridge.mac_moves.limit > 0,
             neighbors: neighbors(config, &bridge.name),
         };
     }

@@ -37,6 +37,21 @@ pub enum Event {
         /// The bridge.
         master: String,
     },
+    /// A station has moved as often as its bridge's `mac_move_limit`.
+    MovesTooOften {
+        /// The station.
+        mac: String,
+        /// The port it is behind now.
+        ifname: String,
+        /// The port it was behind.
+        from: String,
+        /// The bridge.
+        master: String,
+        /// How often it has moved within the bridge's `mac_move_window`.
+        moves: u32,
+        /// What is done: `alarm`, `hold`, `disable`.
+        action: String,
+    },
     /// A station was not seen for the ageing time, and is forgotten.
     Aged {
         /// The station.
@@ -65,7 +80,7 @@ pub enum Event {
         /// The port.
         ifname: String,
     },
-    /// A spanning tree gave a port another state.
+    /// A spanning tree gave a port another state, or `mac_move_action` did.
     PortState {
         /// The port.
         ifname: String,
@@ -141,6 +156,11 @@ impl Event {
     /// A line for the operator, if this is for one.
     fn line(&self) -> Option<String> {
         Some(match self {
+            Self::MovesTooOften { mac, ifname, from, master, moves, action } => {
+                format!(
+                    "bridge {master}: {mac} has moved {moves} times, now from {from} to {ifname}: {action}"
+                )
+            }
             Self::Gone { ifname, why } => format!("port {ifname} is gone: {why}"),
             Self::Back { ifname } => format!("port {ifname} is back"),
             Self::Renamed { ifname, device, was } => {

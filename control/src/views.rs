@@ -22,7 +22,7 @@ pub struct PortView {
     pub netns: Option<String>,
     /// `UP`, `DOWN` or, for a device that is gone, `NOTPRESENT`: the kernel's words.
     pub operstate: String,
-    /// The state that its bridge's spanning tree gives it, if there is one: bridge(8)'s word.
+    /// The state that its bridge's spanning tree gives it, if there is one, or `mac_move_action`: bridge(8)'s word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Bytes of payload.
@@ -85,7 +85,7 @@ pub struct FdbView {
     /// Seconds since its station was last seen, or it was set; `bridge fdb show` has it with `-s` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u32>,
-    /// What else there is to say of it: `extern_learn`, `sticky`, `locked`.
+    /// What else there is to say of it: `extern_learn`, `sticky`, `locked`, `held`.
     pub flags: Vec<String>,
     /// The bridge.
     pub master: String,

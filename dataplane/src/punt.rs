@@ -4,9 +4,9 @@
 //! frame is control's: it goes down the line as if received from a device, or straight out of one.
 
 use crate::drops::Direction;
-use crate::ids::DeviceId;
+use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ring;
-use crate::tables::Tick;
+use crate::tables::{Key, Tick};
 
 /// Why a frame goes to control.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,11 +16,13 @@ pub enum PuntReason {
     ReservedAddress,
     /// It says something about groups or routers of multicast. What control gets is a copy.
     Membership,
+    /// A station has moved to the device. What control gets is a [`Move`], and no frame.
+    Move,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 2] = [Self::ReservedAddress, Self::Membership];
+    pub const ALL: [Self; 3] = [Self::ReservedAddress, Self::Membership, Self::Move];
 }
 
 /// What control learns with a punted frame.
@@ -30,6 +32,32 @@ pub struct Punted {
     pub device: DeviceId,
     /// Why it was punted.
     pub reason: PuntReason,
+}
+
+/// A station that was seen behind another device than before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Move {
+    /// The station.
+    pub key: Key,
+    /// The device it was behind.
+    pub from: DeviceId,
+}
+
+impl Move {
+    pub(crate) fn encode(self) -> [u8; 10] {
+        let [a, b] = self.from.0.to_be_bytes();
+        let [c, d] = self.key.domain().number().to_be_bytes();
+        let [e, f, g, h, i, j] = self.key.mac().octets();
+        [a, b, c, d, e, f, g, h, i, j]
+    }
+
+    /// What a worker told for [`PuntReason::Move`]; `None` if these bytes are something else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let &[a, b, c, d, e, f, g, h, i, j] = <&[u8; 10]>::try_from(bytes).ok()?;
+        let domain = DomainId::new(u16::from_be_bytes([c, d]))?;
+        let key = Key::new(domain, MacAddr::new([e, f, g, h, i, j]));
+        Some(Self { key, from: DeviceId(u16::from_be_bytes([a, b])) })
+    }
 }
 
 /// Frames a device may punt for one reason in one tick of 100 ms: a flood of them must not starve what control does for others.

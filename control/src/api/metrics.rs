@@ -61,6 +61,11 @@ pub(super) fn text(switch: &Switch) -> String {
             workers.iter().map(|worker| worker.moved).sum(),
         ),
         (
+            "fdb_mac_move_alarms",
+            "Times an address had moved as often as its bridge's mac_move_limit.",
+            switch.mac_move_alarms(),
+        ),
+        (
             "fdb_expired",
             "Addresses forgotten because they were not seen for the ageing time.",
             switch.expired(),

@@ -8,8 +8,8 @@ use rigswitch_dataplane::tables::PortState;
 
 use super::fields::{Fields, Shape, suggest};
 use super::roles::{Kind, Role, Roles};
-use super::spanning_tree;
 use super::values::{device_name, duration, station};
+use super::{mac_moves, spanning_tree};
 
 const BRIDGE: Shape = Shape {
     label: "[[bridge]]",
@@ -20,6 +20,10 @@ const BRIDGE: Shape = Shape {
         "group_fwd_mask",
         "fdb_max_learned",
         "no_linklocal_learn",
+        "mac_move_limit",
+        "mac_move_window",
+        "mac_move_action",
+        "mac_move_time",
         "stp_state",
         "priority",
         "forward_delay",
@@ -115,6 +119,7 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         group_fwd_mask: group_fwd_mask.unwrap_or(0),
         fdb_max_learned: fields.integer("fdb_max_learned", 0..=i64::from(u32::MAX)).unwrap_or(0),
         no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),
+        mac_moves: mac_moves::read(fields),
         spanning_tree,
         ports,
         fdb,

@@ -30,6 +30,10 @@
 //! group_fwd_mask = 0x4000             # reserved addresses that pass: bit X for 01:80:C2:00:00:0X, not 0 to 2; else none
 //! fdb_max_learned = 0                 # addresses it may have learned at one time; 0: as many as there is room for
 //! no_linklocal_learn = false          # true: frames to reserved addresses that end in the bridge teach it nothing
+//! mac_move_limit = 0                  # moves of one address within the window that are too many; 0: no number is
+//! mac_move_window = "180s"            # from the first of them on; a port tells of 1000 moves a second at most
+//! mac_move_action = "alarm"           # or hold (the address stays where it was), disable (the port that it moved to)
+//! mac_move_time = "180s"              # how long that lasts; a disabled port comes back by `port set` too
 //! stp_state = false                   # true: it takes part in a spanning tree; else BPDUs pass as any group's frames
 //! priority = 32768                    # the lowest is the root's
 //! hello_time = "2s"                   # 1s to 10s; how often the root says that it is there
@@ -72,6 +76,7 @@
 mod bridge;
 mod edit;
 mod fields;
+mod mac_moves;
 mod neighbor;
 mod plan;
 mod port;

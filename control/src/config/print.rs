@@ -9,9 +9,9 @@ use rigswitch_dataplane::ports::{
 use rigswitch_dataplane::tables::PortState;
 use serde::Serialize;
 
-use super::spanning_tree;
 use super::values::duration_text;
 use super::{Config, Idle, SwitchConfig, Workers};
+use super::{mac_moves, spanning_tree};
 
 /// A configuration in the words of the file.
 #[derive(Serialize)]
@@ -178,6 +178,8 @@ struct Bridge<'c> {
     #[serde(skip_serializing_if = "is_plain")]
     no_linklocal_learn: bool,
     #[serde(flatten)]
+    mac_moves: mac_moves::Words,
+    #[serde(flatten)]
     spanning_tree: spanning_tree::BridgeWords,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     port: Vec<Member<'c>>,
@@ -275,6 +277,7 @@ impl<'c> Bridge<'c> {
             group_fwd_mask: bridge.group_fwd_mask,
             fdb_max_learned: bridge.fdb_max_learned,
             no_linklocal_learn: bridge.no_linklocal_learn,
+            mac_moves: bridge.mac_moves.into(),
             spanning_tree: bridge.spanning_tree.into(),
             port: bridge.ports.iter().map(Member::new).collect(),
             fdb: bridge.fdb.iter().map(Entry::new).collect(),

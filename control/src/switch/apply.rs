@@ -19,7 +19,7 @@ use super::port::{Port, Spares};
 use super::{Switch, grace, memory};
 use crate::config::{Change, Config, Edit, Plan};
 use crate::events::Event;
-use crate::views::EditRequest;
+use crate::views::{EditObject, EditRequest};
 
 /// How long the workers may take to close queues: longer than one that panicked takes to be back.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,7 +86,13 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], and the switch is as it was.
     pub fn edit(&mut self, edit: &EditRequest) -> Result<Plan, SwitchError> {
-        self.apply(self.config().edited(edit)?)
+        let wanted = self.config().edited(edit)?;
+        if edit.object == EditObject::Port
+            && let Some(id) = self.ports.find(&edit.name)
+        {
+            self.moves.forgive(id); // the publish to come puts it in force
+        }
+        self.apply(wanted)
     }
 
     /// Everything that can fail.
@@ -212,6 +218,7 @@ impl Switch {
         self.run_trees();
         for &id in leaving {
             self.ports.remove(id);
+            self.moves.forgive(id);
             self.crew.members.iter_mut().for_each(|member| member.lost.retain(|(device, ..)| *device != id));
         }
     }

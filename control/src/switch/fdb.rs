@@ -62,7 +62,7 @@ impl Sweep {
 }
 
 /// A time in ticks, rounded up.
-fn ticks(time: Duration) -> u32 {
+pub(super) fn ticks(time: Duration) -> u32 {
     let ticks = time.as_millis().div_ceil(u128::from(Tick::MILLIS));
     u32::try_from(ticks).unwrap_or(Tick::SPAN).min(Tick::SPAN)
 }
@@ -270,7 +270,7 @@ impl Switch {
         self.config.bridges.iter().map(|bridge| (bridge.name.as_str(), count(bridge))).collect()
     }
 
-    fn put(&mut self, key: Key, device: DeviceId, flags: Flags) -> Result<(), SwitchError> {
+    pub(super) fn put(&mut self, key: Key, device: DeviceId, flags: Flags) -> Result<(), SwitchError> {
         let entry = Entry::new(Egress { device, peer: Peer::NONE }, self.clock.tick(), flags);
         let inserted = self.macs.insert(key, entry, || grace(&mut self.publisher));
         self.sweep.grace = self.publisher.advance();

@@ -8,6 +8,7 @@ mod fdb;
 mod follow;
 mod hand;
 pub(crate) mod memory;
+mod moves;
 mod port;
 mod ports;
 mod report;
@@ -39,6 +40,7 @@ use crate::events::{Event, Events};
 use crew::{Crew, Member, Ready, Shared};
 use differences::Differences;
 use fdb::Sweep;
+use moves::Moves;
 use port::{Port, Spares};
 use ports::Ports;
 use time::Time;
@@ -64,6 +66,7 @@ pub struct Switch {
     macs: MacControl,
     sweep: Sweep,
     trees: Trees,
+    moves: Moves,
     clock: Arc<Clock>,
     time: Time,
     looked: Duration, // after the start
@@ -112,6 +115,7 @@ impl Switch {
             macs,
             sweep,
             trees: Trees::default(),
+            moves: Moves::default(),
             clock,
             looked: time.elapsed(),
             time,
@@ -146,6 +150,7 @@ impl Switch {
             self.hear(worker, event);
         }
         self.run_trees();
+        self.guard_moves();
         self.age();
         self.tell_lessons();
         self.follow_devices();
@@ -297,7 +302,8 @@ impl Switch {
         let now = self.time.elapsed();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
-        let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, self.trees.state(id))).collect();
+        let facts: Vec<_> =
+            staying.map(|(id, port)| port.facts(id, self.moves.state(id).or(self.trees.state(id)))).collect();
         let tables = compile(&facts, &self.config, &self.domains);
         self.bound_learning();
         let generation = self.publisher.publish(tables);

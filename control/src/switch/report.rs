@@ -91,6 +91,11 @@ impl Switch {
         self.sweep.expired
     }
 
+    /// Times an address had moved too often.
+    pub fn mac_move_alarms(&self) -> u64 {
+        self.moves.alarms
+    }
+
     /// Every reason for which frames were dropped, and the ledger.
     pub fn drops(&self) -> DropsView {
         let mut drops = Vec::new();
@@ -208,7 +213,7 @@ impl Switch {
             device: port.device_name().map(str::to_owned),
             netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),
             operstate: port.operstate().to_owned(),
-            state: self.trees.state(id).map(|state| state.name().to_owned()),
+            state: self.moves.state(id).or(self.trees.state(id)).map(|state| state.name().to_owned()),
             mtu: port.mtu,
             address: port.address().to_string(),
             rx: traffic(self.sum(id, |counters| counters.received.volume()), Direction::Rx),
@@ -277,7 +282,12 @@ fn state(entry: Entry) -> &'static str {
 
 /// bridge(8)'s words for what else there is to say of it.
 fn flags(entry: Entry) -> Vec<String> {
-    let words = [(Flags::EXTERN_LEARN, "extern_learn"), (Flags::STICKY, "sticky"), (Flags::LOCKED, "locked")];
+    let words = [
+        (Flags::EXTERN_LEARN, "extern_learn"),
+        (Flags::STICKY, "sticky"),
+        (Flags::LOCKED, "locked"),
+        (Flags::HELD, "held"),
+    ];
     words.iter().filter(|(flag, _)| entry.flags().has(*flag)).map(|(_, word)| (*word).to_owned()).collect()
 }
 

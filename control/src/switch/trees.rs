@@ -6,7 +6,7 @@ use std::time::Duration;
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, SpanningTreePort};
 use rigswitch_dataplane::drops::Direction;
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
-use rigswitch_dataplane::punt::Injection;
+use rigswitch_dataplane::punt::{Injection, Move, PuntReason};
 use rigswitch_dataplane::tables::PortState;
 use rigswitch_dataplane::wire::bpdu::{self, Bpdu, BridgeId, PortId};
 
@@ -147,7 +147,12 @@ impl Switch {
         let now = self.time.elapsed();
         for member in &mut self.crew.members {
             while let Some((punted, frame)) = member.punts.receive() {
-                self.trees.hear(punted.device, &frame, now);
+                match punted.reason {
+                    PuntReason::Move => self.moves.hear(punted.device, Move::decode(&frame)),
+                    PuntReason::ReservedAddress | PuntReason::Membership => {
+                        self.trees.hear(punted.device, &frame, now);
+                    }
+                }
             }
         }
         let actions = self.trees.tick(now);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{SpanningTreeConfig, SpanningTreePort};
+use super::{MacMoves, SpanningTreeConfig, SpanningTreePort};
 use crate::ids::MacAddr;
 use crate::tables::PortState;
 
@@ -23,6 +23,8 @@ pub struct BridgeConfig {
     pub fdb_max_learned: u32,
     /// Whether nobody is learned from frames that end in the bridge for their reserved address.
     pub no_linklocal_learn: bool,
+    /// What it does about stations that move too often.
+    pub mac_moves: MacMoves,
     /// Its part in a spanning tree.
     pub spanning_tree: SpanningTreeConfig,
     /// Member devices, by name.

@@ -3,11 +3,13 @@
 mod config;
 mod host;
 mod knobs;
+mod mac_moves;
 mod proxy;
 mod snooping;
 mod spanning_tree;
 mod stage;
 
 pub use config::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, NeighborConfig, XconnectConfig};
+pub use mac_moves::{MacMoveAction, MacMoves};
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;

@@ -5,12 +5,11 @@
 
 use arrayvec::ArrayVec;
 
-use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Egress, Lesson, Observer, Step, Transmit, Verdict};
-use crate::punt::PuntReason;
+use crate::punt::{Move, PuntReason};
 use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot};
 use crate::wire::ethernet::reserved_group;
 
@@ -132,7 +131,8 @@ impl BridgeStage {
                 Teaches::Station => learn(cx, device, parsed.source, frame),
                 Teaches::Locked => {
                     let learned = macs.learn_locked(parsed.source, device.into(), cx.tick);
-                    cx.observer.see(Step::Learned(news(cx.counters, learned)), frame);
+                    let lesson = news(cx, device, parsed.source, learned);
+                    cx.observer.see(Step::Learned(lesson), frame);
                 }
             }
             parsed.class = admitted.class;
@@ -149,12 +149,19 @@ fn learn<O: Observer, T: Transmit>(
     frame: &Frame,
 ) {
     let learned = cx.macs.learn(source, device.into(), cx.tick);
-    let lesson = if learned == Learned::Known { Lesson::Known } else { news(cx.counters, learned) };
+    let lesson = if learned == Learned::Known { Lesson::Known } else { news(cx, device, source, learned) };
     cx.observer.see(Step::Learned(lesson), frame);
 }
 
-/// Counts what a source address taught.
-fn news(counters: &WorkerCounters, learned: Learned) -> Lesson {
+/// Counts what a source address taught, and tells control of a station that has moved where it wants to know. It is told
+/// of no more than it can follow.
+fn news<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    source: Spot,
+    learned: Learned,
+) -> Lesson {
+    let counters = cx.counters;
     match learned {
         Learned::Known | Learned::Refreshed => Lesson::Known,
         Learned::New => {
@@ -163,6 +170,10 @@ fn news(counters: &WorkerCounters, learned: Learned) -> Lesson {
         }
         Learned::Moved { from } => {
             counters.moved.add(1);
+            if cx.tables.domain(source.key().domain()).tells_moves {
+                let moved = Move { key: source.key(), from: from.device };
+                let _ = cx.punt.offer(device, PuntReason::Move, cx.tick, &moved.encode());
+            }
             Lesson::Moved(from.device)
         }
         Learned::Refused => Lesson::Pinned,

@@ -107,6 +107,8 @@ pub struct Domain {
     pub host: Option<HostPort>,
     /// Where frames to groups go instead, in a domain that snoops.
     pub mdb: Option<Arc<Mdb>>,
+    /// Whether control is told who moves.
+    pub tells_moves: bool,
     /// Who has which IP address, for members that are spared questions about it.
     pub neighbors: Neighbors,
 }

@@ -119,6 +119,9 @@ impl Flags {
     /// Somebody else has learned it: it never ages, until its station is seen elsewhere and it is an entry like others.
     pub const EXTERN_LEARN: Self = Self(1 << 5 | Self::DYNAMIC.0);
 
+    /// It does not move with its station, which has moved too often, until control lets go of it.
+    pub const HELD: Self = Self(1 << 7 | Self::STICKY.0);
+
     /// These flags and those.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
