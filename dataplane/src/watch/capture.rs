@@ -23,6 +23,42 @@ pub enum Stage {
     Drop(Direction, DropReason),
 }
 
+/// A stage without the reason.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Place {
+    /// See [`Stage::Rx`].
+    Rx,
+    /// See [`Stage::Tx`].
+    Tx,
+    /// See [`Stage::Drop`].
+    Drop,
+}
+
+impl Place {
+    /// All, in the order of counters.
+    pub const ALL: [Self; 3] = [Self::Rx, Self::Tx, Self::Drop];
+
+    /// `rx`, `tx` or `drop`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rx => "rx",
+            Self::Tx => "tx",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+impl Stage {
+    /// Which it is, whatever the reason.
+    pub fn place(self) -> Place {
+        match self {
+            Self::Rx => Place::Rx,
+            Self::Tx => Place::Tx,
+            Self::Drop(..) => Place::Drop,
+        }
+    }
+}
+
 /// Which stages are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stages {
@@ -52,7 +88,7 @@ pub struct Capture {
     stages: Stages,
     longest: usize,
     ring: Sender,
-    missed: Arc<Counter>, // the worker writes, the reader reads
+    missed: Missed, // the worker writes, the reader reads
     bell: Arc<Bell>,
     pub(super) now: Now,
 }
@@ -60,14 +96,26 @@ pub struct Capture {
 /// The reader's end.
 pub struct CaptureReader {
     ring: Receiver,
-    missed: Arc<Counter>,
+    missed: Missed,
 }
 
-/// A capture of up to `longest` bytes of each frame, through a ring of `room` bytes. `bell` is rung after each burst that
-/// there is news of.
-pub fn capture(stages: Stages, longest: usize, room: usize, bell: Arc<Bell>) -> (Capture, CaptureReader) {
+/// What a ring had no room for, by device and place.
+type Missed = Arc<[[Counter; Place::ALL.len()]]>;
+
+/// Devices that may come while a capture runs and still have their own count of what is missed.
+const TO_COME: usize = 64;
+
+/// A capture of up to `longest` bytes of each frame, through a ring of `room` bytes, when there are `devices` devices. `bell`
+/// is rung after each burst that there is news of.
+pub fn capture(
+    stages: Stages,
+    longest: usize,
+    room: usize,
+    devices: usize,
+    bell: Arc<Bell>,
+) -> (Capture, CaptureReader) {
     let (sender, receiver) = ring::ring(room);
-    let missed = Arc::new(Counter::default());
+    let missed: Missed = (0..devices + TO_COME).map(|_| Default::default()).collect();
     let reader = CaptureReader { ring: receiver, missed: Arc::clone(&missed) };
     (Capture { stages, longest, ring: sender, missed, bell, now: Now::default() }, reader)
 }
@@ -89,7 +137,8 @@ impl Capture {
             Record { at: self.now, device, stage, length: u32::try_from(frame.len()).unwrap_or(u32::MAX) };
         let bytes = &frame.bytes()[..frame.len().min(self.longest)];
         if self.ring.push(record.encode(), bytes).is_err() {
-            self.missed.add(1);
+            let of = &self.missed[device.index().min(self.missed.len() - 1)];
+            of[stage.place() as usize].add(1);
         }
     }
 
@@ -110,9 +159,14 @@ impl CaptureReader {
         Some(Record::decode(meta))
     }
 
-    /// Frames that the ring had no room for.
-    pub fn missed(&self) -> u64 {
-        self.missed.value()
+    /// Frames that the ring had no room for, where there are any. Devices that came when many had come already are counted as
+    /// the last of those.
+    pub fn missed(&self) -> impl Iterator<Item = (DeviceId, Place, u64)> {
+        let of = |(device, counts): (u16, &[Counter; 3])| {
+            let value = |place: Place| (DeviceId(device), place, counts[place as usize].value());
+            Place::ALL.map(value)
+        };
+        (0u16..).zip(self.missed.iter()).flat_map(of).filter(|(.., missed)| *missed > 0)
     }
 }
 

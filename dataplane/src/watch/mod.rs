@@ -7,7 +7,7 @@
 mod capture;
 mod follow;
 
-pub use capture::{Capture, CaptureReader, Record, Stage, Stages, capture};
+pub use capture::{Capture, CaptureReader, Place, Record, Stage, Stages, capture};
 pub use follow::{Account, FOLLOWED_BYTES, Follow, FollowReader, follow};
 
 use crate::drops::{Direction, DropReason};
