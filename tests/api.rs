@@ -101,5 +101,8 @@ fn a_group_member_may_look_and_not_touch() {
         let line = "rigswitch: changing the switch is for root and the user it runs as: ask as one of them\n";
         assert_eq!((refused.code, &*refused.err), (Some(1), line), "{words}");
     }
+    let refused = as_nobody("capture -c 1");
+    let line = "rigswitch: capturing shows what others send: it is for root and the user that the switch runs as: ask as one of them\n";
+    assert_eq!((refused.code, &*refused.err), (Some(1), line));
     assert!(folder.ask("show fdb -j").contains("02:00:00:00:00:01"));
 }

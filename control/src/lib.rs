@@ -6,6 +6,7 @@
 //! [`views`]. `rigswitch demo` puts one between the hosts of a [`lab`].
 
 pub mod api;
+mod capture;
 pub mod cli;
 pub mod compile;
 pub mod config;

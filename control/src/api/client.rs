@@ -61,6 +61,35 @@ impl Client {
         String::from_utf8(body).map_err(|_| ClientError::NotOurs(self.path.clone()))
     }
 
+    /// What is at `target`, as it comes and for as long as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub(crate) fn stream(&self, target: &str) -> Result<UnixStream, ClientError> {
+        let mut stream = self.ask("GET", target, &[]).map_err(|error| self.failed(error))?;
+        let mut head = Vec::new();
+        // A byte at a time: what follows is not ours.
+        let mut byte = [0];
+        while !head.ends_with(END) && head.len() < LONGEST_HEAD {
+            stream.read_exact(&mut byte).map_err(|error| self.failed(error))?;
+            head.push(byte[0]);
+        }
+        if !matches!(parse_answer(&head), Some((200, _))) {
+            stream.read_to_end(&mut head).map_err(|error| self.failed(error))?;
+            self.body(&head)?;
+        }
+        stream.set_read_timeout(None).map_err(|error| self.failed(error))?;
+        Ok(stream)
+    }
+
+    /// Takes away what is at `target`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub(crate) fn delete<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        self.read(&self.exchange("DELETE", target, &[])?)
+    }
+
     /// What the switch answers when `body` is sent to `target`.
     ///
     /// # Errors
@@ -88,14 +117,25 @@ impl Client {
     }
 
     fn exchange(&self, method: &str, target: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let answer = self.converse(method, target, body).map_err(|error| match error.kind() {
+        let mut stream = self.ask(method, target, body).map_err(|error| self.failed(error))?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(|error| self.failed(error))?;
+        self.body(&answer)
+    }
+
+    fn failed(&self, error: io::Error) -> ClientError {
+        match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning(self.path.clone())
             }
             io::ErrorKind::PermissionDenied => ClientError::Denied(self.path.clone()),
             _ => ClientError::Broken(self.path.clone(), error),
-        })?;
-        let (status, body) = parse_answer(&answer).ok_or_else(|| ClientError::NotOurs(self.path.clone()))?;
+        }
+    }
+
+    /// The body of an answer, if it is what was asked for.
+    fn body(&self, answer: &[u8]) -> Result<Vec<u8>, ClientError> {
+        let (status, body) = parse_answer(answer).ok_or_else(|| ClientError::NotOurs(self.path.clone()))?;
         if status == 200 {
             return Ok(body.to_vec());
         }
@@ -104,7 +144,7 @@ impl Client {
     }
 
     /// HTTP/1.0, so that the answer is whole when the switch closes: nothing to frame, nothing to keep alive.
-    fn converse(&self, method: &str, target: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    fn ask(&self, method: &str, target: &str, body: &[u8]) -> io::Result<UnixStream> {
         let mut stream = UnixStream::connect(&self.path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -114,15 +154,18 @@ impl Client {
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
+        Ok(stream)
     }
 }
 
+/// What is between the head of an answer and its body.
+const END: &[u8] = b"\r\n\r\n";
+
+/// The longest head, in bytes.
+const LONGEST_HEAD: usize = 16 << 10;
+
 /// Status and body of an answer.
 fn parse_answer(answer: &[u8]) -> Option<(u16, &[u8])> {
-    const END: &[u8] = b"\r\n\r\n";
     let end = answer.windows(END.len()).position(|window| window == END)?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;

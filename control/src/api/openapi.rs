@@ -35,6 +35,10 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         responses[status] = json!({ "description": description, "content": error });
     }
     let mut operation = json!({ "summary": route.summary, "responses": responses });
+    if !route.query.is_empty() {
+        let parameter = |&(name, description): &(&str, &str)| json!({ "name": name, "in": "query", "description": description, "schema": { "type": "string" } });
+        operation["parameters"] = route.query.iter().map(parameter).collect();
+    }
     if let Some(body) = route.body {
         operation["requestBody"] = json!({ "required": true, "content": self::content(body, schemas) });
     }
@@ -45,6 +49,9 @@ fn content(content: Content, schemas: &mut SchemaGenerator) -> Value {
     match content {
         Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
         Content::Lines(schema) => json!({ "application/x-ndjson": { "schema": schema(schemas) } }),
+        Content::Capture => {
+            json!({ "application/x-pcapng": { "schema": { "type": "string", "format": "binary" } } })
+        }
         Content::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
     }
 }
@@ -58,6 +65,17 @@ fn refusals(route: &Route) -> &'static [(&'static str, &'static str)] {
             ("408", "the body did not come in time"),
             ("409", "the switch refuses, and says why"),
             ("413", "the body is too long"),
+        ],
+        (None, Content::Capture) => &[
+            ("400", "the query is not what it should be"),
+            ("403", "frames are for root and the user that the switch runs as"),
+            ("409", "there is no such port"),
+            ("503", "as many capture as may"),
+        ],
+        (None, _) if !route.query.is_empty() => &[
+            ("400", "the query is not what it should be"),
+            ("403", "frames are for root and the user that the switch runs as"),
+            ("409", "there is no such capture"),
         ],
         (None, Content::Lines(_)) => &[("503", "as many listen as may")],
         (None, _) => &[],

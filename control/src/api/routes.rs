@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::guests::Guest;
 use super::stream::Lines;
 use super::{metrics, openapi};
+use crate::capture;
 use crate::config::{Config, Document};
 use crate::events::{EventLine, LISTENERS};
 use crate::switch::{Switch, SwitchError};
@@ -34,6 +35,7 @@ const LONGEST_CONFIG: usize = 8 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const JSON: &str = "application/json";
+const PCAPNG: &str = "application/x-pcapng";
 const LINES: &str = "application/x-ndjson";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -42,6 +44,8 @@ pub(super) struct Route {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
+    /// What may be said in the query, and what it means.
+    pub(super) query: &'static [(&'static str, &'static str)],
     /// What is to be sent along.
     pub(super) body: Option<Content>,
     pub(super) answer: Content,
@@ -55,6 +59,8 @@ pub(super) enum Content {
     Json(SchemaOf),
     /// One value a line, without end.
     Lines(SchemaOf),
+    /// pcapng, without end.
+    Capture,
     Text,
 }
 
@@ -78,12 +84,14 @@ enum Does {
     Apply,
     Edit,
     Events,
+    Capture,
+    EndCapture,
     Metrics,
     OpenApi,
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 17] = [
+pub(super) static ROUTES: [Route; 19] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -123,12 +131,40 @@ pub(super) static ROUTES: [Route; 17] = [
         of::<Vec<ChangeView>>,
     ),
     get("/v1/events", Does::Events, "What happens, from now on", Content::Lines(of::<EventLine>)),
+    Route {
+        method: Method::GET,
+        path: "/v1/capture",
+        summary: "Frames, from now on",
+        query: &CAPTURE,
+        body: None,
+        answer: Content::Capture,
+        does: Does::Capture,
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/v1/capture",
+        summary: "End a capture, with all that was seen by now",
+        query: &[("id", "the captures of this name")],
+        body: None,
+        answer: Content::Json(of::<()>),
+        does: Does::EndCapture,
+    },
     get("/v1/openapi.json", Does::OpenApi, "This document", Content::Json(of::<Map<String, Value>>)),
     get("/metrics", Does::Metrics, "Counters for Prometheus", Content::Text),
 ];
 
+/// What a capture can be asked for.
+const CAPTURE: [(&str, &str); 6] = [
+    ("port", "frames of this port; may be said again; all, if it is not said"),
+    ("stage", "rx, tx or drop; may be said again; all three, if it is not said"),
+    ("filter", "frames that this expression of pcap-filter(7) holds for"),
+    ("snaplen", "bytes to keep of a frame"),
+    ("count", "frames after which it ends"),
+    ("id", "a name to end it by"),
+];
+
 const fn get(path: &'static str, does: Does, summary: &'static str, answer: Content) -> Route {
-    Route { method: Method::GET, path, summary, body: None, answer, does }
+    Route { method: Method::GET, path, summary, query: &[], body: None, answer, does }
 }
 
 const fn change(
@@ -139,12 +175,20 @@ const fn change(
     body: SchemaOf,
     answer: SchemaOf,
 ) -> Route {
-    Route { method, path, summary, body: Some(Content::Json(body)), answer: Content::Json(answer), does }
+    Route {
+        method,
+        path,
+        summary,
+        query: &[],
+        body: Some(Content::Json(body)),
+        answer: Content::Json(answer),
+        does,
+    }
 }
 
 const fn file(path: &'static str, does: Does, summary: &'static str) -> Route {
     let answer = Content::Json(of::<Vec<ChangeView>>);
-    Route { method: Method::POST, path, summary, body: Some(Content::Text), answer, does }
+    Route { method: Method::POST, path, summary, query: &[], body: Some(Content::Text), answer, does }
 }
 
 fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
@@ -200,6 +244,8 @@ async fn act(
                 format!("{LISTENERS} listen already: end one of them"),
             )),
         },
+        Does::Capture => capture(switch, guest, may_change, request.uri().query()),
+        Does::EndCapture => end_capture(switch, may_change, request.uri().query()),
         Does::ChangeFdb => changed(request, may_change, |body| switch.borrow_mut().change_fdb(&body)).await,
         Does::RemoveFdb => changed(request, may_change, |body| switch.borrow_mut().remove_fdb(&body)).await,
         Does::FlushFdb => {
@@ -219,6 +265,32 @@ async fn act(
             changed(request, may_change, edit).await
         }
     }
+}
+
+/// Frames show what is sent: they are for those who may change the switch.
+fn capture(switch: &RefCell<Switch>, guest: &Rc<Guest>, may_capture: bool, query: Option<&str>) -> Answer {
+    let request = capture_request(may_capture, query)?;
+    match switch.borrow_mut().capture(&request) {
+        Ok(chunks) => Ok((PCAPNG, Either::Right(Lines::new(chunks, guest)))),
+        Err(error @ SwitchError::TooManyCaptures) => {
+            Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+        }
+        Err(error) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
+    }
+}
+
+fn end_capture(switch: &RefCell<Switch>, may_capture: bool, query: Option<&str>) -> Answer {
+    let id = capture_request(may_capture, query)?.id;
+    let id = id.ok_or_else(|| bad("id: which capture is to end?".into()))?;
+    outcome(switch.borrow_mut().end_captures(&id))
+}
+
+fn capture_request(may_capture: bool, query: Option<&str>) -> Result<capture::Request, Refusal> {
+    if !may_capture {
+        let why = "capturing shows what others send: it is for root and the user that the switch runs as: ask as one of them";
+        return Err(Refusal(StatusCode::FORBIDDEN, why.into()));
+    }
+    capture::Request::from_query(query.unwrap_or_default()).map_err(bad)
 }
 
 /// The methods that a target takes.

@@ -1,4 +1,4 @@
-//! Events as the body of an answer that does not end.
+//! Events, or frames, as the body of an answer that does not end.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::guests::Guest;
 
-/// Lines of JSON as they come. What the client does not take waits in the queue they come from, which is bounded.
+/// Lines of JSON, or pieces of a capture, as they come. What the client does not take waits in the queue they come from, which is bounded.
 pub(super) struct Lines {
     lines: Receiver<Vec<u8>>,
     guest: Rc<Guest>,

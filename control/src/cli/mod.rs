@@ -1,5 +1,6 @@
 //! The command line: its words, its exit codes, and one clear line when something is refused.
 
+mod capture;
 mod change;
 mod doctor;
 mod edit;
@@ -60,6 +61,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Show what a running switch does
     Show(show::Show),
+    /// Capture frames of a running switch as pcapng, for tcpdump and Wireshark
+    Capture(capture::Capture),
     /// Change the ports of the running switch
     #[command(subcommand)]
     Port(edit::Edit),
@@ -116,8 +119,14 @@ impl From<ServiceError> for Failure {
 
 /// Does what the command line says: 0 done, 1 refused or failed, 2 usage.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command.run(cli.socket) {
+    let words: Vec<_> = std::env::args_os().collect();
+    let done = if capture::extcap::is_asked(&words) {
+        capture::extcap::answer(words)
+    } else {
+        let cli = Cli::parse_from(words);
+        cli.command.run(cli.socket)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody may be there to read it; the exit code says the same.
@@ -141,6 +150,7 @@ impl Command {
             Self::Bridge(edit) => edit.run(&client(socket), EditObject::Bridge),
             Self::Doctor(doctor) => doctor.run(socket),
             Self::Show(show) => show.run(&client(socket)),
+            Self::Capture(capture) => capture.run(client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Completions { shell } => {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use crate::capture::CAPTURES;
 use crate::config::{Frozen, Refused};
 
 /// What is refused, and why.
@@ -120,6 +121,18 @@ pub enum SwitchError {
         /// The port named.
         ifname: String,
     },
+    /// A capture of what is no port.
+    #[error("{0} is not a port: `rigswitch show ports` lists those there are")]
+    NotAPort(String),
+    /// As many capture as may.
+    #[error("{CAPTURES} captures run already, and each costs every frame: end one of them")]
+    TooManyCaptures,
+    /// No capture to end.
+    #[error("no capture is called {0}: it has ended, or was never begun")]
+    NoCapture(String),
+    /// What a capture needs is not to be had.
+    #[error("capturing: {0}")]
+    Capture(io::Error),
     /// No room.
     #[error("no room for {0}: too many fixed entries; raise `mac_table` in [switch]")]
     TableFull(String),

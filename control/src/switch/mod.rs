@@ -1,6 +1,7 @@
 //! The running switch: the single writer of everything that workers consult.
 
 mod apply;
+mod captures;
 mod crew;
 mod differences;
 mod error;
@@ -37,6 +38,7 @@ use crate::compile::{PortFacts, compile};
 use crate::config::Config;
 use crate::domains::Domains;
 use crate::events::{Event, Events};
+use captures::Captures;
 use crew::{Crew, Member, Ready, Shared};
 use differences::Differences;
 use fdb::Sweep;
@@ -67,6 +69,7 @@ pub struct Switch {
     sweep: Sweep,
     trees: Trees,
     moves: Moves,
+    captures: Captures,
     clock: Arc<Clock>,
     time: Time,
     looked: Duration, // after the start
@@ -116,6 +119,7 @@ impl Switch {
             sweep,
             trees: Trees::default(),
             moves: Moves::default(),
+            captures: Captures::default(),
             clock,
             looked: time.elapsed(),
             time,
@@ -154,6 +158,7 @@ impl Switch {
         self.age();
         self.tell_lessons();
         self.follow_devices();
+        self.end_unread_captures();
         if self.ticks.is_multiple_of(LOOK) {
             self.look();
         }
@@ -306,6 +311,7 @@ impl Switch {
             staying.map(|(id, port)| port.facts(id, self.moves.state(id).or(self.trees.state(id)))).collect();
         let tables = compile(&facts, &self.config, &self.domains);
         self.bound_learning();
+        self.name_captured();
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);

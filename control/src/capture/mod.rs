@@ -1,0 +1,14 @@
+//! Captures of a running switch as pcapng: what is asked for, and the thread that carries it from the workers to whoever reads.
+
+pub(crate) mod pcapng;
+mod request;
+mod session;
+
+pub(crate) use request::{Request, Stage, snaplen};
+pub(crate) use session::{Names, Session, chunks};
+
+/// Captures at a time: each costs the workers, and packet memory's worth of room.
+pub(crate) const CAPTURES: usize = 8;
+
+/// What is kept of a frame unless another length is asked for: all of it.
+pub(crate) const SNAPLEN: u32 = 262_144;
