@@ -236,7 +236,11 @@ fn stream(mut from: &TcpStream, mut to: &TcpStream, bytes: u64) -> io::Result<Du
                 ));
             }
             let wanted = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK - at);
-            let read = to.read(&mut buffer[..wanted])?;
+            let read = match to.read(&mut buffer[..wanted]) {
+                // A stopped and continued process is interrupted where a socket has a timeout (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if read == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
