@@ -41,6 +41,24 @@ impl Tap {
         Ok(queues.into_iter().map(|queue| Self { queue, offload: config.offload, first_room }).collect())
     }
 
+    /// Makes a device of one queue in `netns`, or in the calling thread's namespace: down, without a carrier, and gone with
+    /// its last handle.
+    ///
+    /// # Errors
+    /// As [`tun::create`].
+    pub fn create(device: &str, netns: Option<&Netns>) -> io::Result<Self> {
+        // Its MTU is another one at any time.
+        Ok(Self { queue: tun::create(device, netns)?, offload: true, first_room: CHUNK - HEADROOM })
+    }
+
+    /// Says whether the device has a carrier.
+    ///
+    /// # Errors
+    /// As for [`Self::netdev`].
+    pub fn set_carrier(&self, carrier: bool) -> io::Result<()> {
+        self.queue.set_carrier(carrier)
+    }
+
     /// Another handle on the same queue. While control holds one, the device survives the worker that has the other.
     ///
     /// # Errors

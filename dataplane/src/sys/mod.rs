@@ -1,5 +1,6 @@
 //! The kernel's interfaces as thin safe wrappers, one concept a file; the calls themselves are nowhere else.
 
+pub mod addresses;
 pub mod bpf;
 pub mod cpu;
 pub mod epoll;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::netdev::{InterfaceRequest, Netdev};
-use super::netns::Netns;
+use super::netns::{Netns, inside};
 use super::{check, context};
 
 const CLONE_DEVICE: &str = "/dev/net/tun";
@@ -52,22 +52,45 @@ pub fn open(name: &str, netns: Option<&Netns>, queues: usize, offload: bool) -> 
         queues[0].set_offload(offload)?;
         Ok(queues)
     };
-    match netns {
-        Some(netns) => netns.run(open_all)?,
-        None => open_all(),
-    }
-    .map_err(|error| explain(error, name))
+    inside(netns, open_all)?.map_err(|error| explain(error, name))
+}
+
+/// Makes the TAP `name` in `netns` (or the calling thread's namespace), with one queue, offloads and no carrier.
+///
+/// # Errors
+/// `AlreadyExists` when any device has that name; else as for [`open`].
+pub fn create(name: &str, netns: Option<&Netns>) -> io::Result<TapQueue> {
+    let create = || {
+        let file = clone_device()?;
+        attach(&file, name, libc::IFF_TUN_EXCL)?;
+        let queue = TapQueue { file, open: Arc::new(AtomicUsize::new(1)) };
+        queue.set_carrier(false)?;
+        queue.set_header_length()?;
+        queue.set_offload(true)?;
+        Ok(queue)
+    };
+    inside(netns, create)?.map_err(|error: io::Error| match error.raw_os_error() {
+        // A device of another kind is refused for that first.
+        Some(libc::EBUSY | libc::EINVAL) => {
+            let text = format!("there is a network device {name} already");
+            io::Error::new(io::ErrorKind::AlreadyExists, text)
+        }
+        _ => explain(error, name),
+    })
+}
+
+fn clone_device() -> io::Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(CLONE_DEVICE);
+    opened.map_err(|e| context(e, CLONE_DEVICE))
 }
 
 impl TapQueue {
     fn open(name: &str, several: bool, open: Arc<AtomicUsize>) -> io::Result<Self> {
-        let opened =
-            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(CLONE_DEVICE);
-        let file = opened.map_err(|e| context(e, CLONE_DEVICE))?;
-        match attach(&file, name, several) {
+        let file = clone_device()?;
+        match attach(&file, name, if several { libc::IFF_MULTI_QUEUE } else { 0 }) {
             // A device that was made with several queues can be joined by one, but must be asked for as it was made.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !several => {
-                attach(&file, name, true)?
+                attach(&file, name, libc::IFF_MULTI_QUEUE)?;
             }
             result => result?,
         }
@@ -137,6 +160,17 @@ impl TapQueue {
         Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
     }
 
+    /// Says whether the device has a carrier.
+    ///
+    /// # Errors
+    /// [`is_gone`] when the device was deleted.
+    pub fn set_carrier(&self, carrier: bool) -> io::Result<()> {
+        let mut carrier = libc::c_int::from(carrier);
+        // SAFETY: TUNSETCARRIER reads an int through its argument.
+        check(unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETCARRIER, &raw mut carrier) })?;
+        Ok(())
+    }
+
     fn set_header_length(&self) -> io::Result<()> {
         let mut length = i32::try_from(VNET_HEADER_LENGTH).unwrap_or(i32::MAX);
         // SAFETY: TUNSETVNETHDRSZ reads an int through its argument.
@@ -187,9 +221,8 @@ pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBADFD | libc::ENODEV))
 }
 
-fn attach(file: &File, name: &str, several: bool) -> io::Result<()> {
-    let queue_flag = if several { libc::IFF_MULTI_QUEUE } else { 0 };
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queue_flag;
+fn attach(file: &File, name: &str, special: libc::c_int) -> io::Result<()> {
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | special;
     let [low, high, ..] = flags.to_le_bytes();
     let mut request = InterfaceRequest::new(name, &u16::from_le_bytes([low, high]).to_ne_bytes())?;
     // SAFETY: TUNSETIFF reads and fills an ifreq, which `request` is laid out as.
