@@ -122,6 +122,13 @@ pub enum Event {
         /// Bytes of payload.
         mtu: u32,
     },
+    /// The MAC address of a port's device is another one.
+    Address {
+        /// The port.
+        ifname: String,
+        /// The address.
+        address: String,
+    },
     /// Many packets were dropped within a second for one reason.
     Drops {
         /// The port.

@@ -12,7 +12,8 @@ use serde_json::Value;
 pub struct PortView {
     /// Its name.
     pub ifname: String,
-    /// `xdp`, `tap`, `packet`, `pcap` or `memory`; `device` while there is none to choose by.
+    /// `xdp`, `tap`, `packet`, `pcap` or `memory`; `device` while there is none to choose by; `host` for the host's port of
+    /// the bridge of that name.
     pub kind: String,
     /// What the kernel calls its device now; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,13 @@ pub struct TrafficView {
 pub struct BridgeView {
     /// Its name.
     pub ifname: String,
-    /// Whether it takes part in a spanning tree. If not, that is all there is to say.
+    /// The address that it is known by: the host's there, if the host takes part in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Bytes of payload of its host's port, if it has one: `show ports` says more of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Whether it takes part in a spanning tree. If not, there is no more to say of that.
     pub stp_state: bool,
     /// Who it is in the tree: priority and address.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,7 +51,7 @@ fn set_mab(rig: &Rig, port: &str) {
 }
 
 /// The same in our words.
-pub(super) fn config(knobs: Knobs) -> String {
+pub(super) fn config(knobs: Knobs, rig: &Rig) -> String {
     let words = |text: &str| -> Vec<String> {
         let words: Vec<_> = text.split_whitespace().collect();
         words.chunks(2).map(|pair| format!("{} = {}", pair[0], value(pair[0], pair[1]))).collect()
@@ -61,7 +61,8 @@ pub(super) fn config(knobs: Knobs) -> String {
         format!("{{ {} }}", [vec![device], words(text)].concat().join(", "))
     });
     let ports = ports.collect::<Vec<_>>().join(", ");
-    format!("[[bridge]]\nname = \"br0\"\n{}\nport = [{ports}]\n", words(knobs.bridge).join("\n"))
+    let host = format!("host = {{ netns = \"{}\" }}", rig.center.name());
+    format!("[[bridge]]\nname = \"br0\"\n{host}\n{}\nport = [{ports}]\n", words(knobs.bridge).join("\n"))
 }
 
 fn value(key: &str, word: &str) -> String {

@@ -62,8 +62,12 @@ fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
 /// A value of the file: what looks like a number or a switch is one, but for names.
 fn value_of(key: &str, text: &str) -> Value {
     const NAMES: [&str; 9] = ["master", "xdp", "tap", "packet", "pcap", "device", "netns", "input", "output"];
-    if NAMES.contains(&key.rsplit('.').next().unwrap_or(key)) {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    if NAMES.contains(&last) {
         return text.into();
+    }
+    if last == "addresses" && text != "default" {
+        return text.split(',').collect();
     }
     let hex = text.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());
     match text {
@@ -91,6 +95,10 @@ mod tests {
             ("", json!({})),
             ("tap 7 mtu 9000 master br0", json!({ "tap": "7", "mtu": 9000, "master": "br0" })),
             ("tap=vm0 tap.offload=off", json!({ "tap": "vm0", "tap.offload": false })),
+            (
+                "host.addresses 192.0.2.1/24,2001:db8::1/64",
+                json!({ "host.addresses": ["192.0.2.1/24", "2001:db8::1/64"] }),
+            ),
             ("ageing_time 10s nomaster", json!({ "ageing_time": "10s", "master": null })),
             (
                 "isolated on group_fwd_mask 0x8 mtu default",

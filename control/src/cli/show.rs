@@ -133,10 +133,13 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
 
 /// The table of `show bridges`.
 fn bridges(bridges: &Vec<BridgeView>) -> String {
-    let mut table = Table::new(&["BRIDGE", "STP", "ID", "ROOT", "ROOT PORT", ">ROOT PATH COST"]);
+    let mut table =
+        Table::new(&["BRIDGE", "ADDRESS", ">HOST MTU", "STP", "ID", "ROOT", "ROOT PORT", ">ROOT PATH COST"]);
     for bridge in bridges {
         table.row([
             bridge.ifname.clone(),
+            bridge.address.clone().unwrap_or_default(),
+            bridge.mtu.map(|mtu| mtu.to_string()).unwrap_or_default(),
             if bridge.stp_state { "on" } else { "off" }.into(),
             bridge.bridge_id.clone().unwrap_or_default(),
             bridge.root_id.clone().unwrap_or_default(),

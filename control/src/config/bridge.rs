@@ -6,7 +6,8 @@ use std::time::Duration;
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, XconnectConfig};
 use rigswitch_dataplane::tables::PortState;
 
-use super::fields::{Fields, Shape, suggest};
+use super::fields::{Fields, Shape, Text, suggest};
+use super::host;
 use super::roles::{Kind, Role, Roles};
 use super::values::{device_name, duration, station};
 use super::{mac_moves, spanning_tree};
@@ -17,6 +18,8 @@ const BRIDGE: Shape = Shape {
         "name",
         "ageing_time",
         "address",
+        "mtu",
+        "host",
         "group_fwd_mask",
         "fdb_max_learned",
         "no_linklocal_learn",
@@ -33,7 +36,6 @@ const BRIDGE: Shape = Shape {
         "fdb",
     ],
     later: &[
-        "mtu",
         "vlan_filtering",
         "vlan_protocol",
         "vlan_default_pvid",
@@ -99,16 +101,18 @@ pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> (Vec<BridgeC
 }
 
 fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfig> {
-    let name = fields.required("name", "\"br0\"").and_then(|text| {
+    let text = fields.required("name", "\"br0\"");
+    let name = text.clone().and_then(|text| {
         roles.declare(Kind::Bridge, &text);
         device_name(fields, "name", text)
     });
+    let (host, mtu) = host::read(fields, text, roles);
     let label = name.as_deref().unwrap_or("this bridge");
     let ageing_time = duration(fields, "ageing_time", LONGEST_AGEING);
     let members = fields.tables("port", &MEMBER);
     let ports: Vec<_> = members.iter().filter_map(|member| read_member(member, label, roles)).collect();
     let spanning_tree = spanning_tree::read_bridge(fields, &members);
-    let fdb = read_fdb(fields, label, &ports, roles);
+    let fdb = read_fdb(fields, label, &ports, host.is_some(), roles);
     let address = fields.text("address").and_then(|text| station(fields, &text));
     let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";
     let group_fwd_mask = mask(fields, BridgeConfig::GROUP_FWD_RESTRICTED, restricted);
@@ -116,6 +120,8 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         name: name?,
         ageing_time: ageing_time.unwrap_or(BridgeConfig::DEFAULT_AGEING_TIME),
         address,
+        mtu,
+        host,
         group_fwd_mask: group_fwd_mask.unwrap_or(0),
         fdb_max_learned: fields.integer("fdb_max_learned", 0..=i64::from(u32::MAX)).unwrap_or(0),
         no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),
@@ -190,10 +196,12 @@ fn read_fdb(
     fields: &Fields<'_>,
     bridge: &str,
     ports: &[BridgePortConfig],
+    has_host: bool,
     roles: &Roles<'_>,
 ) -> Vec<FdbEntryConfig> {
     let mut entries = Vec::new();
     let members: BTreeSet<&str> = ports.iter().map(|port| port.device.as_str()).collect();
+    let is_host = |device: &Text<'_>| has_host && device.value == bridge;
     let mut seen = BTreeMap::new();
     for entry in fields.tables("fdb", &ENTRY) {
         let mac = entry.required("mac", "\"02:00:00:00:00:01\"");
@@ -213,12 +221,21 @@ fn read_fdb(
             );
         }
         let address = mac.as_ref().and_then(|mac| station(&entry, mac));
+        if let Some(device) = device.as_ref().filter(|device| is_host(device))
+            && state != FdbState::Permanent
+        {
+            let rule = format!("an entry for `{bridge}` itself is permanent: frames to it are the host's");
+            entry.problems.push(device.span.clone(), rule, "add state = \"permanent\"");
+        }
         if let Some(device) = &device
             && !members.contains(device.value)
+            && !is_host(device)
         {
             let rule = format!("`{}` is not a port of {bridge}", device.value);
-            let remedy = suggest(device.value, members.iter().copied())
-                .unwrap_or_else(|| "add it as a [[bridge.port]], or name one that is".into());
+            let remedy = match suggest(device.value, members.iter().copied()) {
+                _ if device.value == bridge => "add host = true to it, and state = \"permanent\" here".into(),
+                near => near.unwrap_or_else(|| "add it as a [[bridge.port]], or name one that is".into()),
+            };
             entry.problems.push(device.span.clone(), rule, remedy);
         }
         let (Some(mac), Some(device), Some(address)) = (mac, device, address) else { continue };

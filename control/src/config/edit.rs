@@ -170,6 +170,8 @@ fn put(table: &mut Map<String, Value>, key: &str, value: &Value) {
             let table = table.entry(outer).or_insert_with(|| json!({}));
             if table.is_string() {
                 *table = json!({ "device": table.take() });
+            } else if table.is_boolean() {
+                *table = json!({});
             }
             if let Some(table) = table.as_object_mut() {
                 put(table, inner, value);

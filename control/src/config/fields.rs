@@ -70,6 +70,21 @@ impl<'d> Fields<'d> {
         text.map(|text| Text { value: text, span: value.span() })
     }
 
+    /// The strings of the array at `key`; none is as good as empty.
+    pub(super) fn texts(&self, key: &str) -> Vec<Text<'d>> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let texts = value.get_ref().as_array().and_then(|array| {
+            let text = |element: &'d Spanned<DeValue<'d>>| {
+                element.get_ref().as_str().map(|value| Text { value, span: element.span() })
+            };
+            array.iter().map(text).collect::<Option<Vec<_>>>()
+        });
+        if texts.is_none() {
+            self.wrong_type(key, value, "an array of strings");
+        }
+        texts.unwrap_or_default()
+    }
+
     /// The string at `key`; that it is not there is a problem.
     pub(super) fn required(&self, key: &str, example: &str) -> Option<Text<'d>> {
         if self.value(key).is_none() {

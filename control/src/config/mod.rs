@@ -26,7 +26,10 @@
 //! [[bridge]]
 //! name = "br0"
 //! ageing_time = "300s"                # also ms, m, h, or an integer of seconds; 0 learns nothing
-//! address = "02:00:00:00:00:fe"       # what its spanning tree is known by; else the lowest of its ports
+//! host = true                         # the host takes part in it, by a TAP of the bridge's name; or what it is to be like:
+//! # host = { addresses = ["192.0.2.1/24", "2001:db8::1/64"], netns = "blue" }
+//! mtu = 1500                          # 68 to 65521, of the host's port; else the smallest of the ports'
+//! address = "02:00:00:00:00:fe"       # the host's there, and what its spanning tree is known by; else the lowest of its ports
 //! group_fwd_mask = 0x4000             # reserved addresses that pass: bit X for 01:80:C2:00:00:0X, not 0 to 2; else none
 //! fdb_max_learned = 0                 # addresses it may have learned at one time; 0: as many as there is room for
 //! no_linklocal_learn = false          # true: frames to reserved addresses that end in the bridge teach it nothing
@@ -59,7 +62,7 @@
 //! # transparent = true                # instead: every reserved address passes from this port, PAUSE too
 //! [[bridge.fdb]]
 //! mac = "02:00:00:00:00:01"           # of one station
-//! device = "eth0"                     # a port of this bridge
+//! device = "eth0"                     # a port of this bridge; for a permanent one also the bridge itself
 //! state = "static"                    # or dynamic (ages), permanent (the bridge's own address)
 //! sticky = false                      # true: it stays there when its station is seen elsewhere
 //!
@@ -76,6 +79,7 @@
 mod bridge;
 mod edit;
 mod fields;
+mod host;
 mod mac_moves;
 mod neighbor;
 mod plan;
@@ -185,6 +189,11 @@ pub enum Idle {
 }
 
 impl Config {
+    /// Every port that there is to be: those of the file, and the hosts' of its bridges.
+    pub(crate) fn all_ports(&self) -> impl Iterator<Item = PortConfig> {
+        self.ports.iter().cloned().chain(self.bridges.iter().filter_map(BridgeConfig::host_port))
+    }
+
     /// The largest file that is read, in bytes.
     const LARGEST: u64 = 64 << 20;
 

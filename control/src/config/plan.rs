@@ -29,6 +29,7 @@ pub enum Edit<T> {
 
 /// One small change.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and not for long")]
 pub enum Change {
     /// A `[[port]]`.
     Port(Edit<PortConfig>),
@@ -90,9 +91,36 @@ impl Plan {
         self.0.is_empty()
     }
 
+    /// What happens to ports, the hosts' of bridges with them.
+    pub(crate) fn ports(&self) -> Vec<Edit<PortConfig>> {
+        let ports = self
+            .0
+            .iter()
+            .filter_map(|change| if let Change::Port(edit) = change { Some(edit) } else { None });
+        let bridges = self
+            .0
+            .iter()
+            .filter_map(|change| if let Change::Bridge(edit) = change { Some(edit) } else { None });
+        ports.cloned().chain(bridges.filter_map(host)).collect()
+    }
+
     /// As an operator reads it.
     pub fn view(&self) -> Vec<ChangeView> {
         self.0.iter().map(Change::view).collect()
+    }
+}
+
+/// What happens to the host's port of a bridge.
+fn host(bridge: &Edit<BridgeConfig>) -> Option<Edit<PortConfig>> {
+    let (from, to) = match bridge {
+        Edit::Add(to) => (None, to.host_port()),
+        Edit::Remove(from) => (from.host_port(), None),
+        Edit::Change { from, to } => (from.host_port(), to.host_port()),
+    };
+    match (from, to) {
+        (None, to) => to.map(Edit::Add),
+        (Some(from), None) => Some(Edit::Remove(from)),
+        (Some(from), Some(to)) => (from != to).then_some(Edit::Change { from, to }),
     }
 }
 

@@ -9,6 +9,7 @@ use rigswitch_dataplane::ports::{
 use rigswitch_dataplane::tables::PortState;
 use serde::Serialize;
 
+use super::host::HostWords;
 use super::values::duration_text;
 use super::{Config, Idle, SwitchConfig, Workers};
 use super::{mac_moves, spanning_tree};
@@ -139,6 +140,7 @@ impl<'c> Port<'c> {
                 }
                 PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
                 PortKind::Device(device) => Kind::Device(device),
+                PortKind::Host(_) => unreachable!("a host's port is printed with its bridge"),
                 PortKind::Pcap(PcapConfig { input, output, pace: _ }) => {
                     Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })
                 }
@@ -171,6 +173,10 @@ struct Bridge<'c> {
     ageing_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostWords<'c>>,
     #[serde(skip_serializing_if = "is_plain")]
     group_fwd_mask: u16,
     #[serde(skip_serializing_if = "is_plain")]
@@ -274,6 +280,8 @@ impl<'c> Bridge<'c> {
             name: &bridge.name,
             ageing_time: duration_text(bridge.ageing_time),
             address: bridge.address.map(|address| address.to_string()),
+            mtu: bridge.mtu,
+            host: HostWords::of(bridge),
             group_fwd_mask: bridge.group_fwd_mask,
             fdb_max_learned: bridge.fdb_max_learned,
             no_linklocal_learn: bridge.no_linklocal_learn,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, SpanningTreePort};
+use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, HostConfig, SpanningTreePort};
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
 use rigswitch_dataplane::tables::PortState;
 
@@ -52,6 +52,8 @@ device = "veth-c4"
 name = "br0"
 ageing_time = "1500ms"
 address = "02:00:00:00:00:fe"
+mtu = 1400
+host = { addresses = ["192.0.2.1/24", "2001:db8::1/64"], netns = "blue" }
 group_fwd_mask = 0xfff8
 fdb_max_learned = 1000
 no_linklocal_learn = true
@@ -82,6 +84,7 @@ sticky = true
 
 [[bridge]]
 name = "br1"
+host = true
 ageing_time = 60
 port = [{ device = "c1" }, { device = "vm1" }]
 fdb = [{ mac = "2:0:0:0:0:1", device = "c1" }]
@@ -116,7 +119,11 @@ fn every_key_is_read() {
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
     let [br0, br1] = &config.bridges[..] else { panic!("two bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));
-    assert_eq!(br0.address, Some("02:00:00:00:00:fe".parse().unwrap()));
+    assert_eq!((br0.address, br0.mtu), (Some("02:00:00:00:00:fe".parse().unwrap()), Some(1400)));
+    let host = br0.host.as_ref().unwrap();
+    let addresses: Vec<_> = host.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["192.0.2.1/24", "2001:db8::1/64"]);
+    assert_eq!((host.netns.as_deref(), &br1.host), (Some("blue"), &Some(HostConfig::default())));
     assert_eq!((br0.group_fwd_mask, br0.fdb_max_learned, br0.no_linklocal_learn), (0xfff8, 1000, true));
     let knobs = BridgePortConfig {
         device: "eth0".into(),
@@ -221,7 +228,7 @@ proptest! {
     fn values_of_any_kind_never_panic(
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
-            "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky",
+            "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
         ]),
         table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "neighbor"]),
         value in proptest::sample::select(vec![

@@ -31,8 +31,8 @@ struct Done {
     came: Vec<DeviceId>,
     /// Ports whose device was closed, or is another's now; as they were.
     closed: Vec<(DeviceId, PortConfig, WorkerId)>,
-    /// Ports with another MTU; as they were.
-    resized: Vec<(DeviceId, PortConfig)>,
+    /// Ports with another MTU or other addresses; as they were.
+    adjusted: Vec<(DeviceId, PortConfig)>,
     /// What the MAC table said before.
     entries: Vec<(Key, Option<Entry>)>,
     /// Devices that nobody has now.
@@ -48,8 +48,8 @@ struct PortWork<'p> {
     late: Vec<&'p PortConfig>,
     /// To be opened anew, under their name and number.
     remade: Vec<&'p PortConfig>,
-    /// Only their MTU is another.
-    resized: Vec<(&'p PortConfig, &'p PortConfig)>,
+    /// Only their MTU or their addresses are others.
+    adjusted: Vec<(&'p PortConfig, &'p PortConfig)>,
     /// To be closed before the late and the remade open.
     released: Vec<&'p PortConfig>,
     /// To be closed in the end, the released ones too.
@@ -71,7 +71,8 @@ impl Switch {
     /// [`SwitchError`], and the switch is as it was.
     pub fn apply(&mut self, wanted: Config) -> Result<Plan, SwitchError> {
         let plan = self.plan(&wanted)?;
-        let ports = PortWork::of(&plan);
+        let edits = plan.ports();
+        let ports = PortWork::of(&edits);
         let mut done = Done::default();
         if let Err(error) = self.prepare(&plan, &ports, &wanted, &mut done) {
             self.undo(done);
@@ -105,10 +106,10 @@ impl Switch {
     ) -> Result<(), SwitchError> {
         self.domains.admit(&wanted.bridges);
         let before = self.receiving();
-        for (from, to) in &ports.resized {
+        for (from, to) in &ports.adjusted {
             let Some(id) = self.ports.find(&to.name) else { continue };
-            done.resized.push((id, (*from).clone()));
-            self.resize(id, (*to).clone())?;
+            done.adjusted.push((id, (*from).clone()));
+            self.adjust(id, (*to).clone())?;
         }
         for config in &ports.coming {
             done.came.push(self.add_port(config, &mut Spares::default())?);
@@ -192,8 +193,8 @@ impl Switch {
                 self.warn_of(&error);
             }
         }
-        for (id, config) in done.resized {
-            if let Err(error) = self.resize(id, config) {
+        for (id, config) in done.adjusted {
+            if let Err(error) = self.adjust(id, config) {
                 self.warn_of(&error);
             }
         }
@@ -324,14 +325,14 @@ impl Switch {
         Ok(())
     }
 
-    fn resize(&mut self, id: DeviceId, config: PortConfig) -> Result<(), SwitchError> {
+    fn adjust(&mut self, id: DeviceId, config: PortConfig) -> Result<(), SwitchError> {
         let name = config.name.clone();
         let Some(port) = self.ports.get_mut(id) else { return Ok(()) };
-        port.resize(config, &mut self.watch).map_err(|source| SwitchError::Port { name, source })
+        port.adjust(config, &mut self.watch).map_err(|source| SwitchError::Port { name, source })
     }
 
     /// Tells what nobody waits for an answer about.
-    fn warn_of(&mut self, error: &SwitchError) {
+    pub(super) fn warn_of(&mut self, error: &SwitchError) {
         self.events.tell(Event::Warning { message: error.to_string() });
     }
 
@@ -373,26 +374,23 @@ impl Switch {
 }
 
 impl<'p> PortWork<'p> {
-    fn of(plan: &'p Plan) -> Self {
+    fn of(edits: &'p [Edit<PortConfig>]) -> Self {
         let mut work = Self::default();
         let mut added = Vec::new();
         // Devices that become free only when something is closed.
         let mut held = HashSet::new();
-        for change in &plan.0 {
-            match change {
-                Change::Port(Edit::Add(port)) => added.push(port),
-                Change::Port(Edit::Remove(port)) => {
+        for edit in edits {
+            match edit {
+                Edit::Add(port) => added.push(port),
+                Edit::Remove(port) => {
                     held.extend(kernel_device(port));
                     work.leaving.push(port);
                 }
-                Change::Port(Edit::Change { from, to }) if is_resized(from, to) => {
-                    work.resized.push((from, to));
-                }
-                Change::Port(Edit::Change { from, to }) => {
+                Edit::Change { from, to } if is_adjusted(from, to) => work.adjusted.push((from, to)),
+                Edit::Change { from, to } => {
                     held.extend(kernel_device(from));
                     work.remade.push(to);
                 }
-                _ => {}
             }
         }
         let is_held = |port: &&PortConfig| kernel_device(port).is_some_and(|device| held.contains(&device));
@@ -410,9 +408,11 @@ fn kernel_device(port: &PortConfig) -> Option<(Option<&str>, &str)> {
     port.kind.device().map(|device| (port.netns.as_deref(), device))
 }
 
-/// Whether only the MTU is another, and the device need not be opened anew for it.
-fn is_resized(from: &PortConfig, to: &PortConfig) -> bool {
+/// Whether only the MTU or the addresses are others, and the device need not be opened anew for it.
+fn is_adjusted(from: &PortConfig, to: &PortConfig) -> bool {
     let long = |port: &PortConfig| port.mtu.is_some_and(|mtu| u32::from(mtu) > XdpConfig::LONGEST_WHOLE);
     let attached_otherwise = matches!(to.kind, PortKind::Xdp(_)) && long(from) != long(to);
-    PortConfig { mtu: to.mtu, ..from.clone() } == *to && !attached_otherwise
+    let both_hosts = matches!((&from.kind, &to.kind), (PortKind::Host(_), PortKind::Host(_)));
+    let kind = if both_hosts { &to.kind } else { &from.kind }.clone();
+    PortConfig { mtu: to.mtu, kind, ..from.clone() } == *to && !attached_otherwise
 }

@@ -101,6 +101,16 @@ pub enum SwitchError {
     /// An entry that would be seen to move and must not.
     #[error("{0}: a permanent entry is not sticky, for it never moves anyway: say static or dynamic")]
     StickyPermanent(String),
+    /// An entry for a bridge itself that is not one of its own addresses.
+    #[error(
+        "{mac}: an entry for {bridge} itself is permanent, for frames to it are the host's: say permanent"
+    )]
+    NotPermanent {
+        /// The station.
+        mac: String,
+        /// The bridge.
+        bridge: String,
+    },
     /// An entry that ages, behind a port where nobody is seen.
     #[error(
         "{mac}: {ifname} is not in a state to learn, and takes no entry that ages: say static, or see to its carrier and state"

@@ -8,6 +8,7 @@ use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTable, Peer, Tick};
 
 use super::error::SwitchError;
+use super::port::Port;
 use super::{Switch, grace};
 use crate::domains::Domains;
 use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
@@ -75,6 +76,10 @@ impl Switch {
     pub fn change_fdb(&mut self, change: &FdbChange) -> Result<(), SwitchError> {
         let mac = station(&change.mac)?;
         let (device, domain) = self.member(&change.ifname)?;
+        let is_plain = change.state == FdbStateWord::Permanent && !change.extern_learn && !change.is_use;
+        if self.ports.get(device).is_some_and(Port::is_host) && !is_plain {
+            return Err(SwitchError::NotPermanent { mac: mac.to_string(), bridge: change.ifname.clone() });
+        }
         let key = Key::new(domain, mac);
         let found = self.entry(key);
         if change.is_use {
@@ -270,7 +275,14 @@ impl Switch {
         self.config.bridges.iter().map(|bridge| (bridge.name.as_str(), count(bridge))).collect()
     }
 
+    /// Takes an entry out; its room is free when the sweep has come by.
+    pub(super) fn remove(&mut self, key: Key) {
+        self.macs.remove(key);
+        self.sweep.grace = self.publisher.advance();
+    }
+
     pub(super) fn put(&mut self, key: Key, device: DeviceId, flags: Flags) -> Result<(), SwitchError> {
+        self.own.remove(&key);
         let entry = Entry::new(Egress { device, peer: Peer::NONE }, self.clock.tick(), flags);
         let inserted = self.macs.insert(key, entry, || grace(&mut self.publisher));
         self.sweep.grace = self.publisher.advance();
@@ -282,9 +294,11 @@ impl Switch {
         table.find(table.locate(key))
     }
 
-    /// A bridge's port, and the domain it belongs to.
+    /// A bridge's port, its host's too, and the domain it belongs to.
     fn member(&self, port: &str) -> Result<(DeviceId, DomainId), SwitchError> {
-        let is_in = |bridge: &&BridgeConfig| bridge.ports.iter().any(|member| member.device == port);
+        let is_in = |bridge: &&BridgeConfig| {
+            bridge.ports.iter().any(|member| member.device == port) || bridge.name == port
+        };
         let bridge = self.config.bridges.iter().find(is_in);
         let domain = bridge.and_then(|bridge| self.domains.of(&bridge.name));
         self.ports.find(port).zip(domain).ok_or_else(|| SwitchError::NotAMember(port.to_owned()))

@@ -49,7 +49,7 @@ impl Switch {
         let (mut lost, mut down, mut changed) = (Vec::new(), Vec::new(), false);
         for (id, port) in self.ports.iter_mut() {
             for change in port.follow(&mut self.watch) {
-                changed |= matches!(change, Change::Up | Change::Down | Change::Mtu(_));
+                changed |= !matches!(change, Change::Gone(_) | Change::Renamed { .. } | Change::Relocated(_));
                 let ifname = port.config.name.clone();
                 let event = match change {
                     Change::Gone(why) => {
@@ -64,6 +64,7 @@ impl Switch {
                     Change::Renamed { from, to } => Event::Renamed { ifname, device: to, was: from },
                     Change::Relocated(netns) => Event::Relocated { ifname, netns },
                     Change::Mtu(mtu) => Event::Mtu { ifname, mtu },
+                    Change::Address(mac) => Event::Address { ifname, address: mac.to_string() },
                 };
                 self.events.tell(event);
             }

@@ -30,6 +30,8 @@ impl Switch {
     ) -> Result<T, SwitchError> {
         config.switch.workers = Workers::Count(1);
         config.ports.iter_mut().for_each(|port| port.worker = None);
+        // Nothing of the machine's takes part.
+        config.bridges.iter_mut().for_each(|bridge| (bridge.host, bridge.mtu) = (None, None));
         let (mut switch, mut links) = Self::assemble(config, Time::by_hand(start), KEY)?;
         let mut device = None;
         let mut worker = by_hand(&mut links[0], (), &mut device);

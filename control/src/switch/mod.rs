@@ -8,6 +8,7 @@ mod error;
 mod fdb;
 mod follow;
 mod hand;
+mod host;
 pub(crate) mod memory;
 mod moves;
 mod port;
@@ -42,6 +43,7 @@ use captures::Captures;
 use crew::{Crew, Member, Ready, Shared};
 use differences::Differences;
 use fdb::Sweep;
+use host::OwnEntries;
 use moves::Moves;
 use port::{Port, Spares};
 use ports::Ports;
@@ -67,6 +69,7 @@ pub struct Switch {
     publisher: Publisher<Tables>,
     macs: MacControl,
     sweep: Sweep,
+    own: OwnEntries,
     trees: Trees,
     moves: Moves,
     captures: Captures,
@@ -117,6 +120,7 @@ impl Switch {
             publisher,
             macs,
             sweep,
+            own: OwnEntries::default(),
             trees: Trees::default(),
             moves: Moves::default(),
             captures: Captures::default(),
@@ -305,6 +309,8 @@ impl Switch {
     /// Compiles what there is and puts it in force: no worker acts on anything older when this returns, and all are awake.
     fn publish(&mut self) {
         let now = self.time.elapsed();
+        self.follow_bridges();
+        self.note_own_addresses();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
         let facts: Vec<_> =
@@ -315,6 +321,7 @@ impl Switch {
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);
+        self.carry_hosts();
     }
 
     fn prepare_counters(&self) {
@@ -341,7 +348,7 @@ impl Port {
             owner: self.owner,
             mac: self.address(),
             mtu: self.mtu,
-            up: self.is_running(),
+            up: self.is_usable(),
             tree,
             capabilities: self.capabilities,
         }
@@ -355,7 +362,7 @@ fn open_ports(config: &Config, watch: &mut Watch) -> Result<Ports, SwitchError> 
         loads[usize::from(worker)] += 1;
     }
     let mut ports = Ports::default();
-    for port in &config.ports {
+    for port in config.all_ports() {
         let owner = port.worker.unwrap_or_else(|| {
             let (least, load) = loads
                 .iter_mut()
@@ -366,8 +373,9 @@ fn open_ports(config: &Config, watch: &mut Watch) -> Result<Ports, SwitchError> 
             *load += 1;
             least
         });
-        let opened = Port::open(port.clone(), WorkerId(owner), &mut Spares::default(), watch);
-        ports.add(opened.map_err(|source| SwitchError::Port { name: port.name.clone(), source })?);
+        let name = port.name.clone();
+        let opened = Port::open(port, WorkerId(owner), &mut Spares::default(), watch);
+        ports.add(opened.map_err(|source| SwitchError::Port { name, source })?);
     }
     Ok(ports)
 }

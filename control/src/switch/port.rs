@@ -1,9 +1,15 @@
 //! A port as control holds it: the device that was opened, and the queues that workers are given of it.
 
+mod host;
+mod spares;
+
+pub(super) use host::Likeness;
+pub(super) use spares::Spares;
+
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
-use std::{io, iter};
 
 use rigswitch_dataplane::frames::Area;
 use rigswitch_dataplane::ids::MacAddr;
@@ -16,6 +22,7 @@ use rigswitch_dataplane::tables::WorkerId;
 
 use super::watch::{Namespace, Place, Watch, Whereabouts};
 use crate::events::{Event, Events};
+use host::{Given, create_host, give_addresses};
 
 /// The MTU of a port that no kernel device limits.
 const DEFAULT_MTU: u16 = 1500;
@@ -57,6 +64,7 @@ struct Device {
     place: Option<Place>, // none: the kernel has no such device
     kind: PortKind,       // the configured one, or the one chosen
     source: Source,
+    given: Option<Given>, // what a host's port was last given
 }
 
 /// What is new about a port's device.
@@ -69,6 +77,7 @@ pub(super) enum Change {
         to: String,
     },
     Mtu(u32),
+    Address(MacAddr),
     /// A TAP, whose queues go on wherever it is; the name of the namespace.
     Relocated(Option<String>),
     /// It is there no more, and why.
@@ -116,13 +125,14 @@ impl Port {
             trouble: String::new(),
         };
         port.put(device, watch);
-        port.resize(port.config.clone(), watch)?;
+        port.adjust(port.config.clone(), watch)?;
         Ok(port)
     }
 
-    /// Sets the MTU where `config`, which is the same otherwise, says one.
-    pub(super) fn resize(&mut self, config: PortConfig, watch: &mut Watch) -> OpenResult<()> {
-        self.config = config;
+    /// Gives the device the MTU and the addresses that `config`, which is the same otherwise, says.
+    pub(super) fn adjust(&mut self, config: PortConfig, watch: &mut Watch) -> OpenResult<()> {
+        let before = std::mem::replace(&mut self.config, config);
+        self.readdress(&before, watch)?;
         let configured = self.config.mtu.map_or(DEFAULT_MTU.into(), u32::from);
         match (&self.device, &self.link) {
             (Some(Device { place: None, .. }), _) => self.mtu = configured,
@@ -150,7 +160,7 @@ impl Port {
     }
 
     /// Whether it was taken back: a device that is there again under its name, or where it moved to. A TAP that was deleted
-    /// is not made again. An error is about a device that is there and cannot be had.
+    /// is not made again, but for a host's. An error is about a device that is there and cannot be had.
     pub(super) fn take_back(&mut self, watch: &mut Watch) -> OpenResult<bool> {
         if self.device.is_some() || !self.closing.is_empty() {
             return Ok(false);
@@ -160,7 +170,8 @@ impl Port {
             let namespace = watch.enter(self.config.netns.as_deref()).ok()?;
             watch.find(namespace, self.config.kind.device()?)
         });
-        let is_there = at.is_some() || self.make_again || self.config.kind.device().is_none();
+        let is_ours = self.make_again || self.is_host();
+        let is_there = at.is_some() || is_ours || self.config.kind.device().is_none();
         if !is_there {
             return Ok(false);
         }
@@ -207,6 +218,9 @@ impl Port {
         let Some(before) = self.link.replace(link.clone()) else { return changes };
         if before.name != link.name {
             changes.push(Change::Renamed { from: before.name, to: link.name.clone() });
+        }
+        if before.mac != link.mac {
+            changes.push(Change::Address(link.mac));
         }
         if self.mtu != link.mtu {
             self.mtu = link.mtu;
@@ -373,33 +387,6 @@ impl Port {
     }
 }
 
-/// Devices that were let go of as they are, for ports that open just those again: the kernel's device stays.
-#[derive(Default)]
-pub(super) struct Spares(Vec<(PortKind, Option<String>, Device)>);
-
-impl Spares {
-    /// Takes the device of a port whose queues are closed, and keeps it if one of `wanted` opens the same.
-    pub(super) fn take_from<'c>(
-        &mut self,
-        port: &mut Port,
-        mut wanted: impl Iterator<Item = &'c PortConfig>,
-    ) {
-        let (kind, netns) = (&port.config.kind, &port.config.netns);
-        let is_same = |other: &PortConfig| other.kind == *kind && other.netns == *netns;
-        // Files are read once.
-        let is_kept = !matches!(kind, PortKind::Pcap(_)) && wanted.any(is_same);
-        let device = port.device.take().filter(|_| is_kept);
-        self.0.extend(device.map(|device| (kind.clone(), netns.clone(), device)));
-        port.gone(iter::empty());
-    }
-
-    fn take(&mut self, config: &PortConfig) -> Option<Device> {
-        let is_it = |(kind, netns, _): &(_, _, _)| *kind == config.kind && *netns == config.netns;
-        let place = self.0.iter().position(is_it)?;
-        Some(self.0.swap_remove(place).2)
-    }
-}
-
 impl Source {
     fn queues(&self) -> usize {
         match self {
@@ -452,6 +439,7 @@ impl Device {
             PortKind::Xdp(xdp) => Source::Xdp(XdpDevice::open(xdp, netns, config.mtu)?),
             PortKind::Tap(tap) => Source::Tap(Tap::open(tap, netns, config.mtu)?),
             PortKind::Packet(packet) => Source::Packet(PacketDevice::open(packet, netns, config.mtu)?),
+            PortKind::Host(host) => Source::Tap(vec![create_host(host, netns)?]),
             PortKind::Device(_) => unreachable!("the choice has been made"),
             PortKind::Memory => {
                 let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());
@@ -462,10 +450,13 @@ impl Device {
         if let Some(name) = name {
             Netdev::new(&name, netns)?.set_up(true)?;
         }
+        if let PortKind::Host(host) = &kind {
+            give_addresses(&host.device, host, netns)?;
+        }
         let place = namespace.zip(source.index()?).map(|(namespace, index)| Place { namespace, index });
         // What was done to it is told by now.
         watch.catch_up();
-        Ok(Self { place, kind, source })
+        Ok(Self { place, kind, source, given: None })
     }
 }
 

@@ -11,8 +11,8 @@ use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::wire::bpdu::BridgeId;
 
-use super::Switch;
 use super::port::Port;
+use super::{Switch, host};
 use crate::config::Config;
 use crate::stp::Stp;
 use crate::views::{
@@ -34,6 +34,8 @@ impl Switch {
             let text = |id: BridgeId| format!("{:04x}.{}", id.priority(), id.address());
             BridgeView {
                 ifname: bridge.name.clone(),
+                address: host::address(bridge, &self.ports).map(|address| address.to_string()),
+                mtu: host::mtu(bridge, &self.ports),
                 stp_state: bridge.spanning_tree.enabled,
                 bridge_id: root.map(|root| text(root.bridge)),
                 root_id: root.map(|root| text(root.root)),
@@ -182,7 +184,8 @@ impl Switch {
         let mut config = self.config.clone();
         let ages = |entry: &FdbEntryConfig| entry.state == FdbState::Dynamic;
         config.bridges.iter_mut().for_each(|bridge| bridge.fdb.retain(ages));
-        for (key, entry) in self.macs.iter().filter(|(_, entry)| !state(*entry).is_empty()) {
+        let is_fixed = |key: &Key, entry: Entry| !state(entry).is_empty() && !self.own.contains_key(key);
+        for (key, entry) in self.macs.iter().filter(|(key, entry)| is_fixed(key, *entry)) {
             let state = if entry.is_local() { FdbState::Permanent } else { FdbState::Static };
             let device = self.name(entry.egress().device).to_owned();
             let sticky = entry.flags().has(Flags::STICKY);

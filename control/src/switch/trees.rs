@@ -10,9 +10,9 @@ use rigswitch_dataplane::punt::{Injection, Move, PuntReason};
 use rigswitch_dataplane::tables::PortState;
 use rigswitch_dataplane::wire::bpdu::{self, Bpdu, BridgeId, PortId};
 
-use super::Switch;
 use super::ports::Ports;
 use super::watch::Watch;
+use super::{Switch, host};
 use crate::domains::Domains;
 use crate::events::Event;
 use crate::stp::{Action, BridgeSetup, PortSetup, Stp, Timing};
@@ -129,13 +129,9 @@ impl Tree {
     }
 }
 
-/// A bridge's own address, or else the lowest of its ports', as the kernel's bridges have it.
 fn bridge_setup(bridge: &BridgeConfig, ports: &Ports) -> BridgeSetup {
     let tree = &bridge.spanning_tree;
-    let of_port = |name: &str| Some(ports.get(ports.find(name)?)?.address());
-    let addresses = bridge.ports.iter().filter_map(|port| of_port(&port.device));
-    let lowest = addresses.filter(|address| !address.is_zero()).min_by_key(|address| address.bits());
-    let address = bridge.address.or(lowest).unwrap_or(MacAddr::ZERO);
+    let address = host::address(bridge, ports).unwrap_or(MacAddr::ZERO);
     let timing =
         Timing { max_age: tree.max_age, hello_time: tree.hello_time, forward_delay: tree.forward_delay };
     BridgeSetup { id: BridgeId::new(tree.priority, address), timing }

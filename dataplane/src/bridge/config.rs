@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{MacMoves, SpanningTreeConfig, SpanningTreePort};
 use crate::ids::MacAddr;
+use crate::ports::{HostAddress, HostPortConfig, PortConfig, PortKind};
 use crate::tables::PortState;
 
 /// One `[[bridge]]`.
@@ -14,8 +15,12 @@ pub struct BridgeConfig {
     pub name: String,
     /// How long a learned address is kept after it was last seen as a source. Zero learns none.
     pub ageing_time: Duration,
-    /// Its own address: what its spanning tree is known by; `None` for the lowest of its ports.
+    /// Its own address: the host's there, and what its spanning tree is known by; `None` for the lowest of its ports.
     pub address: Option<MacAddr>,
+    /// The MTU of its host's port, in bytes of payload; `None` for the smallest of its ports.
+    pub mtu: Option<u16>,
+    /// Whether and how the host that it runs on takes part in it.
+    pub host: Option<HostConfig>,
     /// Reserved addresses that pass whatever port they come from: bit X stands for 01:80:C2:00:00:0X. None of
     /// [`BridgeConfig::GROUP_FWD_RESTRICTED`].
     pub group_fwd_mask: u16,
@@ -38,6 +43,22 @@ impl BridgeConfig {
     pub const DEFAULT_AGEING_TIME: Duration = Duration::from_secs(300);
     /// The kernel's `BR_GROUPFWD_RESTRICTED`: spanning tree, PAUSE and LACP pass no bridge by its own mask.
     pub const GROUP_FWD_RESTRICTED: u16 = 0b111;
+
+    /// The host's port, if there is to be one: a port of the bridge's name.
+    pub fn host_port(&self) -> Option<PortConfig> {
+        let HostConfig { addresses, netns } = self.host.clone()?;
+        let kind = PortKind::Host(HostPortConfig { device: self.name.clone(), addresses });
+        Some(PortConfig { name: self.name.clone(), kind, netns, worker: None, mtu: None })
+    }
+}
+
+/// `host = true` or `host = { … }`: a TAP of the bridge's name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HostConfig {
+    /// The addresses that the TAP is given.
+    pub addresses: Vec<HostAddress>,
+    /// The name of the network namespace that it is made in; `None` for the switch's own.
+    pub netns: Option<String>,
 }
 
 /// One `[[bridge.port]]`, with the kernel's names and defaults.

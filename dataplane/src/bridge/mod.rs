@@ -9,7 +9,9 @@ mod snooping;
 mod spanning_tree;
 mod stage;
 
-pub use config::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, NeighborConfig, XconnectConfig};
+pub use config::{
+    BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, HostConfig, NeighborConfig, XconnectConfig,
+};
 pub use mac_moves::{MacMoveAction, MacMoves};
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;

@@ -1,6 +1,8 @@
 //! What an operator may say about a port, validated: the only model of it there is.
 
+use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Pace;
@@ -71,6 +73,30 @@ pub struct PacketConfig {
     pub queues: u16,
 }
 
+/// The host's port of a bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostPortConfig {
+    /// The name of the TAP that is made for it: the bridge's.
+    pub device: String,
+    /// The addresses that it is given.
+    pub addresses: Vec<HostAddress>,
+}
+
+/// An address of the host, and how long the prefix of its network is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HostAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// In bits: up to 32, or 128 of an IPv6 address.
+    pub prefix_length: u8,
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_length)
+    }
+}
+
 /// `pcap = { … }`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PcapConfig {
@@ -93,6 +119,8 @@ pub enum PortKind {
     Packet(PacketConfig),
     /// A device the kernel has, of this name (1 to 15 bytes), in the way that suits it: see [`PortKind::chosen`].
     Device(String),
+    /// A TAP through which the host takes part in a bridge.
+    Host(HostPortConfig),
     /// Files.
     Pcap(PcapConfig),
     /// In process, for embedding and tests.
@@ -107,6 +135,7 @@ impl PortKind {
             Self::Tap(_) => "tap",
             Self::Packet(_) => "packet",
             Self::Device(_) => "device",
+            Self::Host(_) => "host",
             Self::Pcap(_) => "pcap",
             Self::Memory => "memory",
         }
@@ -118,6 +147,7 @@ impl PortKind {
             Self::Xdp(XdpConfig { device, .. })
             | Self::Tap(TapConfig { device, .. })
             | Self::Packet(PacketConfig { device, .. })
+            | Self::Host(HostPortConfig { device, .. })
             | Self::Device(device) => Some(device),
             Self::Pcap(_) | Self::Memory => None,
         }
@@ -135,7 +165,7 @@ impl PortKind {
             Self::Xdp(xdp) => return Ok(Self::Xdp(XdpConfig { device, ..xdp.clone() })),
             Self::Tap(tap) => return Ok(Self::Tap(TapConfig { device, ..tap.clone() })),
             Self::Packet(packet) => return Ok(Self::Packet(PacketConfig { device, ..packet.clone() })),
-            Self::Pcap(_) | Self::Memory => return Ok(self.clone()),
+            Self::Host(_) | Self::Pcap(_) | Self::Memory => return Ok(self.clone()),
             Self::Device(_) => {}
         }
         let netdev = Netdev::new(&device, netns)?;

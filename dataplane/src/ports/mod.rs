@@ -9,7 +9,10 @@ mod tap;
 mod vnet_header;
 mod xdp;
 
-pub use config::{PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues};
+pub use config::{
+    HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig,
+    XdpMode, XdpQueues,
+};
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
 pub use packet::{Packet, PacketDevice};

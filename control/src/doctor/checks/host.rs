@@ -54,7 +54,7 @@ const CAPABILITIES: [(&str, u32); 4] =
 fn needed(port: &Port) -> Vec<&'static str> {
     let mut needed = match port.kind {
         PortKind::Xdp(_) => vec!["cap_net_admin", "cap_net_raw", "cap_bpf"],
-        PortKind::Tap(_) => vec!["cap_net_admin"],
+        PortKind::Tap(_) | PortKind::Host(_) => vec!["cap_net_admin"],
         PortKind::Packet(_) | PortKind::Device(_) => vec!["cap_net_admin", "cap_net_raw"],
         PortKind::Pcap(_) | PortKind::Memory => vec![],
     };
@@ -145,6 +145,7 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
     let of_port = |port: &Port| match &port.kind {
         PortKind::Xdp(_) => 5 + xdp_queues(port),
         PortKind::Tap(tap) => 2 * u64::from(tap.queues),
+        PortKind::Host(_) => 2,
         PortKind::Packet(packet) => 2 + 2 * u64::from(packet.queues),
         PortKind::Device(_) | PortKind::Pcap(_) | PortKind::Memory => 0,
     };

@@ -1,0 +1,132 @@
+//! What makes the host's port of a bridge the bridge's own: its address and MTU, its carrier, and the addresses that are not
+//! forwarded but go up to it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rigswitch_dataplane::bridge::BridgeConfig;
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::tables::{Entry, Flags, Key};
+
+use super::Switch;
+use super::error::SwitchError;
+use super::port::{Likeness, Port};
+use super::ports::Ports;
+
+/// The MTU of a bridge without ports (the kernel's `ETH_DATA_LEN`).
+const EMPTY_MTU: u32 = 1500;
+
+/// Entries that nobody put there: those of the bridges' and their ports' own addresses.
+pub(super) type OwnEntries = BTreeMap<Key, DeviceId>;
+
+impl Switch {
+    /// Has the hosts' ports follow their bridges.
+    pub(super) fn follow_bridges(&mut self) {
+        let mut failed = Vec::new();
+        for bridge in self.config.bridges.iter().filter(|bridge| bridge.host.is_some()) {
+            let wanted = likeness(bridge, &self.ports);
+            let Some(host) = self.ports.find(&bridge.name).and_then(|id| self.ports.get_mut(id)) else {
+                continue;
+            };
+            let followed = host.follow_bridge(wanted, &mut self.watch, &mut self.events);
+            failed.extend(followed.err().map(|source| (bridge.name.clone(), source)));
+        }
+        for (name, source) in failed {
+            self.warn_of(&SwitchError::Port { name, source: source.into() });
+        }
+    }
+
+    /// Gives the hosts' ports a carrier as long as a port of their bridge forwards (`br_port_state_selection`,
+    /// net/bridge/br_stp_if.c).
+    pub(super) fn carry_hosts(&mut self) {
+        let tables = self.publisher.current();
+        for bridge in self.config.bridges.iter().filter(|bridge| bridge.host.is_some()) {
+            let Some(domain) = self.domains.of(&bridge.name) else { continue };
+            let carrier = !tables.domain(domain).from_host.is_empty();
+            let host = self.ports.find(&bridge.name).and_then(|id| self.ports.get_mut(id));
+            host.into_iter().for_each(|host| host.set_carrier(carrier));
+        }
+    }
+
+    /// Puts the bridges' own addresses and those of their ports in the MAC table: frames to them go no further. What somebody
+    /// has put there for one of them stays (`fdb_add_local`, net/bridge/br_fdb.c).
+    pub(super) fn note_own_addresses(&mut self) {
+        let wanted = self.own_addresses();
+        for (key, id) in std::mem::take(&mut self.own) {
+            if wanted.get(&key) == Some(&id) {
+                self.own.insert(key, id);
+            } else if self.entry(key).is_some_and(|entry| entry.is_local() && entry.egress().device == id) {
+                self.remove(key);
+            }
+        }
+        for (key, id) in wanted {
+            if self.own.contains_key(&key) || self.is_in_file(key) {
+                continue;
+            }
+            let found = self.entry(key);
+            if found.is_none_or(Entry::is_learned) {
+                if let Err(full) = self.put(key, id, Flags::LOCAL) {
+                    self.warn_of(&full);
+                    continue;
+                }
+            } else if !found.is_some_and(|entry| entry.is_local() && entry.egress().device == id) {
+                continue;
+            }
+            self.own.insert(key, id);
+        }
+    }
+
+    /// Whose they are. Of ports with one address it is the first's.
+    fn own_addresses(&self) -> OwnEntries {
+        let named: HashMap<&str, (DeviceId, &Port)> =
+            self.ports.iter().filter(|(_, port)| !port.leaving).map(|it| (&*it.1.config.name, it)).collect();
+        let mut own = OwnEntries::new();
+        for bridge in &self.config.bridges {
+            let Some(domain) = self.domains.of(&bridge.name) else { continue };
+            let members = bridge.ports.iter().map(|port| &port.device).chain([&bridge.name]);
+            for (id, port) in members.filter_map(|name| named.get(&**name)) {
+                if let Some(address) = port.own_address() {
+                    own.entry(Key::new(domain, address)).or_insert(*id);
+                }
+            }
+        }
+        own
+    }
+
+    fn is_in_file(&self, key: Key) -> bool {
+        let name = self.bridge(key.domain());
+        let bridge = self.config.bridges.iter().find(|bridge| bridge.name == name);
+        bridge.is_some_and(|bridge| bridge.fdb.iter().any(|entry| entry.mac == key.mac()))
+    }
+}
+
+fn likeness(bridge: &BridgeConfig, ports: &Ports) -> Likeness {
+    let open = bridge.ports.iter().filter_map(|port| ports.get(ports.find(&port.device)?));
+    let mtus = open.filter(|port| !port.is_gone()).map(|port| port.mtu);
+    Likeness {
+        said: (bridge.address, bridge.mtu.map(u32::from)),
+        follows: (lowest(bridge, ports, Port::own_address), mtus.min().unwrap_or(EMPTY_MTU)),
+    }
+}
+
+/// The address that a bridge is known by: that of its host's port, its own, or else the lowest of its ports', of TAPs only where
+/// there is no other (`br_stp_recalculate_bridge_id`, net/bridge/br_stp_if.c).
+pub(super) fn address(bridge: &BridgeConfig, ports: &Ports) -> Option<MacAddr> {
+    let host = ports.find(&bridge.name).and_then(|id| ports.get(id)?.own_address());
+    let any = |port: &Port| Some(port.address()).filter(|address| !address.is_zero());
+    let of_ports = || lowest(bridge, ports, Port::own_address).or_else(|| lowest(bridge, ports, any));
+    host.or(bridge.address).or_else(of_ports)
+}
+
+/// The MTU of a bridge: that of its host's port.
+pub(super) fn mtu(bridge: &BridgeConfig, ports: &Ports) -> Option<u32> {
+    Some(ports.get(ports.find(&bridge.name)?)?.mtu)
+}
+
+fn lowest(
+    bridge: &BridgeConfig,
+    ports: &Ports,
+    address: impl Fn(&Port) -> Option<MacAddr>,
+) -> Option<MacAddr> {
+    let members = bridge.ports.iter().filter_map(|port| ports.get(ports.find(&port.device)?));
+    members.filter_map(address).min_by_key(|address| address.bits())
+}
