@@ -13,6 +13,8 @@ mod neighbors;
 mod rig;
 #[path = "kernel/setup.rs"]
 mod setup;
+#[path = "kernel/snooping.rs"]
+mod snooping;
 
 use std::cell::Cell;
 
@@ -68,6 +70,8 @@ enum Step {
     Fdb(String),
     /// The bridge is told this of its neighbours, in ip-neighbour(8)'s words.
     Neighbor(String),
+    /// So is the multicast database. It must be all right to one as to the other.
+    Mdb(String),
 }
 
 impl Side {
@@ -127,6 +131,7 @@ impl Side {
             (Step::Neighbor(words), Kind::Kernels) => {
                 drop(run_in(&self.rig.center, &format!("ip neigh {words}")));
             }
+            (Step::Mdb(words), _) => self.change_mdb(words),
         }
         self.outputs()
     }
@@ -152,7 +157,8 @@ impl Side {
         }
         // What goes up is there when what goes out is.
         outputs[HOST].extend(std::iter::from_fn(|| self.wire(HOST).poll()));
-        outputs
+        // What a bridge says of groups by itself it says when it likes.
+        outputs.map(|out| out.into_iter().filter(|frame| !snooping::is_bridges_own(frame)).collect())
     }
 }
 

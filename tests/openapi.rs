@@ -144,7 +144,7 @@ fn bodies_are_taken_or_refused_as_documented(folder: &Folder, document: &Value, 
         }
     }
     assert!(taking.len() >= 3, "{taking:?}");
-    let config = Config { cases: 128, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 640, failure_persistence: None, ..Config::default() };
     let seen = RefCell::new(BTreeSet::new());
     let case = (0..taking.len(), body());
     let outcome = TestRunner::new(config).run(&case, |(which, body)| {

@@ -1,12 +1,13 @@
 //! Configuration → tables: what workers execute, decided before a frame arrives.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig};
-use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{
-    Device, Domain, HostPort, Knobs, Neighbors, PortState, Role, Tables, WorkerId,
+    Device, Domain, HostPort, Knobs, Mdb, Neighbors, PortState, Role, Tables, WorkerId,
 };
 
 use crate::config::Config;
@@ -33,8 +34,14 @@ pub struct PortFacts<'a> {
     pub capabilities: Capabilities,
 }
 
-/// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already.
-pub fn compile(ports: &[PortFacts<'_>], config: &Config, numbers: &Domains) -> Tables {
+/// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already, and a database of
+/// groups if it snoops.
+pub fn compile(
+    ports: &[PortFacts<'_>],
+    config: &Config,
+    numbers: &Domains,
+    mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
+) -> Tables {
     let named: HashMap<&str, &PortFacts<'_>> = ports.iter().map(|port| (port.name, port)).collect();
     let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
     for port in ports {
@@ -75,7 +82,7 @@ pub fn compile(ports: &[PortFacts<'_>], config: &Config, numbers: &Domains) -> T
             broadcast: list(|port| port.bcast_flood, host),
             from_host: list(|_| true, None),
             host,
-            mdb: None,
+            mdb: mdbs.get(&domain).cloned(),
             tells_moves: bridge.mac_moves.limit > 0,
             neighbors: neighbors(config, &bridge.name),
         };
@@ -148,7 +155,7 @@ mod tests {
         let ports: Vec<_> = (0..5).map(facts).collect();
         let mut domains = Domains::default();
         domains.admit(&config.bridges);
-        compile(&ports, &config, &domains)
+        compile(&ports, &config, &domains, &BTreeMap::new())
     }
 
     fn domain(place: u16) -> DomainId {
@@ -226,7 +233,7 @@ mod tests {
             tree: None,
             capabilities: Capabilities::default(),
         };
-        let tables = compile(&[port], &Config::default(), &Domains::default());
+        let tables = compile(&[port], &Config::default(), &Domains::default(), &BTreeMap::new());
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);
     }

@@ -70,6 +70,24 @@ pub enum Event {
         /// The bridge.
         master: String,
     },
+    /// A port is in a multicast group.
+    Joined {
+        /// The group.
+        grp: String,
+        /// The port.
+        ifname: String,
+        /// The bridge.
+        master: String,
+    },
+    /// A port is no longer in a multicast group.
+    Left {
+        /// The group.
+        grp: String,
+        /// The port.
+        ifname: String,
+        /// The bridge.
+        master: String,
+    },
     /// A port is up and has a carrier.
     Up {
         /// The port.

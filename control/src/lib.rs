@@ -17,6 +17,7 @@ pub mod events;
 pub mod lab;
 pub mod notify;
 mod service;
+mod snooping;
 mod stp;
 pub mod switch;
 pub mod views;

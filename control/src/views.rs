@@ -213,6 +213,8 @@ pub struct WorkerView {
     pub table_full: u64,
     /// MACs it did not learn because the bridge had as many as `fdb_max_learned`.
     pub limited: u64,
+    /// Frames about multicast groups that control could not hear: there were too many of them.
+    pub unheard: u64,
 }
 
 /// A change of one forwarding entry, in bridge(8)'s words.
@@ -305,6 +307,68 @@ pub struct FdbFlush {
     pub locked: Option<bool>,
 }
 
+/// The multicast database: what `show mdb -j` has one of, as `bridge -j mdb` prints it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MdbView {
+    /// Who is in which group.
+    pub mdb: Vec<MdbEntryView>,
+    /// The ports with routers behind them, by bridge.
+    pub router: BTreeMap<String, Vec<RouterView>>,
+}
+
+/// One port in one group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MdbEntryView {
+    /// The bridge's number.
+    pub index: u32,
+    /// The bridge.
+    pub dev: String,
+    /// The port.
+    pub port: String,
+    /// The group.
+    pub grp: String,
+    /// How long it lasts.
+    pub state: MdbState,
+    /// What else there is to say of it: nothing yet.
+    pub flags: Vec<String>,
+    /// Seconds until it ends, zero if it does not; `bridge mdb` has it with `-s` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<String>,
+}
+
+/// A port with a router behind it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RouterView {
+    /// The port.
+    pub port: String,
+}
+
+/// How long a port is in a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MdbState {
+    /// As long as one that reports it. What bridge(8) takes when nothing is said.
+    #[default]
+    Temp,
+    /// Until it is taken away.
+    Permanent,
+}
+
+/// A port to put into a group, or to take out of it, in bridge(8)'s words.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MdbChange {
+    /// The bridge.
+    pub dev: String,
+    /// The port.
+    pub port: String,
+    /// The group.
+    pub grp: String,
+    /// How long it is to last; for one that is taken away it says nothing.
+    #[serde(default)]
+    pub state: MdbState,
+}
+
 /// What a flush did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FlushedView {
@@ -317,7 +381,7 @@ pub struct FlushedView {
 pub struct ChangeView {
     /// What happens.
     pub action: ChangeAction,
-    /// To what: `port`, `bridge`, `fdb`, `xconnect` or `neighbor`.
+    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect` or `neighbor`.
     pub object: String,
     /// The bridge that it is in: a port of it, or an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]

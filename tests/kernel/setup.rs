@@ -12,11 +12,12 @@ pub(super) fn kernels_bridge(rig: &Rig, knobs: Knobs) {
     if run("ip -br link show type bridge").contains("br0") {
         run("ip link del br0");
     }
-    // A snooping bridge announces itself; without a querier it floods groups as one that does not.
-    run(&format!("ip link add br0 type bridge mcast_snooping 0 {}", knobs.bridge));
-    // It has neighbours of IPv6 only where it has IPv6; without an address it says nothing by it.
+    run(&format!("ip link add br0 type bridge {}", bridge_words(knobs)));
+    // It has neighbours of IPv6 only where it has IPv6; without an address it says nothing by it, but where it snoops.
     run("ip link set br0 addrgenmode none");
-    rig.center.run(|| std::fs::write("/proc/sys/net/ipv6/conf/br0/disable_ipv6", "0")).unwrap().unwrap();
+    if !snoops(knobs) {
+        rig.center.run(|| std::fs::write("/proc/sys/net/ipv6/conf/br0/disable_ipv6", "0")).unwrap().unwrap();
+    }
     run("ip link set br0 up");
     (0..HOSTS).for_each(|n| drop(run(&format!("ip link set p{n} master br0"))));
     wait_for("the kernel's bridge to forward", || {
@@ -50,6 +51,16 @@ fn set_mab(rig: &Rig, port: &str) {
     rig.center.run(set).unwrap();
 }
 
+/// Whether it is groups that are compared.
+fn snoops(knobs: Knobs) -> bool {
+    knobs.bridge.contains("mcast_snooping")
+}
+
+/// What is set on the bridge, which snoops only where that is what is compared.
+fn bridge_words(knobs: Knobs) -> String {
+    if snoops(knobs) { knobs.bridge.into() } else { format!("mcast_snooping 0 {}", knobs.bridge) }
+}
+
 /// The same in our words.
 pub(super) fn config(knobs: Knobs, rig: &Rig) -> String {
     let words = |text: &str| -> Vec<String> {
@@ -62,7 +73,8 @@ pub(super) fn config(knobs: Knobs, rig: &Rig) -> String {
     });
     let ports = ports.collect::<Vec<_>>().join(", ");
     let host = format!("host = {{ netns = \"{}\" }}", rig.center.name());
-    format!("[[bridge]]\nname = \"br0\"\n{host}\n{}\nport = [{ports}]\n", words(knobs.bridge).join("\n"))
+    let knobs = words(&bridge_words(knobs)).join("\n");
+    format!("[[bridge]]\nname = \"br0\"\n{host}\n{knobs}\nport = [{ports}]\n")
 }
 
 fn value(key: &str, word: &str) -> String {
@@ -70,7 +82,8 @@ fn value(key: &str, word: &str) -> String {
     match (key, word) {
         ("state", number) => format!("\"{}\"", STATES[number.parse::<usize>().unwrap()]),
         ("ageing_time", centiseconds) => format!("\"{centiseconds}0ms\""),
-        ("no_linklocal_learn", number) => (number == "1").to_string(),
+        (key, centiseconds) if key.ends_with("_interval") => format!("\"{centiseconds}0ms\""),
+        ("no_linklocal_learn" | "mcast_snooping" | "mcast_querier", number) => (number == "1").to_string(),
         (_, "on") => "true".into(),
         (_, "off") => "false".into(),
         (_, number) => number.into(),

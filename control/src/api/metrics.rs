@@ -53,6 +53,14 @@ pub(super) fn text(switch: &Switch) -> String {
     for (bridge, count) in switch.fdb_n_learned() {
         text.sample("rigswitch_fdb_n_learned", &[("bridge", bridge)], count);
     }
+    text.family("rigswitch_mdb_groups", "gauge", "Multicast groups that somebody is known to be in.");
+    for (bridge, groups, _) in switch.mdb_counts() {
+        text.sample("rigswitch_mdb_groups", &[("bridge", bridge)], groups);
+    }
+    text.family("rigswitch_mcast_snooping", "gauge", "Whether the bridge snoops multicast groups.");
+    for (bridge, _, is_on) in switch.mdb_counts() {
+        text.sample("rigswitch_mcast_snooping", &[("bridge", bridge)], u8::from(is_on));
+    }
     let totals = [
         ("fdb_learned", "Addresses learned.", workers.iter().map(|worker| worker.learned).sum()),
         (
@@ -79,6 +87,11 @@ pub(super) fn text(switch: &Switch) -> String {
             "fdb_limited",
             "Addresses not learned because the bridge had as many as fdb_max_learned.",
             workers.iter().map(|w| w.limited).sum(),
+        ),
+        (
+            "mcast_unheard",
+            "Frames about multicast groups that were forwarded and not learned from: there were too many.",
+            workers.iter().map(|w| w.unheard).sum(),
         ),
         (
             "worker_panics",

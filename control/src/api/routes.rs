@@ -22,7 +22,7 @@ use crate::events::{EventLine, LISTENERS};
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
-    FlushedView, NeighborView, PortView, WorkerView,
+    FlushedView, MdbChange, MdbView, NeighborView, PortView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -76,6 +76,9 @@ enum Does {
     RemoveFdb,
     FlushFdb,
     Neighbors,
+    Mdb,
+    AddMdb,
+    RemoveMdb,
     Drops,
     Workers,
     Config,
@@ -91,7 +94,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 19] = [
+pub(super) static ROUTES: [Route; 22] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -115,6 +118,16 @@ pub(super) static ROUTES: [Route; 19] = [
         Does::Neighbors,
         "Every neighbour that a bridge was told of",
         Content::Json(of::<Vec<NeighborView>>),
+    ),
+    get("/v1/mdb", Does::Mdb, "Who is in which multicast group", Content::Json(of::<Vec<MdbView>>)),
+    change(Method::POST, "/v1/mdb", Does::AddMdb, "Put a port into a group", of::<MdbChange>, of::<()>),
+    change(
+        Method::DELETE,
+        "/v1/mdb",
+        Does::RemoveMdb,
+        "Take a port out of a group",
+        of::<MdbChange>,
+        of::<()>,
     ),
     get("/v1/drops", Does::Drops, "What was dropped and why, and the ledger", Content::Json(of::<DropsView>)),
     get("/v1/workers", Does::Workers, "The threads that move frames", Content::Json(of::<Vec<WorkerView>>)),
@@ -231,6 +244,9 @@ async fn act(
         Does::Bridges => json(&switch.borrow().bridges()),
         Does::Fdb => json(&switch.borrow().fdb()),
         Does::Neighbors => json(&switch.borrow().neighbors()),
+        Does::Mdb => json(&switch.borrow().mdb()),
+        Does::AddMdb => changed(request, may_change, |body| switch.borrow_mut().add_mdb(&body)).await,
+        Does::RemoveMdb => changed(request, may_change, |body| switch.borrow_mut().remove_mdb(&body)).await,
         Does::Drops => json(&switch.borrow().drops()),
         Does::Workers => json(&switch.borrow().workers()),
         Does::Config => json(&Document::new(&switch.borrow().config())),

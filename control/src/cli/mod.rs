@@ -5,6 +5,7 @@ mod change;
 mod doctor;
 mod edit;
 mod fdb;
+mod mdb;
 mod neighbor;
 pub(crate) mod run;
 pub(crate) mod show;
@@ -75,6 +76,9 @@ enum Command {
     /// Tell the bridges of the running switch who has which IP address, in ip-neighbour(8)'s words
     #[command(subcommand)]
     Neighbor(neighbor::Neighbor),
+    /// Change the multicast database, in bridge(8)'s words
+    #[command(subcommand)]
+    Mdb(mdb::Mdb),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -153,6 +157,7 @@ impl Command {
             Self::Capture(capture) => capture.run(client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
+            Self::Mdb(mdb) => mdb.run(&client(socket)),
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "rigswitch", &mut script);

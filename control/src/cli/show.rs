@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::table::{Table, colour};
 use super::{Failure, print};
 use crate::api::client::Client;
-use crate::views::{BridgeView, DropsView, FdbView, LedgerView, NeighborView, PortView, WorkerView};
+use crate::views::{
+    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, WorkerView,
+};
 
 #[derive(Args)]
 pub(super) struct Show {
@@ -21,7 +23,7 @@ pub(super) struct Show {
     /// As JSON on many lines, with -j
     #[arg(short, requires = "json")]
     pretty: bool,
-    /// With how long ago each entry was used and updated, in seconds, as JSON
+    /// With the times of each entry of the fdb or mdb, in seconds, as JSON
     #[arg(short, requires = "json")]
     statistics: bool,
     /// Again every second
@@ -39,6 +41,8 @@ enum What {
     Fdb,
     /// Who has which IP address, as bridges were told
     Neighbors,
+    /// Who is in which multicast group, and where routers are
+    Mdb,
     /// What was dropped and why, and whether every frame is accounted for
     Drops,
     /// The threads that move frames
@@ -73,6 +77,13 @@ impl Show {
                 self.render(&entries, fdb)
             }
             What::Neighbors => self.render(&client.get("/v1/neighbors")?, neighbors),
+            What::Mdb => {
+                let mut views: Vec<MdbView> = client.get("/v1/mdb")?;
+                if self.json && !self.statistics {
+                    views.iter_mut().flat_map(|view| &mut view.mdb).for_each(|entry| entry.timer = None);
+                }
+                self.render(&views, |views| mdb(views))
+            }
             What::Drops => self.render(&client.get("/v1/drops")?, drops),
             What::Workers => self.render(&client.get("/v1/workers")?, workers),
             What::Config if self.pretty => {
@@ -173,6 +184,23 @@ fn neighbors(neighbors: &Vec<NeighborView>) -> String {
         table.row([address, bridge, neighbor.lladdr.clone(), neighbor.state.join(" ")]);
     }
     table.text(colour())
+}
+
+/// The tables of `show mdb`.
+fn mdb(views: &[MdbView]) -> String {
+    let mut groups = Table::new(&["BRIDGE", "GROUP", "PORT", "STATE", ">LEFT"]);
+    let mut routers = Table::new(&["BRIDGE", "ROUTER"]);
+    for entry in views.iter().flat_map(|view| &view.mdb) {
+        let (state, left) = match entry.state {
+            MdbState::Permanent => ("permanent", String::new()),
+            MdbState::Temp => ("temp", entry.timer.as_deref().unwrap_or_default().trim().to_owned() + "s"),
+        };
+        groups.row([entry.dev.clone(), entry.grp.clone(), entry.port.clone(), state.into(), left]);
+    }
+    for (bridge, ports) in views.iter().flat_map(|view| &view.router) {
+        ports.iter().for_each(|router| routers.row([bridge.clone(), router.port.clone()]));
+    }
+    groups.text(colour()) + "\n" + &routers.text(colour())
 }
 
 /// The tables of `show drops`.

@@ -10,7 +10,7 @@ use super::fields::{Fields, Shape, Text, suggest};
 use super::host;
 use super::roles::{Kind, Role, Roles};
 use super::values::{device_name, duration, station};
-use super::{mac_moves, spanning_tree};
+use super::{mac_moves, multicast, spanning_tree};
 
 const BRIDGE: Shape = Shape {
     label: "[[bridge]]",
@@ -32,8 +32,20 @@ const BRIDGE: Shape = Shape {
         "forward_delay",
         "hello_time",
         "max_age",
+        "mcast_snooping",
+        "mcast_querier",
+        "mcast_hash_max",
+        "mcast_last_member_count",
+        "mcast_last_member_interval",
+        "mcast_membership_interval",
+        "mcast_querier_interval",
+        "mcast_query_interval",
+        "mcast_query_response_interval",
+        "mcast_startup_query_count",
+        "mcast_startup_query_interval",
         "port",
         "fdb",
+        "mdb",
     ],
     later: &[
         "vlan_filtering",
@@ -41,8 +53,12 @@ const BRIDGE: Shape = Shape {
         "vlan_default_pvid",
         "vlan_stats_enabled",
         "vlan",
-        "mcast_snooping",
-        "mcast_querier",
+        "mcast_router",
+        "mcast_query_use_ifaddr",
+        "mcast_vlan_snooping",
+        "mcast_stats_enabled",
+        "mcast_igmp_version",
+        "mcast_mld_version",
     ],
 };
 pub(super) const MEMBER: Shape = Shape {
@@ -65,20 +81,12 @@ pub(super) const MEMBER: Shape = Shape {
         "cost",
         "guard",
         "root_block",
-    ],
-    later: &[
-        "vlan",
-        "access",
-        "trunk",
-        "native",
-        "tunnel",
-        "proxy_arp",
-        "fastleave",
         "mcast_router",
+        "mcast_fast_leave",
         "mcast_to_unicast",
-        "vlan_tunnel",
-        "backup_port",
+        "mcast_max_groups",
     ],
+    later: &["vlan", "access", "trunk", "native", "tunnel", "proxy_arp", "vlan_tunnel", "backup_port"],
 };
 const ENTRY: Shape = Shape {
     label: "[[bridge.fdb]]",
@@ -113,6 +121,8 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
     let ports: Vec<_> = members.iter().filter_map(|member| read_member(member, label, roles)).collect();
     let spanning_tree = spanning_tree::read_bridge(fields, &members);
     let fdb = read_fdb(fields, label, &ports, host.is_some(), roles);
+    let snooping = multicast::read_bridge(fields);
+    let mdb = multicast::read_mdb(fields, label, &snooping, &ports, roles);
     let address = fields.text("address").and_then(|text| station(fields, &text));
     let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";
     let group_fwd_mask = mask(fields, BridgeConfig::GROUP_FWD_RESTRICTED, restricted);
@@ -127,8 +137,10 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),
         mac_moves: mac_moves::read(fields),
         spanning_tree,
+        multicast: snooping,
         ports,
         fdb,
+        mdb,
     })
 }
 
@@ -153,6 +165,7 @@ fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Opti
         group_fwd_mask: mask(fields, BridgePortConfig::GROUP_FWD_RESTRICTED, restricted).unwrap_or(0),
         transparent: flag("transparent", plain.transparent),
         spanning_tree: spanning_tree::read_port(fields),
+        multicast: multicast::read_port(fields),
         ..plain
     };
     if port.transparent

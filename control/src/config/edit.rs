@@ -37,6 +37,7 @@ fn edit_port(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
         for bridge in list(document, "bridge") {
             list(bridge, "port").retain(|member| member["device"] != **name);
             list(bridge, "fdb").retain(|entry| entry["device"] != **name);
+            list(bridge, "mdb").retain(|entry| entry["device"] != **name);
         }
         list(document, "xconnect").retain(|wire| wire["a"] != **name && wire["b"] != **name);
         return Ok(());
@@ -80,6 +81,7 @@ fn enslave(document: &mut Value, port: &str, master: Option<&str>) -> Result<(),
         if is_member && !is_master {
             members.retain(|member| member["device"] != *port);
             list(bridge, "fdb").retain(|entry| entry["device"] != *port);
+            list(bridge, "mdb").retain(|entry| entry["device"] != *port);
         }
     }
     if found { Ok(()) } else { Err(no_such(document, "bridge", master.unwrap_or_default())) }

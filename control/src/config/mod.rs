@@ -42,6 +42,17 @@
 //! hello_time = "2s"                   # 1s to 10s; how often the root says that it is there
 //! max_age = "20s"                     # 6s to 40s; how long that is believed
 //! forward_delay = "15s"               # 2s to 30s; how long a port listens, and then learns, before it forwards
+//! mcast_snooping = true               # false: what is for groups goes to all
+//! mcast_querier = false               # true: it asks who is in which group, when nobody else does
+//! mcast_hash_max = 4096               # groups it learns; one more, and it snoops no longer
+//! mcast_last_member_count = 2         # answers it waits for after a station has left
+//! mcast_last_member_interval = "1s"   # 0 to 25500ms; how long one of them may take
+//! mcast_membership_interval = "260s"  # how long a report is believed
+//! mcast_querier_interval = "255s"     # how long another querier is believed to be there
+//! mcast_query_interval = "125s"       # at least 1s; how often it asks
+//! mcast_query_response_interval = "10s"  # 0 to 25500ms; how long an answer may take
+//! mcast_startup_query_count = 2       # times that it asks more often on a port that comes up
+//! mcast_startup_query_interval = "31250ms"  # at least 1s; how often then
 //! [[bridge.port]]
 //! device = "eth0"
 //! state = "forwarding"                # or disabled, listening, learning, blocking: all hold until changed; not with stp_state
@@ -59,12 +70,20 @@
 //! # cost = 2                          # of the way by this port, 1 to 65535; else by the speed of its device
 //! guard = false                       # true: a BPDU takes the port out of service until its link was down and up
 //! root_block = false                  # true: the port never leads to the root
+//! mcast_router = 1                    # a multicast router is behind it: 0 never, 1 when it is heard, 2 always
+//! mcast_fast_leave = false            # true: who leaves a group is forgotten at once
+//! mcast_to_unicast = false            # true: each member of a group gets a copy to its own address
+//! mcast_max_groups = 0                # groups that it may be in; 0: as many as the bridge has room for
 //! # transparent = true                # instead: every reserved address passes from this port, PAUSE too
 //! [[bridge.fdb]]
 //! mac = "02:00:00:00:00:01"           # of one station
 //! device = "eth0"                     # a port of this bridge; for a permanent one also the bridge itself
 //! state = "static"                    # or dynamic (ages), permanent (the bridge's own address)
 //! sticky = false                      # true: it stays there when its station is seen elsewhere
+//!
+//! [[bridge.mdb]]
+//! device = "eth0"                     # a port of this bridge
+//! grp = "239.1.1.1"                   # what it is in as long as this stands here; also IPv6, and MAC addresses for other frames
 //!
 //! # [[xconnect]]                      # a wire between two ports that are in no bridge
 //! # a = "p7"
@@ -81,6 +100,7 @@ mod edit;
 mod fields;
 mod host;
 mod mac_moves;
+mod multicast;
 mod neighbor;
 mod plan;
 mod port;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rigswitch_dataplane::bridge::{
-    BridgeConfig, BridgePortConfig, FdbEntryConfig, NeighborConfig, XconnectConfig,
+    BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
 use rigswitch_dataplane::ports::PortConfig;
 
@@ -39,6 +39,8 @@ pub enum Change {
     Member(String, Edit<BridgePortConfig>),
     /// A `[[bridge.fdb]]` of this bridge.
     Entry(String, Edit<FdbEntryConfig>),
+    /// A `[[bridge.mdb]]` of this bridge.
+    Group(String, Edit<MdbEntryConfig>),
     /// An `[[xconnect]]`.
     Wire(Edit<XconnectConfig>),
     /// A `[[neighbor]]`.
@@ -145,11 +147,13 @@ fn bridge(edit: Edit<BridgeConfig>, changes: &mut Vec<Change>) {
     changes.extend(members.into_iter().map(|edit| Change::Member(name.clone(), edit)));
     let entries = edits(&from.fdb, &to.fdb, |entry| entry.mac);
     changes.extend(entries.into_iter().map(|edit| Change::Entry(name.clone(), edit)));
+    let groups = edits(&from.mdb, &to.mdb, |entry| (entry.group, entry.device.clone()));
+    changes.extend(groups.into_iter().map(|edit| Change::Group(name.clone(), edit)));
 }
 
 /// The bridge without what has changes of its own.
 fn alone(bridge: &BridgeConfig) -> BridgeConfig {
-    BridgeConfig { ports: Vec::new(), fdb: Vec::new(), ..bridge.clone() }
+    BridgeConfig { ports: Vec::new(), fdb: Vec::new(), mdb: Vec::new(), ..bridge.clone() }
 }
 
 /// What makes `to` of `from`, where two of the same key are the same thing: first what goes, then the rest in the order
@@ -179,6 +183,7 @@ impl Change {
             Self::Bridge(edit) => view("bridge", None, edit, &["name"]),
             Self::Member(bridge, edit) => view("port", Some(bridge), edit, &["device"]),
             Self::Entry(bridge, edit) => view("fdb", Some(bridge), edit, &["mac"]),
+            Self::Group(bridge, edit) => view("mdb", Some(bridge), edit, &["grp", "device"]),
             Self::Wire(edit) => view("xconnect", None, edit, &["a", "b"]),
             Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address"]),
         }

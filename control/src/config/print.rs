@@ -1,7 +1,7 @@
 //! A configuration written out again: the same words as the file's, as TOML or JSON.
 
 use rigswitch_dataplane::bridge::{
-    BridgeConfig, BridgePortConfig, FdbEntryConfig, NeighborConfig, XconnectConfig,
+    BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
 use rigswitch_dataplane::ports::{
     PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::host::HostWords;
 use super::values::duration_text;
 use super::{Config, Idle, SwitchConfig, Workers};
-use super::{mac_moves, spanning_tree};
+use super::{mac_moves, multicast, spanning_tree};
 
 /// A configuration in the words of the file.
 #[derive(Serialize)]
@@ -187,10 +187,14 @@ struct Bridge<'c> {
     mac_moves: mac_moves::Words,
     #[serde(flatten)]
     spanning_tree: spanning_tree::BridgeWords,
+    #[serde(flatten)]
+    multicast: multicast::BridgeWords,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     port: Vec<Member<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fdb: Vec<Entry<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mdb: Vec<multicast::EntryWords<'c>>,
 }
 
 #[derive(Serialize)]
@@ -222,6 +226,8 @@ struct Member<'c> {
     transparent: bool,
     #[serde(flatten)]
     spanning_tree: spanning_tree::PortWords,
+    #[serde(flatten)]
+    multicast: multicast::PortWords,
 }
 
 #[derive(Serialize)]
@@ -263,6 +269,7 @@ impl<'c> Member<'c> {
             group_fwd_mask,
             transparent,
             spanning_tree: port.spanning_tree.into(),
+            multicast: port.multicast.into(),
         }
     }
 }
@@ -287,8 +294,10 @@ impl<'c> Bridge<'c> {
             no_linklocal_learn: bridge.no_linklocal_learn,
             mac_moves: bridge.mac_moves.into(),
             spanning_tree: bridge.spanning_tree.into(),
+            multicast: bridge.multicast.into(),
             port: bridge.ports.iter().map(Member::new).collect(),
             fdb: bridge.fdb.iter().map(Entry::new).collect(),
+            mdb: bridge.mdb.iter().map(Into::into).collect(),
         }
     }
 }
@@ -355,6 +364,12 @@ impl Printed for BridgePortConfig {
 impl Printed for FdbEntryConfig {
     fn words(&self) -> Words {
         words(&Entry::new(self))
+    }
+}
+
+impl Printed for MdbEntryConfig {
+    fn words(&self) -> Words {
+        words(&multicast::EntryWords::from(self))
     }
 }
 

@@ -7,7 +7,7 @@ use rigswitch_dataplane::wire::bpdu::PortId;
 use serde::Serialize;
 
 use super::fields::Fields;
-use super::values::{duration, duration_text};
+use super::values::{duration, duration_text, unless};
 
 /// The kernel's `BR_MIN_*` and `BR_MAX_*` (net/bridge/br_private_stp.h), in seconds.
 const HELLO_TIME: [u64; 2] = [1, 10];
@@ -116,10 +116,6 @@ impl From<SpanningTreePort> for PortWords {
             root_block: unless(port.root_block, plain.root_block),
         }
     }
-}
-
-fn unless<T: PartialEq>(value: T, plain: T) -> Option<T> {
-    (value != plain).then_some(value)
 }
 
 #[cfg(test)]

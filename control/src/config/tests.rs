@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, HostConfig, SpanningTreePort};
+use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, HostConfig, MulticastPort, SpanningTreePort};
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
 use rigswitch_dataplane::tables::PortState;
 
@@ -140,6 +140,7 @@ fn every_key_is_read() {
         group_fwd_mask: 0xfffd,
         transparent: false,
         spanning_tree: SpanningTreePort::default(),
+        multicast: MulticastPort::default(),
     };
     let transparent = BridgePortConfig { transparent: true, ..BridgePortConfig::new("vm0") };
     let mab =

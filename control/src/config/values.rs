@@ -112,6 +112,11 @@ pub(super) fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// A value that is to be written down: it is not the one that is taken where nothing is said.
+pub(super) fn unless<T: PartialEq>(value: T, plain: T) -> Option<T> {
+    (value != plain).then_some(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

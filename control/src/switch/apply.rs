@@ -216,7 +216,7 @@ impl Switch {
             return self.warn_of(&error);
         }
         // What they had punted is heard while their numbers are still theirs.
-        self.run_trees();
+        self.run_protocols();
         for &id in leaving {
             self.ports.remove(id);
             self.moves.forgive(id);

@@ -143,6 +143,32 @@ pub enum SwitchError {
     /// What a capture needs is not to be had.
     #[error("capturing: {0}")]
     Capture(io::Error),
+    /// A membership that may not be.
+    #[error("{port} in {grp}: {why}")]
+    Membership {
+        /// The rule, and what to do.
+        why: String,
+        /// The group.
+        grp: String,
+        /// The port.
+        port: String,
+    },
+    /// A membership that is not there.
+    #[error("{port} is not in {grp} in {bridge}: `rigswitch show mdb` lists who is")]
+    NoMembership {
+        /// The group.
+        grp: String,
+        /// The port named.
+        port: String,
+        /// The bridge.
+        bridge: String,
+    },
+    /// What is no group, or none that can be joined.
+    #[error("{why}")]
+    NotAGroup {
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// No room.
     #[error("no room for {0}: too many fixed entries; raise `mac_table` in [switch]")]
     TableFull(String),

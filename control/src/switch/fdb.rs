@@ -295,7 +295,7 @@ impl Switch {
     }
 
     /// A bridge's port, its host's too, and the domain it belongs to.
-    fn member(&self, port: &str) -> Result<(DeviceId, DomainId), SwitchError> {
+    pub(super) fn member(&self, port: &str) -> Result<(DeviceId, DomainId), SwitchError> {
         let is_in = |bridge: &&BridgeConfig| {
             bridge.ports.iter().any(|member| member.device == port) || bridge.name == port
         };

@@ -7,12 +7,14 @@ mod differences;
 mod error;
 mod fdb;
 mod follow;
+mod groups;
 mod hand;
 mod host;
 pub(crate) mod memory;
 mod moves;
 mod port;
 mod ports;
+mod protocols;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ use captures::Captures;
 use crew::{Crew, Member, Ready, Shared};
 use differences::Differences;
 use fdb::Sweep;
+use groups::Groups;
 use host::OwnEntries;
 use moves::Moves;
 use port::{Port, Spares};
@@ -71,6 +74,7 @@ pub struct Switch {
     sweep: Sweep,
     own: OwnEntries,
     trees: Trees,
+    groups: Groups,
     moves: Moves,
     captures: Captures,
     clock: Arc<Clock>,
@@ -122,6 +126,7 @@ impl Switch {
             sweep,
             own: OwnEntries::default(),
             trees: Trees::default(),
+            groups: Groups::default(),
             moves: Moves::default(),
             captures: Captures::default(),
             clock,
@@ -157,7 +162,7 @@ impl Switch {
         while let Ok((worker, event)) = self.crew.events.try_recv() {
             self.hear(worker, event);
         }
-        self.run_trees();
+        self.run_protocols();
         self.guard_moves();
         self.age();
         self.tell_lessons();
@@ -312,10 +317,11 @@ impl Switch {
         self.follow_bridges();
         self.note_own_addresses();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
+        let state = |id| self.moves.state(id).or(self.trees.state(id));
+        self.groups.follow(&self.config.bridges, &self.domains, &self.ports, state, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
-        let facts: Vec<_> =
-            staying.map(|(id, port)| port.facts(id, self.moves.state(id).or(self.trees.state(id)))).collect();
-        let tables = compile(&facts, &self.config, &self.domains);
+        let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, state(id))).collect();
+        let tables = compile(&facts, &self.config, &self.domains, &self.groups.mdbs());
         self.bound_learning();
         self.name_captured();
         let generation = self.publisher.publish(tables);

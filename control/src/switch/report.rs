@@ -173,6 +173,7 @@ impl Switch {
                 moved: counters.moved.value(),
                 table_full: counters.table_full.value(),
                 limited: counters.limited.value(),
+                unheard: counters.unheard.value(),
             }
         };
         self.crew.members.iter().zip(0..).map(view).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, SpanningTreePort};
 use rigswitch_dataplane::drops::Direction;
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
-use rigswitch_dataplane::punt::{Injection, Move, PuntReason};
+use rigswitch_dataplane::punt::Injection;
 use rigswitch_dataplane::tables::PortState;
 use rigswitch_dataplane::wire::bpdu::{self, Bpdu, BridgeId, PortId};
 
@@ -73,7 +73,8 @@ impl Trees {
         Some(&self.0.get(&domain)?.stp)
     }
 
-    fn hear(&mut self, device: DeviceId, frame: &[u8], now: Duration) {
+    /// A port has heard this.
+    pub(super) fn hear(&mut self, device: DeviceId, frame: &[u8], now: Duration) {
         let tree = self.0.values_mut().find(|tree| tree.ports.contains_key(&device));
         if let (Some(tree), Ok(bpdu)) = (tree, Bpdu::view(frame)) {
             tree.stp.hear(device, &bpdu, now);
@@ -138,21 +139,10 @@ fn bridge_setup(bridge: &BridgeConfig, ports: &Ports) -> BridgeSetup {
 }
 
 impl Switch {
-    /// What ports have heard, what is due, and what follows from both.
-    pub(super) fn run_trees(&mut self) {
-        let now = self.time.elapsed();
-        for member in &mut self.crew.members {
-            while let Some((punted, frame)) = member.punts.receive() {
-                match punted.reason {
-                    PuntReason::Move => self.moves.hear(punted.device, Move::decode(&frame)),
-                    PuntReason::ReservedAddress | PuntReason::Membership => {
-                        self.trees.hear(punted.device, &frame, now);
-                    }
-                }
-            }
-        }
-        let actions = self.trees.tick(now);
-        let mut changed = false;
+    /// What is due in the spanning trees, and what follows from it. Publishes if that, or something else, has `changed` the
+    /// tables.
+    pub(super) fn run_trees(&mut self, mut changed: bool) {
+        let actions = self.trees.tick(self.time.elapsed());
         for (_, action) in &actions {
             changed |= matches!(action, Action::Enter(..));
             self.tell(action);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{MacMoves, SpanningTreeConfig, SpanningTreePort};
+use super::{MacMoves, MdbEntryConfig, MulticastConfig, MulticastPort, SpanningTreeConfig, SpanningTreePort};
 use crate::ids::MacAddr;
 use crate::ports::{HostAddress, HostPortConfig, PortConfig, PortKind};
 use crate::tables::PortState;
@@ -32,10 +32,14 @@ pub struct BridgeConfig {
     pub mac_moves: MacMoves,
     /// Its part in a spanning tree.
     pub spanning_tree: SpanningTreeConfig,
+    /// How it snoops multicast groups.
+    pub multicast: MulticastConfig,
     /// Member devices, by name.
     pub ports: Vec<BridgePortConfig>,
     /// Entries the operator put there.
     pub fdb: Vec<FdbEntryConfig>,
+    /// Memberships of groups that the operator put there.
+    pub mdb: Vec<MdbEntryConfig>,
 }
 
 impl BridgeConfig {
@@ -92,6 +96,8 @@ pub struct BridgePortConfig {
     pub group_fwd_mask: u16,
     /// Its part in the bridge's spanning tree.
     pub spanning_tree: SpanningTreePort,
+    /// What snooping does with it.
+    pub multicast: MulticastPort,
     /// Whether every reserved address passes from here, PAUSE too, which the kernel cannot do.
     pub transparent: bool,
 }
@@ -117,6 +123,7 @@ impl BridgePortConfig {
             group_fwd_mask: 0,
             transparent: false,
             spanning_tree: SpanningTreePort::default(),
+            multicast: MulticastPort::default(),
         }
     }
 }

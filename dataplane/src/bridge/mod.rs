@@ -4,6 +4,7 @@ mod config;
 mod host;
 mod knobs;
 mod mac_moves;
+mod multicast;
 mod proxy;
 mod snooping;
 mod spanning_tree;
@@ -13,5 +14,6 @@ pub use config::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, HostConfig, NeighborConfig, XconnectConfig,
 };
 pub use mac_moves::{MacMoveAction, MacMoves};
+pub use multicast::{MdbEntryConfig, MulticastConfig, MulticastPort, RouterPort, group_fault};
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;

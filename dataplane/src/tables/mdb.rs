@@ -34,7 +34,7 @@ pub struct Family {
 /// The multicast database of a domain.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Mdb {
-    /// Who is to have what is for a group: its members, and for IP the routers.
+    /// Who is to have what is for a group: its members and the routers, those of IPv4 if it is not of IP.
     pub groups: HashMap<Group, Box<[Target]>>,
     /// Of IPv4.
     pub ipv4: Family,

@@ -94,17 +94,20 @@ fn query<'a>(
     }
 }
 
+/// The link-local address that the kernel gives a device of this address (RFC 4291 appendix A).
+pub fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.octets();
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
 /// Bytes of a frame with a query.
 pub const QUERY_FRAME_LEN: usize = ethernet::HEADER_LEN + IP_LEN + LEN;
 const IP_LEN: usize = 48;
 
 /// The frame in which a bridge of this address asks for the members of `group`, or of all, by version 1. Hosts may take
-/// `response` to answer, up to 65.5 s. It comes from the link-local address that the kernel gives a bridge of this address
-/// (RFC 4291 appendix A).
+/// `response` to answer, up to 65.5 s. It comes from the bridge's [`link_local`] address.
 pub fn query_frame(source: MacAddr, group: Option<Ipv6Addr>, response: Duration) -> [u8; QUERY_FRAME_LEN] {
-    let [a, b, c, d, e, f] = source.octets();
-    let from = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
-    let addresses = [from, ALL_NODES_6.octets()];
+    let addresses = [link_local(source).octets(), ALL_NODES_6.octets()];
     let addresses = addresses.as_flattened();
     let mut message = [0; LEN];
     message[0] = QUERY;

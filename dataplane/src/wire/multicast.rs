@@ -3,7 +3,9 @@
 //! Frames are sorted as the kernel's bridge sorts them (`br_multicast_rcv`, net/bridge/br_multicast.c); what it drops as
 //! malformed is an error here.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::checksum::Sum;
@@ -16,7 +18,7 @@ use super::vlan::Vlan;
 use super::{IpProtocol, Malformed};
 use crate::ids::MacAddr;
 
-/// What hosts may be members of.
+/// What hosts may be members of. Its text is bridge(8)'s.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Group {
     /// An IP group.
@@ -24,6 +26,30 @@ pub enum Group {
     /// A group address of Ethernet, for what is not IP.
     Mac(MacAddr),
 }
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Mac(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Group {
+    type Err = NotAGroup;
+
+    fn from_str(text: &str) -> Result<Self, NotAGroup> {
+        let ip = || text.parse().ok().map(Self::Ip);
+        let mac = || text.parse().ok().map(Self::Mac);
+        ip().or_else(mac).ok_or_else(|| NotAGroup(text.to_owned()))
+    }
+}
+
+/// Text that is no address at all.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no group: give an IP multicast address, as 239.1.1.1, or a MAC address")]
+pub struct NotAGroup(String);
 
 /// A frame to a group, as a snooping bridge sees it.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,148 @@
+//! What stations and routers say, and what follows from it.
+
+use std::time::Duration;
+
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::tables::PortState;
+use rigswitch_dataplane::wire::ethernet::Ethernet;
+use rigswitch_dataplane::wire::multicast::{Group, Message, Multicast, is_for_all};
+
+use super::{Lasts, Membership, Notice, Query, Snooping};
+use rigswitch_dataplane::bridge::RouterPort;
+
+impl Snooping {
+    /// The port has heard this frame.
+    pub(crate) fn hear(&mut self, device: DeviceId, frame: &[u8], now: Duration) {
+        let Ok(station) = Ethernet::view(frame).map(|header| header.source()) else { return };
+        match Multicast::view(frame) {
+            Ok(Multicast::Message { ipv4, message: Some(message) }) => {
+                self.hear_message(device, station, ipv4, &message, now);
+            }
+            Ok(Multicast::Data { group: Group::Ip(group), from_router: true, .. }) => {
+                self.hear_router(device, group.is_ipv4(), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The station behind the port has said this.
+    pub(super) fn hear_message(
+        &mut self,
+        device: DeviceId,
+        station: MacAddr,
+        ipv4: bool,
+        said: &Message<'_>,
+        now: Duration,
+    ) {
+        if !self.listens(device, now) {
+            return;
+        }
+        match *said {
+            Message::Join(group) => self.join(device, station, group),
+            Message::Leave(group) => self.leave(device, station, ipv4, group),
+            Message::Query { group: None, response, querier } => {
+                self.hear_querier(device, ipv4, querier, response);
+            }
+            Message::Query { group: Some(group), response, .. } => {
+                let until = now + response * self.config.last_member_count;
+                if let Some(members) = self.groups.get_mut(&group) {
+                    members.iter_mut().for_each(|member| member.hasten(until));
+                }
+            }
+            Message::Report(records) => {
+                for record in records.into_iter().flatten() {
+                    if record.leaves {
+                        self.leave(device, station, ipv4, record.group);
+                    } else {
+                        self.join(device, station, record.group);
+                    }
+                }
+            }
+        }
+    }
+
+    /// There is a router behind the port: it says so.
+    pub(super) fn hear_router(&mut self, device: DeviceId, ipv4: bool, now: Duration) {
+        if self.listens(device, now) {
+            self.mark_router(device, ipv4);
+        }
+    }
+
+    fn listens(&mut self, device: DeviceId, now: Duration) -> bool {
+        self.now = now;
+        self.is_on() && self.ports.get(&device).is_some_and(|port| port.state != PortState::Disabled)
+    }
+
+    /// Whether the port has one membership a station, and not one for all of them.
+    fn has_each(&self, device: DeviceId) -> bool {
+        self.ports.get(&device).is_some_and(|port| port.setup.to_unicast)
+    }
+
+    fn join(&mut self, device: DeviceId, station: MacAddr, group: Group) {
+        if self.overflowed || matches!(group, Group::Ip(address) if is_for_all(address)) {
+            return;
+        }
+        let lasts = Lasts::Until(self.now + self.config.membership_interval);
+        let each = self.has_each(device);
+        let members = self.groups.get_mut(&group).into_iter().flatten();
+        if let Some(member) = members.into_iter().find(|member| member.is_of(device, station, each)) {
+            if member.lasts != Lasts::Permanent {
+                member.lasts = lasts;
+            }
+        } else if self.is_full_for(group) {
+            (self.overflowed, self.changed) = (true, true);
+            self.notices.push(Notice::Overflowed);
+        } else if self.ports.get(&device).is_some_and(|port| !self.is_full_port(device, port)) {
+            self.put(group, Membership { device, station: Some(station), lasts });
+        }
+    }
+
+    fn leave(&mut self, device: DeviceId, station: MacAddr, ipv4: bool, group: Group) {
+        let (family, each) = (usize::from(!ipv4), self.has_each(device));
+        let Some(members) = self.groups.get_mut(&group) else { return };
+        let Some(port) = self.ports.get_mut(&device) else { return };
+        if port.setup.fast_leave {
+            let leaves =
+                |member: &Membership| member.is_of(device, station, each) && member.lasts != Lasts::Permanent;
+            return self.retain(|of, member| of != group || !leaves(member));
+        }
+        if self.others[family].is_there() {
+            return; // that one will ask
+        }
+        let response = self.config.last_member_interval;
+        let until = self.now + response * self.config.last_member_count;
+        if self.config.querier {
+            self.queries.push(Query { device, ipv4, group: Some(group), response });
+            // All are asked as soon as this one is answered.
+            port.asks[family].0 = until;
+            let own = members.iter_mut().find(|member| member.is_of(device, station, each));
+            own.into_iter().for_each(|member| member.hasten(until));
+        }
+        // Whoever is the first of the port, the kernel's bridge takes it to be the one.
+        let first = members.iter_mut().find(|member| member.device == device);
+        first.into_iter().for_each(|member| member.hasten(until));
+    }
+
+    pub(super) fn mark_router(&mut self, device: DeviceId, ipv4: bool) {
+        let until = self.now + self.config.querier_interval;
+        if let Some(port) = self.ports.get_mut(&device)
+            && port.setup.router == RouterPort::Learned
+        {
+            self.changed |= port.router[usize::from(!ipv4)].replace(until).is_none();
+        }
+    }
+}
+
+impl Membership {
+    /// Whether a report of this station is about it. A port that does not have one each has one for all.
+    fn is_of(&self, device: DeviceId, station: MacAddr, each: bool) -> bool {
+        self.device == device && (!each || self.station == Some(station))
+    }
+
+    /// It ends sooner, if nothing else is heard.
+    fn hasten(&mut self, to: Duration) {
+        if let Lasts::Until(until) = &mut self.lasts {
+            *until = to.min(*until);
+        }
+    }
+}

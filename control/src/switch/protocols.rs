@@ -1,0 +1,25 @@
+//! What the switch does by itself: what ports have heard is given to whom it is for, and what is due is done.
+
+use rigswitch_dataplane::punt::{Move, PuntReason};
+
+use super::Switch;
+
+impl Switch {
+    /// What ports have heard, what is due, and what follows from both.
+    pub(super) fn run_protocols(&mut self) {
+        let now = self.time.elapsed();
+        for member in &mut self.crew.members {
+            while let Some((punted, frame)) = member.punts.receive() {
+                match punted.reason {
+                    PuntReason::ReservedAddress => self.trees.hear(punted.device, &frame, now),
+                    PuntReason::Move => self.moves.hear(punted.device, Move::decode(&frame)),
+                    PuntReason::Membership => self.groups.hear(punted.device, &frame, now),
+                }
+            }
+        }
+        let (queries, has_moved) = self.groups.tick(now);
+        self.run_trees(has_moved);
+        self.send_queries(queries);
+        self.tell_groups();
+    }
+}
