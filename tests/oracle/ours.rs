@@ -1,0 +1,69 @@
+//! The switch on the same rig: its ports in memory, its worker turned by hand.
+
+use rigswitch::config::Config;
+use rigswitch::switch::{ByHand, Switch};
+use rigswitch::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
+use rigswitch_dataplane::ports::{MemoryEnd, Now};
+
+use crate::rigs::{Outputs, Rig, Step};
+use crate::transcript;
+
+/// What the switch answers to every step.
+pub(crate) fn play(rig: &Rig) -> Vec<String> {
+    let config = Config::parse(&rig.config(), "rig.toml").unwrap();
+    let steps: Vec<_> = rig.cases.iter().flat_map(|(_, steps)| steps).collect();
+    let drive = |hand: &mut ByHand<'_>| {
+        let ends: Vec<_> =
+            (0..rig.mtus.len()).map(|n| hand.switch().memory_end(&format!("p{n}")).unwrap()).collect();
+        steps.iter().map(|done| transcript::step(done, step(hand, &ends, done))).collect()
+    };
+    Switch::by_hand(config, Now { unix_ns: 0 }, drive).unwrap()
+}
+
+fn step(hand: &mut ByHand<'_>, ends: &[MemoryEnd], step: &Step) -> Outputs {
+    match step {
+        Step::Send(port, frame) => ends[*port].send(frame.clone()).unwrap(),
+        Step::Fdb(words) => fdb(hand.switch(), words),
+    }
+    while hand.step() > 0 {}
+    let mut outputs = Outputs::default();
+    for (end, output) in ends.iter().zip(&mut outputs) {
+        output.extend(std::iter::from_fn(|| end.receive()).map(|wire| wire.bytes));
+    }
+    outputs
+}
+
+/// bridge(8)'s words, as the command would send them to a switch that runs.
+fn fdb(switch: &mut Switch, words: &str) {
+    let words: Vec<_> = words.split(' ').collect();
+    let has = |word: &str| words.contains(&word);
+    let after = |word| words.iter().position(|w| *w == word).map(|at| words[at + 1].to_owned());
+    let asked = |word: &str| if has(&format!("no{word}")) { Some(false) } else { has(word).then_some(true) };
+    let (mac, ifname) = (words[1].to_owned(), after("dev").unwrap());
+    let how = match words[0] {
+        "flush" => {
+            let flush = FdbFlush {
+                dev: ifname,
+                brport: after("brport"),
+                permanent: asked("permanent"),
+                fixed: asked("static"),
+                dynamic: asked("dynamic"),
+                extern_learn: asked("extern_learn"),
+                sticky: asked("sticky"),
+                ..FdbFlush::default()
+            };
+            switch.flush_fdb(&flush).unwrap();
+            return;
+        }
+        "del" => return switch.remove_fdb(&FdbRemoval { mac, ifname }).unwrap(),
+        "add" => FdbHow::Add,
+        _ => FdbHow::Replace,
+    };
+    let state = match (has("static"), has("dynamic")) {
+        (true, _) => FdbStateWord::Static,
+        (_, true) => FdbStateWord::Dynamic,
+        _ => FdbStateWord::Permanent,
+    };
+    let (sticky, extern_learn, is_use) = (has("sticky"), has("extern_learn"), has("use"));
+    switch.change_fdb(&FdbChange { mac, ifname, state, sticky, extern_learn, is_use, how }).unwrap();
+}
