@@ -2,6 +2,7 @@
 //! stations; beside it, when DPDK is installed, testpmd's macswap on the null driver in the same interleaved run.
 //!
 //! `cargo bench -p rigswitch-dataplane --bench forward`, optionally `-- --rounds 5 --seconds 1 --macs 64,65536,1048576`.
+//! `--watch capture`, `follow` or `elsewhere` arms the worker, and reads what it shows.
 //! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
 #![allow(
     clippy::disallowed_methods,
@@ -14,11 +15,16 @@
 mod support;
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{self, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::watch::{
+    CaptureReader, FollowReader, Scope, Stages, Watch, WatchId, capture, follow,
+};
+use rigswitch_dataplane::worker::Command;
 use support::generator::Generator;
 use support::{Rig, one_bridge, worker};
 
@@ -28,11 +34,18 @@ struct Options {
     frames: Option<u64>,
     macs: Vec<usize>,
     peers: bool,
+    watch: Option<String>,
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { rounds: 5, seconds: 1.0, frames: None, macs: vec![64, 65_536, 1 << 20], peers: true };
+    let mut options = Options {
+        rounds: 5,
+        seconds: 1.0,
+        frames: None,
+        macs: vec![64, 65_536, 1 << 20],
+        peers: true,
+        watch: None,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
@@ -43,6 +56,7 @@ fn options() -> Options {
             "--macs" => {
                 options.macs = value().split(',').map(|n| n.parse().expect("a number of MACs")).collect()
             }
+            "--watch" => options.watch = Some(value()),
             "--no-peers" => options.peers = false,
             "--bench" => {} // cargo says so
             other => panic!("{other}: not an option of this bench"),
@@ -57,8 +71,43 @@ enum Until {
     Frames(u64),
 }
 
+/// Whoever reads what a watched worker shows.
+enum Reader {
+    Nobody,
+    Capture(CaptureReader, Vec<u8>),
+    Follow(FollowReader),
+}
+
+impl Reader {
+    /// Arms worker 0: `capture` copies every frame at rx and tx, `follow` tells every step, `elsewhere` looks at another device.
+    fn arm(rig: &Rig, watch: &str) -> Self {
+        let (scope, watch, reader) = match watch {
+            "follow" => {
+                let (steps, reader) = follow(u32::MAX, 1 << 12);
+                (Scope::all(), Watch::Follow(steps), Self::Follow(reader))
+            }
+            _ => {
+                let stages = Stages { rx: true, tx: true, drop: true };
+                let (copies, reader) = capture(stages, 128, 1 << 20, 2, Arc::clone(&rig.bells[0]));
+                let scope = if watch == "elsewhere" { Scope::devices([DeviceId(9)]) } else { Scope::all() };
+                (scope, Watch::Capture(copies), Self::Capture(reader, Vec::new()))
+            }
+        };
+        rig.commands[0].send(Command::Observe(WatchId(1), scope, watch)).unwrap();
+        reader
+    }
+
+    fn read(&mut self) {
+        match self {
+            Self::Nobody => {}
+            Self::Capture(reader, bytes) => while reader.receive(bytes).is_some() {},
+            Self::Follow(reader) => while reader.receive().is_some() {},
+        }
+    }
+}
+
 /// Nanoseconds a frame through the bridge, with `macs` stations in all.
-fn ours(macs: usize, until: &Until) -> f64 {
+fn ours(macs: usize, until: &Until, watch: Option<&str>) -> f64 {
     let (rig, mut links) = Rig::new(1, one_bridge(2, 1), PoolConfig::singles(1024), macs.max(1024));
     let mut at = None;
     let (mut worker, _) = worker(&mut links[0], (), &mut at);
@@ -66,6 +115,7 @@ fn ours(macs: usize, until: &Until) -> f64 {
         let generator = Generator::new(64, here, there, macs as u64 / 2, 64);
         rig.open(0, DeviceId(here), Box::new(generator));
     }
+    let mut reader = watch.map_or(Reader::Nobody, |watch| Reader::arm(&rig, watch));
     let mut turns = |until: &Until| {
         let (start, mut frames) = (Instant::now(), 0);
         while match until {
@@ -74,6 +124,7 @@ fn ours(macs: usize, until: &Until) -> f64 {
         } {
             for _ in 0..64 {
                 frames += worker.turn() as u64;
+                reader.read();
             }
         }
         start.elapsed().as_secs_f64() * 1e9 / frames as f64
@@ -86,7 +137,7 @@ fn ours(macs: usize, until: &Until) -> f64 {
 
 /// Nanoseconds a frame through `testpmd --forward-mode=macswap` on the null driver; `None` without testpmd.
 fn testpmd(seconds: f64) -> Option<f64> {
-    let mut child = Command::new("dpdk-testpmd")
+    let mut child = process::Command::new("dpdk-testpmd")
         .args([
             "-l",
             "0,1",
@@ -148,7 +199,7 @@ fn main() {
     let mut peer = Vec::new();
     for _ in 0..rounds {
         for (samples, &macs) in samples.iter_mut().zip(&options.macs) {
-            samples.push(ours(macs, &until));
+            samples.push(ours(macs, &until, options.watch.as_deref()));
         }
         if options.peers && options.frames.is_none() {
             peer.extend(testpmd(options.seconds));

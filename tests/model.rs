@@ -7,42 +7,22 @@
 
 #[path = "model/bridge.rs"]
 mod bridge;
+#[path = "model/random.rs"]
+mod random;
 mod support;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use bridge::{Job, Model, Station};
+use bridge::Model;
+use random::{DEVICES, Random, id_of, random_frame, reconfigure, seeds};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Frame, PoolConfig};
-use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::pipeline::{Observer, Step};
 use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd, Wire};
-use rigswitch_dataplane::tables::{Egress, Entry, Flags, Key, Knobs, PortState, Tick};
+use rigswitch_dataplane::tables::Tick;
 use support::{Rig, domain, worker};
-
-/// A small generator of pseudo-random numbers (SplitMix64): the run depends on the seed alone.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// Drops by device, direction and reason.
 type Drops = BTreeMap<(usize, Direction, DropReason), u64>;
@@ -70,37 +50,6 @@ impl Observer for Recorder {
     }
 }
 
-fn id_of(device: usize) -> DeviceId {
-    DeviceId(u16::try_from(device).unwrap())
-}
-
-/// A frame of the kind that lives in a rig, or of the kind that should not.
-fn random_frame(random: &mut Random) -> Vec<u8> {
-    let station = |random: &mut Random| -> [u8; 6] {
-        match random.below(40) {
-            0 => [0xff; 6],
-            1 => [1, 0, 0x5e, 0, 0, random.below(4) as u8],
-            2 => [1, 0x80, 0xc2, 0, 0, random.below(20) as u8],
-            3 => [0; 6],
-            _ => [2, 0, 0, 0, 0, random.below(24) as u8],
-        }
-    };
-    let mut frame = Vec::new();
-    frame.extend(station(random));
-    let source = station(random);
-    frame.extend(if random.one_in(4) { source } else { [2, 0, 0, 0, 0, random.below(24) as u8] });
-    frame.extend([0x88, 0xb5]);
-    let length = match random.below(20) {
-        0 => random.below(14),
-        1 => 1500 + random.below(40),
-        2 => random.below(3000),
-        _ => 60,
-    };
-    frame.resize(length as usize, random.next() as u8);
-    frame
-}
-
-const DEVICES: usize = 7;
 const AGEING: u32 = 30;
 
 /// One run: some hundred steps of frames, changes and the passing of time.
@@ -173,72 +122,6 @@ fn replay(model: &mut Model, log: &Log, now: u32) {
     }
 }
 
-/// Gives some device another job, another MTU, or the table another entry: to both.
-fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig, workers: usize, now: u32) {
-    let device = random.below(DEVICES as u64) as usize;
-    if random.one_in(3) {
-        let (mac, bridge) = ([2, 0, 0, 0, 0, random.below(24) as u8], 1 + random.below(2) as u16);
-        let sticky = Flags::STATIC.and(Flags::STICKY);
-        let all = [Flags::STATIC, Flags::LOCAL, Flags::DYNAMIC, Flags::STICKY, sticky, Flags::EXTERN_LEARN];
-        let flags = all[random.below(6) as usize];
-        let key = Key::new(domain(bridge), rigswitch_dataplane::ids::MacAddr::new(mac));
-        let entry = Entry::new(Egress::from(id_of(device)), Tick::new(now), flags);
-        rig.set_fixed(key, entry);
-        model.stations.insert((bridge, mac), Station { device, seen: now, flags });
-        return;
-    }
-    if random.one_in(6) {
-        let bridge = random.below(2);
-        let limit = random.below(12) as u32;
-        rig.macs.table().set_limit(domain(1 + bridge as u16), limit);
-        model.limits[bridge as usize] = if limit == 0 { usize::MAX } else { limit as usize };
-    }
-    model.knobs[device] = if random.one_in(2) { Knobs::PLAIN } else { random_knobs(random) };
-    model.floods[device] = [(); 3].map(|()| !random.one_in(6));
-    if let Job::Wire(peer) = model.jobs[device] {
-        model.jobs[peer] = Job::Nothing;
-    }
-    model.mtus[device] = if random.one_in(3) { 100 } else { 1500 };
-    let free: BTreeSet<_> =
-        (0..DEVICES).filter(|&other| other != device && model.jobs[other] == Job::Nothing).collect();
-    model.jobs[device] = match (random.below(8), free.first()) {
-        (0, _) => Job::Nothing,
-        (1, Some(&peer)) => {
-            model.jobs[peer] = Job::Wire(device);
-            Job::Wire(peer)
-        }
-        (2 | 3, _) if (1..=2).any(|of| !model.jobs.contains(&Job::Host(of))) => {
-            Job::Host(if model.jobs.contains(&Job::Host(1)) { 2 } else { 1 })
-        }
-        (n, _) => Job::Bridge(1 + (n & 1) as u16),
-    };
-    rig.publisher.publish(model.tables(workers));
-}
-
-/// Some knobs turned, most not.
-fn random_knobs(random: &mut Random) -> Knobs {
-    let state =
-        if random.one_in(3) { PortState::ALL[random.below(5) as usize] } else { PortState::Forwarding };
-    let passes = match random.below(4) {
-        0 => random.next() as u16 | 1,
-        1 => u16::MAX,
-        _ => 1,
-    };
-    Knobs {
-        state,
-        learning: !random.one_in(4),
-        linklocal_learn: !random.one_in(4),
-        hairpin: random.one_in(4),
-        isolated: random.one_in(3),
-        locked: random.one_in(4),
-        mab: random.one_in(2),
-        neigh_suppress: false,
-        answers: false,
-        passes,
-        punts: 0,
-    }
-}
-
 /// Same frames out of each device, same drops, and a ledger that balances.
 fn compare(
     seed: u64,
@@ -276,14 +159,6 @@ fn compare(
     for bridge in [1, 2] {
         let learned = rig.macs.table().learned(domain(bridge)) as usize;
         assert_eq!(learned, model.learned(bridge), "seed {seed}: learned by bridge {bridge}");
-    }
-}
-
-/// The seeds of a test: the one asked for, or the first few.
-fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("RIGSWITCH_SEED") {
-        Ok(seed) => vec![seed.parse().expect("RIGSWITCH_SEED is a number")],
-        Err(_) => (1..=count).collect(),
     }
 }
 

@@ -6,11 +6,12 @@ mod support;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::filter::Filter;
 use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::pipeline::{Lesson, Step, Verdict};
+use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict};
 use rigswitch_dataplane::ports::{Fault, Faulty, Memory, MemoryEnd};
 use rigswitch_dataplane::tables::Flood;
 use rigswitch_dataplane::watch::{
@@ -158,13 +159,34 @@ fn every_step_of_a_followed_frame_is_told_in_order_and_none_of_another() {
     let full = Step::Dropped(id(3), Direction::Tx, DropReason::RingFull);
     let queued = |device| Step::Queued(id(device));
     let frames = followed(&reader);
-    let expected = [came, taught, flooded(Flood::Broadcast), queued(1), queued(2), queued(3), full];
+    let (of, back) = (Step::Classified, Step::LeftOut(id(0), LeftOut::Ingress));
+    let expected = [
+        came,
+        of(Class::Broadcast),
+        taught,
+        flooded(Flood::Broadcast),
+        back,
+        queued(1),
+        queued(2),
+        queued(3),
+        full,
+    ];
     assert_eq!(frames[0], expected);
-    let unknown = [came, taught, flooded(Flood::Unicast), queued(1), queued(2), queued(3), full];
+    let unknown = [
+        came,
+        of(Class::Individual),
+        taught,
+        flooded(Flood::Unicast),
+        back,
+        queued(1),
+        queued(2),
+        queued(3),
+        full,
+    ];
     assert_eq!(frames[1], unknown);
-    let Step::Decided(Some(entry), verdict) = frames[2][2] else { panic!("{:?}", frames[2]) };
+    let Step::Decided(Some(entry), verdict) = frames[2][3] else { panic!("{:?}", frames[2]) };
     assert_eq!((entry.egress().device, verdict), (id(0), Verdict::Drop(DropReason::SamePort)));
-    assert_eq!(frames[2][3..], [Step::Dropped(id(0), Direction::Rx, DropReason::SamePort)]);
+    assert_eq!(frames[2][4..], [Step::Dropped(id(0), Direction::Rx, DropReason::SamePort)]);
     assert_eq!((frames.len(), reader.missed()), (3, 0));
 }
 

@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 pub mod domains;
 pub mod events;
+pub mod explain;
 pub mod lab;
 pub mod notify;
 mod service;

@@ -23,11 +23,18 @@ impl Direction {
 }
 
 macro_rules! drop_reasons {
-    ($($variant:ident $name:literal $meaning:literal)*) => {
+    ($($variant:ident $name:literal $meaning:literal $cause:literal $remedy:literal)*) => {
         /// Why a frame or a copy was discarded. The name is what every counter, table and metric calls it.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
         #[repr(u8)]
-        pub enum DropReason { $(#[doc = $meaning] $variant),* }
+        pub enum DropReason { $(
+            #[doc = $meaning]
+            ///
+            #[doc = concat!("How it arises: ", $cause)]
+            ///
+            #[doc = concat!("What to do: ", $remedy)]
+            $variant
+        ),* }
 
         impl DropReason {
             /// Every reason, in the order counters are laid out.
@@ -42,35 +49,117 @@ macro_rules! drop_reasons {
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning),* }
             }
+
+            /// How it comes about.
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$variant => $cause),* }
+            }
+
+            /// What to do if it should not be.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy),* }
+            }
         }
     };
 }
 
 drop_reasons! {
-    Truncated "truncated" "The frame is shorter than the 14 bytes of an Ethernet header, or longer than a frame of the packet memory: it came cut off."
-    SourceGroup "source_group" "The source address is a group address, which no station may send from (IEEE 802-2014 §8.2.2)."
-    SourceZero "source_zero" "The source address is 00:00:00:00:00:00, which names no station."
-    NoHost "no_host" "The destination is the bridge's own address (a permanent entry), and the bridge has no host port to deliver it to."
-    ReservedAddress "reserved_address" "The destination is one of 01:80:C2:00:00:01 to 0F, which a bridge keeps to itself (IEEE 802.1Q §8.6.3) unless group_fwd_mask says otherwise."
-    PortState "port_state" "The port it came from, or the one its station is behind, may not forward: it has no carrier, or its state says so."
-    Locked "locked" "The port it came from is locked, and no entry says that its source is behind that port."
-    Isolated "isolated" "Its station is behind a port that is isolated, as the one it came from is."
-    SamePort "same_port" "The destination is behind the very port that the frame came from."
-    NoEgress "no_egress" "The frame was to be flooded, and the bridge has no other port that takes it."
-    GroupMalformed "group_malformed" "The frame is to a group, and its IP header or what it says about groups (IGMP, MLD) is cut short or wrong: a bridge that snoops lets none such pass."
-    NoMember "no_member" "The frame is for a group that nobody behind another port is known to be in, and no router is known there."
-    MdbFull "mdb_full" "The frame says that its sender is in a group more than the bridge (mcast_hash_max) or the port (mcast_max_groups) may learn."
-    Unused "unused" "The device it came from is in no bridge and no cross-connect."
-    MtuExceeded "mtu_exceeded" "The frame is longer than the MTU of the device it was to leave by, with its Ethernet header and one tag."
-    MalformedOffload "malformed_offload" "The offload state that came with the frame contradicts the frame."
-    PoolEmpty "pool_empty" "No free packet memory was left for it."
-    RingFull "ring_full" "The transmit ring of the device was full."
-    HandoffFull "handoff_full" "The queue to the worker that owns the device was full."
-    PuntFull "punt_full" "The queue to control was full, or its rate limit was reached."
-    PortDown "port_down" "The device is down, or has no open queue."
-    PortGone "port_gone" "The device went away while the frame waited to be sent."
-    PortError "port_error" "The kernel refused the frame or the file could not be written."
-    WorkerPanicked "worker_panicked" "The worker that held it panicked and was restarted with fresh packet memory."
+    Truncated "truncated"
+        "The frame is shorter than the 14 bytes of an Ethernet header, or longer than a frame of the packet memory: it came cut off."
+        "A sender or a capture cut the frame short, or a super-frame is longer than packet memory was made for."
+        "Look at the frame with `rigswitch capture` at the port; a capture to be replayed needs a snapshot length of whole frames."
+    SourceGroup "source_group"
+        "The source address is a group address, which no station may send from (IEEE 802-2014 §8.2.2)."
+        "A broken or hostile sender, or a frame whose first bytes were overwritten."
+        "Find the sender behind that port and mend it; a cross-connect passes such frames."
+    SourceZero "source_zero"
+        "The source address is 00:00:00:00:00:00, which names no station."
+        "A sender that does not know its own address yet, or a device without one."
+        "Give the sender's device an address: `ip link set DEV address …`."
+    NoHost "no_host"
+        "The destination is the bridge's own address (a permanent entry), and the bridge has no host port to deliver it to."
+        "The fdb has the address as permanent, which makes it the bridge's, and nothing above the bridge takes frames."
+        "Give the bridge a host port if this host is to be reached there, or make the entry static: `rigswitch fdb replace MAC dev PORT master static`."
+    ReservedAddress "reserved_address"
+        "The destination is one of 01:80:C2:00:00:01 to 0F, which a bridge keeps to itself (IEEE 802.1Q §8.6.3) unless group_fwd_mask says otherwise."
+        "Neighbours speak LLDP, LACP, 802.1X or PAUSE to each other, which is for the next device on the wire and not for those beyond a bridge."
+        "To let it pass, set its bit in `group_fwd_mask` of the bridge or of the port, or make the port `transparent`; a cross-connect passes all."
+    PortState "port_state"
+        "The port it came from, or the one its station is behind, may not forward: it has no carrier, or its state says so."
+        "The cable or the far end is down, the file gives the port another state than forwarding, or its spanning tree does."
+        "See its state in `rigswitch show ports`; bring the device up, set `state = \"forwarding\"`, or wait until the spanning tree has settled."
+    Locked "locked"
+        "The port it came from is locked, and no entry says that its source is behind that port."
+        "The port has `locked` and its station no entry of its own there: nobody has let it in yet."
+        "Let the station in, `rigswitch fdb replace MAC dev PORT master static`, or turn `locked` off."
+    Isolated "isolated"
+        "Its station is behind a port that is isolated, as the one it came from is."
+        "Both ports have `isolated`, which keeps their stations from each other."
+        "Turn `isolated` off on one of the two."
+    SamePort "same_port"
+        "The destination is behind the very port that the frame came from."
+        "The station is on the far side already (a hub, a bridge or several machines behind one port), or its entry says the wrong port."
+        "Usually nothing: the station has the frame. For machines that only meet through this switch, set `hairpin` on the port; if the entry is wrong, `rigswitch fdb del MAC dev PORT`."
+    NoEgress "no_egress"
+        "The frame was to be flooded, and the bridge has no other port that takes it."
+        "It is alone in its bridge, or the others do not forward, are isolated from it, or have floods of this kind turned off."
+        "See who is left out and why with `rigswitch explain`; bring the other ports up, or turn `flood`, `mcast_flood` or `bcast_flood` on."
+    GroupMalformed "group_malformed"
+        "The frame is to a group, and its IP header or what it says about groups (IGMP, MLD) is cut short or wrong: a bridge that snoops lets none such pass."
+        "A host with a broken stack, or a frame that was altered on its way."
+        "Look at the frame with `rigswitch capture`; without `mcast_snooping` the bridge passes it."
+    NoMember "no_member"
+        "The frame is for a group that nobody behind another port is known to be in, and no router is known there."
+        "No host has joined the group behind another port, and no router is known."
+        "See `rigswitch show mdb`; have the host join, add an entry by hand, or make the port to the router a router port."
+    MdbFull "mdb_full"
+        "The frame says that its sender is in a group more than the bridge (mcast_hash_max) or the port (mcast_max_groups) may learn."
+        "More groups are joined than the bridge keeps."
+        "Raise `mcast_hash_max` of the bridge or `mcast_max_groups` of the port, or find out who joins so many."
+    Unused "unused"
+        "The device it came from is in no bridge and no cross-connect."
+        "The port is configured, and no `[[bridge.port]]` and no `[[xconnect]]` names it."
+        "Put it into a bridge, `rigswitch port set PORT master BRIDGE`, or take it out of the file."
+    MtuExceeded "mtu_exceeded"
+        "The frame is longer than the MTU of the device it was to leave by, with its Ethernet header and one tag."
+        "The devices of a bridge have different MTUs, or a sender's is larger than the path's."
+        "Give the devices along the way one MTU: `mtu` of the `[[port]]`, `ip link set DEV mtu …` at the hosts."
+    MalformedOffload "malformed_offload"
+        "The offload state that came with the frame contradicts the frame."
+        "A guest or a driver hands over a super-frame or an unfinished checksum that its headers do not bear out."
+        "Turn the sender's offloads off (`ethtool -K DEV tso off tx off`) and report it: it is a defect of the sender or of the switch."
+    PoolEmpty "pool_empty"
+        "No free packet memory was left for it."
+        "More frames wait to be sent than there is packet memory: slow receivers, or bursts larger than it was made for."
+        "Raise `frames` in `[switch]` and start the switch anew."
+    RingFull "ring_full"
+        "The transmit ring of the device was full."
+        "The receiver, or the kernel on its behalf, takes frames more slowly than they come."
+        "If it goes on, the receiver is the bottleneck: give it CPU, spread it over queues, or slow the sender down; a TAP's queue grows with `ip link set DEV txqueuelen …`."
+    HandoffFull "handoff_full"
+        "The queue to the worker that owns the device was full."
+        "The other worker does not keep up, or shares its CPU."
+        "Give ports that talk to each other the same `worker`, or the workers a CPU each: `workers = [2, 3]`."
+    PuntFull "punt_full"
+        "The queue to control was full, or its rate limit was reached."
+        "More than 100 frames for control came from one port within 100 ms, or control is busy: a loop, or a storm."
+        "Find who sends so many with `rigswitch capture`; what control is for (spanning tree, groups) goes on with the rest."
+    PortDown "port_down"
+        "The device is down, or has no open queue."
+        "Somebody set the device down, or its worker is being restarted."
+        "`ip link set DEV up`; `rigswitch show ports` and the log say what is wrong."
+    PortGone "port_gone"
+        "The device went away while the frame waited to be sent."
+        "The device was deleted, or moved to another namespace."
+        "Nothing is to be done: the port comes back when a device of the configured name does."
+    PortError "port_error"
+        "The kernel refused the frame or the file could not be written."
+        "The kernel answered the sending with an error, or the disk is full."
+        "Look at the kernel's log and at the device's own counters, `ip -s -s link show DEV`."
+    WorkerPanicked "worker_panicked"
+        "The worker that held it panicked and was restarted with fresh packet memory."
+        "A defect of the switch: the worker was restarted, and what it held is lost."
+        "Report it with the message that the switch printed."
 }
 
 impl DropReason {
@@ -85,12 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_distinct_and_every_reason_ends_its_sentence() {
+    fn names_are_distinct_and_every_reason_ends_its_sentences() {
         let names: std::collections::BTreeSet<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
         assert_eq!(names.len(), DropReason::ALL.len());
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
-            assert!(reason.meaning().ends_with('.'), "{}", reason.name());
+            for text in [reason.meaning(), reason.cause(), reason.remedy()] {
+                assert!(text.ends_with('.'), "{}: {text}", reason.name());
+            }
         }
     }
 }

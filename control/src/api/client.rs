@@ -1,6 +1,6 @@
 //! The command line's end of the socket: one request, one answer, with time limits.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,6 +110,39 @@ impl Client {
     /// [`ClientError`]
     pub fn send_text<T: DeserializeOwned>(&self, target: &str, text: &[u8]) -> Result<T, ClientError> {
         self.read(&self.exchange("POST", target, text)?)
+    }
+
+    /// Hands on each line of what the switch answers when `body` is sent to `target`, as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`], and whatever `each` makes of a line.
+    pub fn lines<B: Serialize, T: DeserializeOwned, E: From<ClientError>>(
+        &self,
+        target: &str,
+        body: &B,
+        mut each: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let broken = |error: io::Error| ClientError::Broken(self.path.clone(), error);
+        let body = serde_json::to_vec(body).map_err(|error| broken(error.into()))?;
+        let stream = self.ask("POST", target, &body).map_err(|error| self.failed(error))?;
+        // What comes between two lines may take its time.
+        stream.set_read_timeout(None).map_err(broken)?;
+        let mut answer = io::BufReader::new(stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if answer.read_until(b'\n', &mut head).map_err(broken)? == 0 {
+                return Err(ClientError::NotOurs(self.path.clone()).into());
+            }
+        }
+        if parse_answer(&head).is_none_or(|(status, _)| status != 200) {
+            answer.read_to_end(&mut head).map_err(broken)?;
+            self.body(&head)?;
+            return Ok(());
+        }
+        for line in answer.lines() {
+            each(self.read(line.map_err(broken)?.as_bytes())?)?;
+        }
+        Ok(())
     }
 
     fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {

@@ -8,10 +8,13 @@ use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use rigswitch_dataplane::filter::Filter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::Instant;
 
 use super::guests::Guest;
 use super::stream::Lines;
@@ -19,6 +22,7 @@ use super::{metrics, openapi};
 use crate::capture;
 use crate::config::{Config, Document};
 use crate::events::{EventLine, LISTENERS};
+use crate::explain::{ExplainRequest, ExplanationView, FollowRequest, parse};
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
@@ -79,6 +83,8 @@ enum Does {
     Mdb,
     AddMdb,
     RemoveMdb,
+    Explain,
+    Follow,
     Drops,
     Workers,
     Config,
@@ -94,7 +100,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 22] = [
+pub(super) static ROUTES: [Route; 24] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -129,6 +135,23 @@ pub(super) static ROUTES: [Route; 22] = [
         of::<MdbChange>,
         of::<()>,
     ),
+    change(
+        Method::POST,
+        "/v1/explain",
+        Does::Explain,
+        "Why a frame would go where it would go",
+        of::<ExplainRequest>,
+        of::<ExplanationView>,
+    ),
+    Route {
+        method: Method::POST,
+        path: "/v1/explain/next",
+        summary: "Why the next frames go where they go",
+        query: &[],
+        body: Some(Content::Json(of::<FollowRequest>)),
+        answer: Content::Lines(of::<ExplanationView>),
+        does: Does::Follow,
+    },
     get("/v1/drops", Does::Drops, "What was dropped and why, and the ledger", Content::Json(of::<DropsView>)),
     get("/v1/workers", Does::Workers, "The threads that move frames", Content::Json(of::<Vec<WorkerView>>)),
     get("/v1/config", Does::Config, "The configuration in force", Content::Json(of::<Map<String, Value>>)),
@@ -218,7 +241,7 @@ type Body = Either<Full<Bytes>, Lines>;
 
 /// Answers one request.
 pub(super) async fn answer(
-    switch: &RefCell<Switch>,
+    switch: &Rc<RefCell<Switch>>,
     guest: &Rc<Guest>,
     may_change: bool,
     request: Request<Incoming>,
@@ -234,7 +257,7 @@ pub(super) async fn answer(
 
 async fn act(
     does: Does,
-    switch: &RefCell<Switch>,
+    switch: &Rc<RefCell<Switch>>,
     guest: &Rc<Guest>,
     may_change: bool,
     request: Request<Incoming>,
@@ -262,6 +285,15 @@ async fn act(
         },
         Does::Capture => capture(switch, guest, may_change, request.uri().query()),
         Does::EndCapture => end_capture(switch, may_change, request.uri().query()),
+        Does::Explain => {
+            let body: ExplainRequest = asked(request, true).await?;
+            let frame = parse(&body.frame).map_err(|refused| conflict(&refused))?;
+            outcome(switch.borrow().explain(&body.port, &frame))
+        }
+        Does::Follow => {
+            let body: FollowRequest = asked(request, may_change).await?;
+            Ok((LINES, Either::Right(Lines::new(follow(switch, &body)?, guest))))
+        }
         Does::ChangeFdb => changed(request, may_change, |body| switch.borrow_mut().change_fdb(&body)).await,
         Does::RemoveFdb => changed(request, may_change, |body| switch.borrow_mut().remove_fdb(&body)).await,
         Does::FlushFdb => {
@@ -348,8 +380,40 @@ async fn changed<B: DeserializeOwned, V: Serialize>(
     may_change: bool,
     act: impl FnOnce(B) -> Result<V, SwitchError>,
 ) -> Answer {
-    let body = body(request, LONGEST_BODY, may_change).await?;
-    outcome(act(serde_json::from_slice(&body).map_err(|error| bad(format!("the body: {error}")))?))
+    outcome(act(asked(request, may_change).await?))
+}
+
+/// The body of a request of those who may ask it.
+async fn asked<B: DeserializeOwned>(request: Request<Incoming>, may_ask: bool) -> Result<B, Refusal> {
+    let body = body(request, LONGEST_BODY, may_ask).await?;
+    serde_json::from_slice(&body).map_err(|error| bad(format!("the body: {error}")))
+}
+
+/// The way of each of the next frames, as it is known.
+fn follow(switch: &Rc<RefCell<Switch>>, asked: &FollowRequest) -> Result<Receiver<Vec<u8>>, Refusal> {
+    const LOOK: Duration = Duration::from_millis(20);
+    let filter = asked.filter.as_deref().map(Filter::compile).transpose();
+    let filter = filter.map_err(|error| conflict(&error))?;
+    let mut following = switch.borrow_mut().follow_frames(asked, filter).map_err(|error| conflict(&error))?;
+    let (lines_in, lines) = channel(1);
+    let deadline = Instant::now() + Duration::from_millis(asked.timeout_ms.into());
+    let switch = Rc::clone(switch);
+    tokio::task::spawn_local(async move {
+        while following.goes_on() && Instant::now() < deadline && !lines_in.is_closed() {
+            tokio::time::sleep(LOOK).await;
+            let whole = switch.borrow().followed(&mut following);
+            for line in whole.iter().filter_map(|view| serde_json::to_vec(view).ok()) {
+                // Who has gone needs no more.
+                let _ = lines_in.send([&line[..], b"\n"].concat()).await;
+            }
+        }
+        switch.borrow_mut().unfollow(&following);
+    });
+    Ok(lines)
+}
+
+fn conflict(error: &impl ToString) -> Refusal {
+    Refusal(StatusCode::CONFLICT, error.to_string())
 }
 
 /// Reads the body, which is a configuration file, and says what comes of it.

@@ -4,6 +4,7 @@ mod capture;
 mod change;
 mod doctor;
 mod edit;
+mod explain;
 mod fdb;
 mod mdb;
 mod neighbor;
@@ -61,6 +62,7 @@ enum Command {
     /// Say what in this host's set-up will hurt: what was seen, and how to mend it
     Doctor(doctor::Doctor),
     /// Show what a running switch does
+    #[command(disable_help_flag = true)]
     Show(show::Show),
     /// Capture frames of a running switch as pcapng, for tcpdump and Wireshark
     Capture(capture::Capture),
@@ -79,6 +81,8 @@ enum Command {
     /// Change the multicast database, in bridge(8)'s words
     #[command(subcommand)]
     Mdb(mdb::Mdb),
+    /// Say why a frame goes where it goes: of one that is made up, or of the next that come
+    Explain(explain::Explain),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -158,6 +162,7 @@ impl Command {
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Mdb(mdb) => mdb.run(&client(socket)),
+            Self::Explain(explain) => explain.run(&client(socket)),
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "rigswitch", &mut script);

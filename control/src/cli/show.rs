@@ -3,12 +3,15 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, CommandFactory, ValueEnum};
+use rigswitch_dataplane::drops::DropReason;
 use serde::Serialize;
 
 use super::table::{Table, colour};
 use super::{Failure, print};
 use crate::api::client::Client;
+use crate::config::suggest;
+use crate::explain::reason;
 use crate::views::{
     BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, WorkerView,
 };
@@ -16,7 +19,11 @@ use crate::views::{
 #[derive(Args)]
 pub(super) struct Show {
     /// What to show
-    what: What,
+    #[arg(required_unless_present = "help")]
+    what: Option<What>,
+    /// Print help; with `drops`, what REASON means and what to do about it
+    #[arg(short, long, num_args = 0..=1, value_name = "REASON")]
+    help: Option<Option<String>>,
     /// As JSON
     #[arg(short)]
     json: bool,
@@ -55,6 +62,9 @@ impl Show {
     pub(super) fn run(&self, client: &Client) -> Result<(), Failure> {
         const AGAIN: Duration = Duration::from_secs(1);
         const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+        if let Some(about) = &self.help {
+            return print(&self.say_more(about.as_deref())?);
+        }
         if !self.watch {
             return print(&self.text(client)?);
         }
@@ -65,8 +75,28 @@ impl Show {
         }
     }
 
+    /// Needs no running switch.
+    fn say_more(&self, about: Option<&str>) -> Result<String, Failure> {
+        let Some(name) = about else {
+            let mut cli = super::Cli::command();
+            cli.build();
+            let show = cli.find_subcommand_mut("show").map(|show| show.render_long_help().to_string());
+            return Ok(show.unwrap_or_default());
+        };
+        if !matches!(self.what, Some(What::Drops)) {
+            return Err(Failure::Usage(format!("`{name}`: only a reason of `show drops` can be explained")));
+        }
+        if let Some(found) = DropReason::ALL.iter().find(|reason| reason.name() == name) {
+            return Ok(reason(*found));
+        }
+        let names = || DropReason::ALL.iter().map(|reason| reason.name());
+        let hint = suggest(name, names()).unwrap_or_else(|| names().collect::<Vec<_>>().join(", "));
+        Err(Failure::Refused(format!("there is no reason `{name}`: {hint}")))
+    }
+
     fn text(&self, client: &Client) -> Result<String, Failure> {
-        match self.what {
+        let Some(what) = self.what else { return Ok(String::new()) };
+        match what {
             What::Ports => self.render(&client.get("/v1/ports")?, ports),
             What::Bridges => self.render(&client.get("/v1/bridges")?, bridges),
             What::Fdb => {

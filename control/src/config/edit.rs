@@ -25,7 +25,7 @@ impl Config {
         }
         let text = toml::to_string(&document).map_err(Refused::because)?;
         let problems = Problems::default();
-        Self::read(&text, &problems).ok_or_else(|| problems.in_words())
+        Self::read(&text, &problems, None).ok_or_else(|| problems.in_words())
     }
 }
 

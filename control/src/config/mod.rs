@@ -102,6 +102,7 @@ mod host;
 mod mac_moves;
 mod multicast;
 mod neighbor;
+mod origins;
 mod plan;
 mod port;
 mod print;
@@ -121,13 +122,14 @@ use std::path::{Path, PathBuf};
 
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::ports::PortConfig;
+use rigswitch_dataplane::ports::{PortConfig, PortKind};
 use toml::de::DeTable;
 
 pub(crate) use fields::suggest;
+pub(crate) use origins::Origins;
+pub(crate) use problem::Problems;
 
 use fields::{Fields, Shape};
-use problem::Problems;
 use roles::Roles;
 
 /// What a file says, with every rule about it upheld.
@@ -143,6 +145,8 @@ pub struct Config {
     pub xconnects: Vec<XconnectConfig>,
     /// Every `[[neighbor]]`, in the order of the file.
     pub neighbors: Vec<NeighborConfig>,
+    /// Where the file says so.
+    pub(crate) origins: Origins,
 }
 
 /// `[switch]`
@@ -255,18 +259,29 @@ impl Config {
     /// [`Refused`], with every problem found.
     pub fn parse(text: &str, name: &str) -> Result<Self, Refused> {
         let problems = Problems::default();
-        Self::read(text, &problems).ok_or_else(|| problems.refusal(name, text))
+        Self::read(text, &problems, Some(name)).ok_or_else(|| problems.refusal(name, text))
     }
 
-    /// Reads `text`, unless there are problems.
-    fn read(text: &str, problems: &Problems) -> Option<Self> {
+    /// Puts a port in memory in place of every device.
+    pub(crate) fn without_devices(&mut self) {
+        for port in &mut self.ports {
+            (port.kind, port.netns) = (PortKind::Memory, None);
+        }
+    }
+
+    /// Reads `text`, of a file of this name if it is one, unless there are problems.
+    fn read(text: &str, problems: &Problems, file: Option<&str>) -> Option<Self> {
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             problems.push(error.span().unwrap_or(0..0), error.message(), "mend the TOML syntax");
         }
         // What follows a syntax error would be guesses about guesses.
         let config = problems.is_empty().then(|| read(document.get_ref(), problems, text));
-        config.filter(|_| problems.is_empty())
+        let mut config = config.filter(|_| problems.is_empty())?;
+        if let Some(file) = file {
+            config.origins = Origins::of(document.get_ref(), text, file);
+        }
+        Some(config)
     }
 }
 
@@ -289,5 +304,5 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
         let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
         problems.push(0..0, rule, "divide them between switches");
     }
-    Config { switch, ports, bridges, xconnects, neighbors }
+    Config { switch, ports, bridges, xconnects, neighbors, origins: Origins::default() }
 }

@@ -35,14 +35,14 @@ impl Refused {
 
 /// Problems as they are found, in any order.
 #[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems(RefCell<Vec<Problem>>);
 
 impl Problems {
-    pub(super) fn push(&self, span: Range<usize>, rule: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn push(&self, span: Range<usize>, rule: impl Into<String>, remedy: impl Into<String>) {
         self.0.borrow_mut().push(Problem { span, rule: rule.into(), remedy: remedy.into() });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
 
@@ -53,7 +53,7 @@ impl Problems {
     }
 
     /// All of them in the order of the file, with the text that each is about.
-    pub(super) fn refusal(self, name: &str, text: &str) -> Refused {
+    pub(crate) fn refusal(self, name: &str, text: &str) -> Refused {
         const SHOWN: usize = 20;
         let mut problems = self.0.into_inner();
         problems.sort_by_key(|problem| problem.span.start);

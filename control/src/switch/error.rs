@@ -64,6 +64,9 @@ pub enum SwitchError {
     /// An entry for a device that is no port of a bridge.
     #[error("{0} is not a port of a bridge: `rigswitch show config` lists those that are")]
     NotAMember(String),
+    /// A port that is not there.
+    #[error("there is no port {0}: `rigswitch show ports` lists those there are")]
+    NoPort(String),
     /// A flush of what is no bridge.
     #[error("{0} is neither a bridge nor a port of one: `rigswitch show config` lists them")]
     NotABridge(String),

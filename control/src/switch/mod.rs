@@ -5,6 +5,7 @@ mod captures;
 mod crew;
 mod differences;
 mod error;
+mod explain;
 mod fdb;
 mod follow;
 mod groups;

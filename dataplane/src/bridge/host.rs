@@ -5,10 +5,11 @@
 
 use super::BridgeStage;
 use super::snooping::snooped;
+use super::stage::show_left_out;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, Observer, Step, Transmit, Verdict};
+use crate::pipeline::{Context, Egress, LeftOut, Observer, Step, Transmit, Verdict};
 use crate::tables::{Entry, Flood, HostPort, Key, PortState};
 
 impl BridgeStage {
@@ -37,7 +38,9 @@ impl BridgeStage {
                 Verdict::Forward(to) => egress.forward(cx, host, to, frame),
                 Verdict::Flood(domain, kind) => {
                     if let Some(frame) = snooped(cx, host, domain, kind, egress, frame) {
-                        egress.flood(cx, host, others(kind).map(Into::into), frame);
+                        let others = others(kind).map(Into::into);
+                        show_left_out(cx, host, domain, LeftOut::Unwanted, others.clone(), &frame);
+                        egress.flood(cx, host, others, frame);
                     }
                 }
                 Verdict::Drop(reason) => cx.discard(host, Direction::Rx, reason, frame),

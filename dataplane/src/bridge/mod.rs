@@ -17,3 +17,4 @@ pub use mac_moves::{MacMoveAction, MacMoves};
 pub use multicast::{MdbEntryConfig, MulticastConfig, MulticastPort, RouterPort, group_fault};
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;
+pub use stage::Class;

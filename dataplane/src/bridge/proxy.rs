@@ -5,7 +5,7 @@
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Checksum, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, Observer, Transmit};
+use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::tables::Key;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Ethernet};
@@ -114,6 +114,7 @@ fn answer<O: Observer, T: Transmit, const LEN: usize>(
             let filled = frame.fill(&reply);
             debug_assert!(filled, "alloc gave the room that was asked for");
             frame.set_checksum(Checksum::Complete);
+            cx.observer.see(Step::Answered(device), &frame);
             egress.forward(cx, device, device, frame);
         }
         // A frame that never was: counted, so that it is neither lost nor invented.

@@ -3,10 +3,12 @@
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
 use crate::ids::{DeviceId, DomainId};
-use crate::pipeline::{Context, Egress, Observer, Transmit};
+use crate::pipeline::{Context, Egress, LeftOut, Observer, Step, Transmit};
 use crate::punt::PuntReason;
 use crate::tables::{Flood, Mdb, Path, PortState, Tables, Target};
 use crate::wire::ethernet::Ethernet;
+
+use super::stage::show_left_out;
 
 /// Gives a frame that is to be flooded back, unless it is to a group in a domain that snoops, and its way is known.
 #[inline]
@@ -37,8 +39,10 @@ fn snoop<O: Observer, T: Transmit>(
 ) -> Option<Frame> {
     let tables = cx.tables;
     let way = mdb.way(device, frame.bytes());
-    if way.is_heard && !cx.punt.offer(device, PuntReason::Membership, cx.tick, frame.bytes()) {
-        cx.counters.unheard.add(1);
+    if way.is_heard {
+        let taken = cx.punt.offer(device, PuntReason::Membership, cx.tick, frame.bytes());
+        cx.observer.see(Step::CopiedToControl(PuntReason::Membership, taken), &frame);
+        cx.counters.unheard.add(u64::from(!taken));
     }
     let reason = match way.path {
         Path::Flood => return Some(frame),
@@ -48,7 +52,9 @@ fn snoop<O: Observer, T: Transmit>(
             // A port that sends back where frames came from does not send a station its own.
             let is_own = |target: &Target| target.station.is_some() && target.station == source;
             let takes = |target: &Target| delivers(tables, device, domain, target.device) && !is_own(target);
-            let mut targets = targets.iter().copied().filter(takes).peekable();
+            let targets = targets.iter().copied().filter(takes);
+            show_left_out(cx, device, domain, LeftOut::NoMember, targets.clone(), &frame);
+            let mut targets = targets.peekable();
             if targets.peek().is_some() {
                 egress.flood(cx, device, targets, frame);
                 return None;

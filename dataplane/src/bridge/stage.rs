@@ -8,9 +8,9 @@ use arrayvec::ArrayVec;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, Lesson, Observer, Step, Transmit, Verdict};
+use crate::pipeline::{Context, Egress, LeftOut, Lesson, Observer, Step, Transmit, Verdict};
 use crate::punt::{Move, PuntReason};
-use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot};
+use crate::tables::{Entry, Flood, Key, Knobs, Learned, PortState, Role, Spot, Target};
 use crate::wire::ethernet::reserved_group;
 
 use super::host::to_host;
@@ -28,7 +28,7 @@ struct Parsed {
 
 /// What the addresses say about the frame's way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Class {
+pub enum Class {
     /// To one station.
     Individual,
     /// To a group.
@@ -107,6 +107,7 @@ impl BridgeStage {
     fn learn<O: Observer, T: Transmit>(&self, cx: &mut Context<'_, O, T>, device: DeviceId, burst: &Burst) {
         for (place, (frame, parsed)) in burst.iter().zip(self.parsed.iter()).enumerate() {
             cx.observer.see(Step::Turn(place), frame);
+            cx.observer.see(Step::Classified(parsed.class), frame);
             if !matches!(parsed.class, Class::Refused(_)) {
                 learn(cx, device, parsed.source, frame);
             }
@@ -124,10 +125,11 @@ impl BridgeStage {
     ) {
         for (place, (frame, parsed)) in burst.iter().zip(self.parsed.iter_mut()).enumerate() {
             cx.observer.see(Step::Turn(place), frame);
+            cx.observer.see(Step::Classified(parsed.class), frame);
             let macs = cx.macs;
             let admitted = admit(knobs, parsed.class, || macs.find(parsed.source), device);
             match admitted.teaches {
-                Teaches::Nothing => {}
+                Teaches::Nothing => cx.observer.see(Step::Unlearned, frame),
                 Teaches::Station => learn(cx, device, parsed.source, frame),
                 Teaches::Locked => {
                     let learned = macs.learn_locked(parsed.source, device.into(), cx.tick);
@@ -273,7 +275,9 @@ fn flood<O: Observer, T: Transmit>(
     let tables = cx.tables;
     let Some(frame) = snooped(cx, device, domain, kind, egress, frame) else { return };
     let members = tables.domain(domain).members(kind).iter().copied();
-    egress.flood(cx, device, members.filter(|&member| member != device).map(Into::into), frame);
+    let members = members.filter(|&member| member != device).map(Into::into);
+    show_left_out(cx, device, domain, LeftOut::Unwanted, members.clone(), &frame);
+    egress.flood(cx, device, members, frame);
 }
 
 /// The same for a port with knobs: back to it too if they say so, and not to those that they keep it from.
@@ -295,13 +299,47 @@ fn flood_with<O: Observer, T: Transmit>(
         knobs.isolated && other.isolated || asked != Asked::Flood && other.neigh_suppress
     };
     let members = tables.domain(domain).members(kind).iter().copied();
-    let mut members =
-        members.filter(|&member| (member != device || knobs.hairpin) && !keeps_from(member)).peekable();
+    let members = members.filter(|&member| (member != device || knobs.hairpin) && !keeps_from(member));
+    let rest = if asked == Asked::Flood { LeftOut::Unwanted } else { LeftOut::Suppressed };
+    show_left_out(cx, device, domain, rest, members.clone().map(Into::into), &frame);
+    let mut members = members.peekable();
     if asked == Asked::Answered && members.peek().is_none() {
         cx.counters.consumed.add(1);
         return cx.pool.free(frame);
     }
     egress.flood(cx, device, members.map(Into::into), frame);
+}
+
+/// Tells an observer which members of a domain are not among the `targets` of a flood; what has no other reason has `rest`.
+#[inline]
+pub(super) fn show_left_out<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    domain: DomainId,
+    rest: LeftOut,
+    targets: impl Iterator<Item = Target> + Clone,
+    frame: &Frame,
+) {
+    if !O::LOOKS {
+        return;
+    }
+    let tables = cx.tables;
+    let here = &tables.device(from).knobs;
+    for (id, device) in (0..).map(DeviceId).zip(tables.devices()) {
+        if device.role.domain() != Some(domain) || targets.clone().any(|target| target.device == id) {
+            continue;
+        }
+        let why = if id == from && !here.hairpin {
+            LeftOut::Ingress
+        } else if device.knobs.state != PortState::Forwarding {
+            LeftOut::State
+        } else if here.isolated && device.knobs.isolated {
+            LeftOut::Isolated
+        } else {
+            rest
+        };
+        cx.observer.see(Step::LeftOut(id, why), frame);
+    }
 }
 
 /// Hands a frame to control.
@@ -313,6 +351,7 @@ fn punt<O: Observer, T: Transmit>(
     frame: Frame,
 ) {
     if cx.punt.offer(device, reason, cx.tick, frame.bytes()) {
+        cx.observer.see(Step::Punted(reason), &frame);
         cx.counters.consumed.add(1);
         cx.pool.free(frame);
     } else {

@@ -187,6 +187,7 @@ impl Egress {
             self.copies += 1;
             return cx.discard(to, Direction::Tx, DropReason::MalformedOffload, whole);
         };
+        cx.observer.see(Step::Cut(to, segmenter.count()), &whole);
         for n in 0..segmenter.count() {
             if self.waiting >= SLICE {
                 self.flush(cx);
@@ -216,7 +217,7 @@ fn addressed(mut frame: Frame, target: Target) -> Frame {
 /// Makes a frame fit `device`: its size is checked, per segment if it is a super-frame, and a checksum that the device
 /// would not pass on is completed.
 fn finish<O: Observer, T: Transmit>(
-    cx: &Context<'_, O, T>,
+    cx: &mut Context<'_, O, T>,
     to: DeviceId,
     device: &Device,
     frame: &mut Frame,
@@ -235,6 +236,7 @@ fn finish<O: Observer, T: Transmit>(
         wire::checksum::complete(frame.bytes_mut(), start.into(), offset.into())
             .map_err(|_| DropReason::MalformedOffload)?;
         frame.set_checksum(Checksum::Complete);
+        cx.observer.see(Step::ChecksumCompleted(to), frame);
         cx.counters.device(to).checksums_completed.add(1);
     }
     Ok(())
@@ -267,6 +269,7 @@ fn find_partial_checksums<O: Observer, T: Transmit>(
         let completed = wire::partial::complete_partial(frame.bytes_mut());
         frame.set_checksum(Checksum::Complete);
         if completed > 0 {
+            cx.observer.see(Step::ChecksumsFound(completed), frame);
             cx.counters.device(from).checksums_completed.add(u64::from(completed));
         }
     }

@@ -13,7 +13,7 @@ mod egress;
 mod observer;
 
 pub use egress::{Egress, Transmit, TransmitIo};
-pub use observer::{Lesson, Observer, Step, Verdict};
+pub use observer::{LeftOut, Lesson, Observer, Step, Verdict};
 
 use crate::bridge::BridgeStage;
 use crate::counters::WorkerCounters;

@@ -1,10 +1,12 @@
 //! Seeing what the line decides: the stages are generic over an [`Observer`], so that explaining and capturing are
 //! the very code that forwards, and cost nothing when nobody looks.
 
+use crate::bridge::Class;
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
 use crate::ids::{DeviceId, DomainId};
 use crate::ports::Witness;
+use crate::punt::PuntReason;
 use crate::tables::{Entry, Flood, HostPort};
 
 /// What became of a frame in the bridge.
@@ -17,7 +19,7 @@ pub enum Verdict {
     /// It is for the host, and leaves by its port.
     Host(HostPort),
     /// It goes to control.
-    Punt(crate::punt::PuntReason),
+    Punt(PuntReason),
     /// It ends here.
     Drop(DropReason),
 }
@@ -39,6 +41,23 @@ pub enum Lesson {
     Limited,
 }
 
+/// Why a member of a domain gets no copy of what is flooded there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeftOut {
+    /// The frame came from there.
+    Ingress,
+    /// It may not forward.
+    State,
+    /// It is isolated, as the port is that the frame came from.
+    Isolated,
+    /// It takes no floods of this kind.
+    Unwanted,
+    /// Nobody there is known to be in the group.
+    NoMember,
+    /// It takes no floods of this kind, or is not asked for what the bridge knows.
+    Suppressed,
+}
+
 /// One step of a frame's way. A burst goes from stage to stage as a whole: [`Step::Turn`] says which of its frames is next,
 /// and all steps up to the next turn, those of its copies too, are that frame's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,10 +68,28 @@ pub enum Step {
     Received(DeviceId),
     /// Control made it, to be sent out of this device.
     Originated(DeviceId),
+    /// What a bridge reads in its addresses.
+    Classified(Class),
     /// Its source address was looked at.
     Learned(Lesson),
+    /// The port it came from learns nothing from it.
+    Unlearned,
     /// Its destination was looked up: the entry found, if any, and what follows.
     Decided(Option<Entry>, Verdict),
+    /// This device, which is of the domain that it is flooded in, gets no copy.
+    LeftOut(DeviceId, LeftOut),
+    /// A copy went to control, or was to: there may have been no room.
+    CopiedToControl(PuntReason, bool),
+    /// It went to control.
+    Punted(PuntReason),
+    /// The bridge answers it by this device: what is queued there next is the answer.
+    Answered(DeviceId),
+    /// So many checksums in it were found unfinished, and completed.
+    ChecksumsFound(u32),
+    /// The checksum that its sender left to the device was completed, for this device does not do it.
+    ChecksumCompleted(DeviceId),
+    /// It is a super-frame, and is cut into this many segments for this device.
+    Cut(DeviceId, usize),
     /// It, or a copy of it, is on its way out of this device, as it will be on the wire.
     Queued(DeviceId),
     /// It, or a copy of it, ends here.
@@ -61,6 +98,9 @@ pub enum Step {
 
 /// Whoever wants to see.
 pub trait Observer {
+    /// Whether anybody looks: what only an observer wants to know is worked out only then.
+    const LOOKS: bool = true;
+
     /// `step` happens to `frame`, which is as it is then.
     fn see(&mut self, step: Step, frame: &Frame);
 
@@ -75,6 +115,8 @@ pub trait Observer {
 
 /// Nobody looks.
 impl Observer for () {
+    const LOOKS: bool = false;
+
     #[inline(always)]
     fn see(&mut self, _step: Step, _frame: &Frame) {}
 }

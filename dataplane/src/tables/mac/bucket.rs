@@ -63,6 +63,14 @@ impl Bucket {
         self.slots().filter(|slot| !slot.is_free()).count()
     }
 
+    /// Makes a bucket that nobody else has hold the same.
+    pub(super) fn copy_to(&self, other: &Self) {
+        for (from, to) in self.slots().zip(other.slots()) {
+            to.key.store(from.key.load(Ordering::Acquire), Ordering::Relaxed);
+            to.value.store(from.value.load(Ordering::Acquire), Ordering::Relaxed);
+        }
+    }
+
     /// A bit for each slot that carries `key`; all four are compared without a branch, for which one it is no
     /// branch predictor can know.
     #[inline(always)]

@@ -21,6 +21,14 @@ impl Quotas {
         Self((0..domains).map(|_| Quota::default()).collect())
     }
 
+    /// The same counts and limits once more.
+    pub(super) fn copy(&self) -> Self {
+        let copy = |of: &AtomicU32| AtomicU32::new(of.load(Relaxed));
+        Self(
+            self.0.iter().map(|one| Quota { learned: copy(&one.learned), limit: copy(&one.limit) }).collect(),
+        )
+    }
+
     fn of(&self, domain: DomainId) -> Option<&Quota> {
         self.0.get(usize::from(domain.number()) - 1)
     }

@@ -16,6 +16,13 @@ impl Buckets {
         Self::new(macs.next_power_of_two())
     }
 
+    /// Buckets that hold what these hold.
+    pub(super) fn copy_of(buckets: &[Bucket]) -> Self {
+        let copy = Self::new(buckets.len());
+        buckets.iter().zip(&copy.0).for_each(|(from, to)| from.copy_to(to));
+        copy
+    }
+
     fn new(count: usize) -> Self {
         let mut buckets = Vec::with_capacity(count.max(MINIMUM));
         hints::advise_huge_pages(buckets.spare_capacity_mut());

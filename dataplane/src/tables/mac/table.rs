@@ -220,6 +220,15 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     }
 }
 
+impl MacTable {
+    /// A table of its own that says the same. For control: nothing may be freed meanwhile; what workers learn meanwhile is in it
+    /// or not.
+    pub fn copy(&self) -> Self {
+        let (mask, seed, quotas) = (self.mask, self.seed, self.quotas.copy());
+        Self { storage: Buckets::copy_of(&self.storage), mask, seed, quotas }
+    }
+}
+
 /// Compares what a slot says of a station with `fresh`, and writes on news; `None` if the slot is dead.
 fn recognise(slot: Slot<'_>, fresh: Entry) -> Option<Learned> {
     let heir = |entry: Option<Entry>| entry.map_or(fresh, |entry| entry.seen(fresh));

@@ -1,0 +1,143 @@
+//! `rigswitch explain`: why a frame goes where it goes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use pcap_file::pcap::PcapReader;
+use pcap_file::pcapng::{Block, PcapNgReader};
+
+use super::{Failure, print};
+use crate::api::client::Client;
+use crate::config::Config;
+use crate::explain::{ExplainRequest, ExplanationView, FollowRequest, parse};
+use crate::switch::Switch;
+
+#[derive(Args)]
+#[command(
+    after_help = "A frame in words: eth dst=02:00:00:00:00:02 src=02:00:00:00:00:01 / vlan 10 / ipv4 dst=192.0.2.2 / udp \
+                        dport=53 / payload 64\nWhat is not said is such that the frame is a valid one. Layers: eth, vlan, arp, \
+                        ipv4, ipv6, udp, tcp, icmp, payload."
+)]
+pub(super) struct Explain {
+    /// The port that it comes in by
+    #[arg(long)]
+    port: String,
+    /// The frame, in words or in hex
+    #[arg(required_unless_present_any = ["pcap", "next"])]
+    frame: Vec<String>,
+    /// The frame is in this capture
+    #[arg(long, value_name = "FILE", conflicts_with = "frame")]
+    pcap: Option<PathBuf>,
+    /// Which of the frames there, from 1
+    #[arg(long, value_name = "N", requires = "pcap", default_value_t = 1)]
+    record: usize,
+    /// Ask no running switch, but this configuration: every device up, nobody learned
+    #[arg(short, long, value_name = "FILE", conflicts_with = "next")]
+    config: Option<PathBuf>,
+    /// Follow the next N frames that come in by the port
+    #[arg(long, value_name = "N", conflicts_with_all = ["frame", "pcap"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    next: Option<u32>,
+    /// Only those that match, in tcpdump's words
+    #[arg(long, value_name = "EXPR", requires = "next")]
+    filter: Option<String>,
+    /// How long to wait for them, in seconds
+    #[arg(long, value_name = "SECONDS", requires = "next", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+    /// As JSON
+    #[arg(short)]
+    json: bool,
+}
+
+/// `10`, `10s` or `500ms`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or(text), 1000),
+    };
+    let millis = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    millis.map(|millis| Duration::from_millis(millis.into())).ok_or_else(|| "write 10s or 500ms".to_owned())
+}
+
+impl Explain {
+    pub(super) fn run(self, client: &Client) -> Result<(), Failure> {
+        if let Some(next) = self.next {
+            return self.follow(client, next);
+        }
+        let bytes = match &self.pcap {
+            Some(file) => record(file, self.record).map_err(Failure::Refused)?,
+            None => parse(&self.frame.join(" "))?,
+        };
+        let view = match &self.config {
+            Some(file) => offline(Config::load(file)?, &self.port, &bytes)?,
+            None => {
+                let frame = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                client.send("POST", "/v1/explain", &ExplainRequest { port: self.port.clone(), frame })?
+            }
+        };
+        self.print(&view)
+    }
+
+    fn follow(&self, client: &Client, next: u32) -> Result<(), Failure> {
+        let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        let (port, filter) = (self.port.clone(), self.filter.clone());
+        let mut seen = 0;
+        client.lines("/v1/explain/next", &FollowRequest { port, next, filter, timeout_ms }, |view| {
+            seen += 1;
+            self.print(&view)
+        })?;
+        if seen == next {
+            return Ok(());
+        }
+        let came = if seen == 0 { "no such frame".to_owned() } else { format!("{seen} of {next} frames") };
+        Err(Failure::Refused(format!("{came} came in by {} within {:?}", self.port, self.timeout)))
+    }
+
+    fn print(&self, view: &ExplanationView) -> Result<(), Failure> {
+        if !self.json {
+            return print(&view.to_string());
+        }
+        let text = serde_json::to_string(view).map_err(|error| Failure::Refused(error.to_string()))?;
+        print(&(text + "\n"))
+    }
+}
+
+/// What a switch that has just been started would do, without its devices.
+fn offline(mut config: Config, port: &str, bytes: &[u8]) -> Result<ExplanationView, Failure> {
+    config.without_devices();
+    let asked = Switch::by_hand(config, Default::default(), |hand| hand.switch().explain(port, bytes));
+    asked.and_then(|view| view).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+/// The frame at this place of a capture.
+fn record(path: &Path, number: usize) -> Result<Vec<u8>, String> {
+    let failed = |why: String| format!("{}: {why}", path.display());
+    let open = || File::open(path).map_err(|error| failed(error.to_string()));
+    let mut count = 0;
+    let mut is_it = || {
+        count += 1;
+        count == number
+    };
+    if let Ok(mut reader) = PcapReader::new(open()?) {
+        while let Some(packet) = reader.next_packet() {
+            let packet = packet.map_err(|error| failed(error.to_string()))?;
+            if is_it() {
+                return Ok(packet.data.into_owned());
+            }
+        }
+    } else {
+        let mut reader = PcapNgReader::new(open()?).map_err(|_| failed("this is no capture".into()))?;
+        while let Some(block) = reader.next_block() {
+            let data = match block.map_err(|error| failed(error.to_string()))? {
+                Block::EnhancedPacket(packet) => packet.data,
+                Block::SimplePacket(packet) => packet.data,
+                _ => continue,
+            };
+            if is_it() {
+                return Ok(data.to_vec());
+            }
+        }
+    }
+    Err(failed(format!("there is no frame {number}: it has {count}")))
+}

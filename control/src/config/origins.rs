@@ -1,0 +1,86 @@
+//! Where a file says what it says: the line of each table, and of each of its keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+/// The lines of one file. Of a configuration that was changed by hand since nothing is known.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Origins(Arc<(String, Lines)>);
+
+/// The lines of tables, by what they are in and what they are, and of their keys.
+type Lines = BTreeMap<(Vec<String>, String), usize>;
+
+/// Two configurations that say the same are the same, wherever they say it.
+impl PartialEq for Origins {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origins {}
+
+impl Origins {
+    pub(super) fn of(document: &DeTable<'_>, text: &str, file: &str) -> Self {
+        let mut found = Finder { lines: BTreeMap::new(), ends: ends(text) };
+        found.tables(document, "port", &["name"], &[]);
+        found.tables(document, "bridge", &["name"], &[]);
+        found.tables(document, "xconnect", &["a"], &[]);
+        found.tables(document, "xconnect", &["b"], &[]);
+        for bridge in elements(document, "bridge") {
+            let Some(name) = text_of(bridge, "name") else { continue };
+            found.tables(bridge, "port", &["device"], &["bridge", &name]);
+            found.tables(bridge, "fdb", &["mac"], &["bridge", &name]);
+        }
+        Self(Arc::new((file.to_owned(), found.lines)))
+    }
+
+    /// `file:line` of a key of a table, or of the table if it does not have the key. A table is known by what it is in and by
+    /// its kind and name: `["bridge", "br0", "port", "p0"]`.
+    pub(crate) fn place(&self, table: &[&str], key: &str) -> Option<String> {
+        let (file, lines) = &*self.0;
+        let table: Vec<_> = table.iter().map(|&word| word.to_owned()).collect();
+        let line = |key: &str| lines.get(&(table.clone(), key.to_owned()));
+        line(key).or_else(|| line("")).map(|line| format!("{file}:{line}"))
+    }
+}
+
+struct Finder {
+    lines: Lines,
+    ends: Vec<usize>,
+}
+
+impl Finder {
+    /// Notes the tables at `key`, by the value of `named`, within `parents`.
+    fn tables(&mut self, document: &DeTable<'_>, key: &str, named: &[&str], parents: &[&str]) {
+        let Some(array) = document.get(key).and_then(|value| value.get_ref().as_array()) else { return };
+        for element in array.iter() {
+            let Some(table) = element.get_ref().as_table() else { continue };
+            let Some(name) = named.first().and_then(|named| text_of(table, named)) else { continue };
+            let path: Vec<_> = parents.iter().copied().chain([key, &name]).map(str::to_owned).collect();
+            self.lines.insert((path.clone(), String::new()), self.line(element.span().start));
+            for (word, _) in table.iter() {
+                let line = self.line(word.span().start);
+                self.lines.insert((path.clone(), word.get_ref().to_string()), line);
+            }
+        }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.ends.partition_point(|&end| end < offset) + 1
+    }
+}
+
+fn ends(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
+}
+
+fn elements<'d>(document: &'d DeTable<'d>, key: &str) -> impl Iterator<Item = &'d DeTable<'d>> {
+    let array = document.get(key).and_then(|value| value.get_ref().as_array());
+    array.into_iter().flat_map(|array| array.iter()).filter_map(|element| element.get_ref().as_table())
+}
+
+fn text_of(table: &DeTable<'_>, key: &str) -> Option<String> {
+    table.get(key).map(|value| value.get_ref()).and_then(DeValue::as_str).map(str::to_owned)
+}

@@ -1,0 +1,11 @@
+//! Why a frame goes where it goes: the very line that forwards, run over a copy of what it consults, and put into words.
+
+mod frame;
+mod run;
+mod view;
+mod words;
+
+pub use frame::parse;
+pub use run::{Run, Seen, run};
+pub use view::{ExplainRequest, ExplainedDrop, ExplanationView, FollowRequest, StepView};
+pub(crate) use words::{Setting, explain, reason};

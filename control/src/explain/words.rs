@@ -1,0 +1,329 @@
+//! The steps of a frame in words, each with the line of the file that decided.
+
+use rigswitch_dataplane::bridge::Class;
+use rigswitch_dataplane::drops::{Direction, DropReason};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
+use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict};
+use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
+use rigswitch_dataplane::wire::ethernet::Ethernet;
+
+use super::Seen;
+use super::view::{ExplainedDrop, ExplanationView, StepView};
+use crate::config::Origins;
+
+/// What things are called, and where the file says what they are.
+pub(crate) struct Setting<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) origins: &'a Origins,
+    pub(crate) name: &'a dyn Fn(DeviceId) -> &'a str,
+    pub(crate) bridge: &'a dyn Fn(DomainId) -> &'a str,
+}
+
+/// The way of a frame of `length` bytes, of which these are the first, from the port `from`.
+pub(crate) fn explain(
+    setting: &Setting<'_>,
+    from: DeviceId,
+    bytes: &[u8],
+    length: usize,
+    steps: &[Seen],
+) -> ExplanationView {
+    let mut story =
+        Story { setting, from, entry: None, bytes, steps: Vec::new(), out: Vec::new(), drops: Vec::new() };
+    steps.iter().for_each(|seen| story.tell(*seen));
+    let verdict = story.verdict(steps);
+    let names = |devices: &[DeviceId]| devices.iter().map(|&id| (setting.name)(id).to_owned()).collect();
+    ExplanationView {
+        port: (setting.name)(from).to_owned(),
+        frame: headers(bytes),
+        length: u64::try_from(length).unwrap_or(u64::MAX),
+        verdict,
+        leaves_by: names(&story.out),
+        drops: story.drops.iter().map(|drop| explained(setting, *drop)).collect(),
+        steps: story.steps,
+    }
+}
+
+/// What a drop's reason means, for whoever asks.
+pub(crate) fn reason(reason: DropReason) -> String {
+    let (meaning, cause, remedy) = (reason.meaning(), reason.cause(), reason.remedy());
+    format!("{}\n  {meaning}\n  How it arises: {cause}\n  What to do: {remedy}\n", reason.name())
+}
+
+type Drop = (DeviceId, Direction, DropReason);
+
+fn explained(setting: &Setting<'_>, (device, direction, reason): Drop) -> ExplainedDrop {
+    ExplainedDrop {
+        device: (setting.name)(device).to_owned(),
+        direction: direction.name().to_owned(),
+        reason: reason.name().to_owned(),
+        meaning: reason.meaning().to_owned(),
+        cause: reason.cause().to_owned(),
+        remedy: reason.remedy().to_owned(),
+    }
+}
+
+fn headers(bytes: &[u8]) -> String {
+    match Ethernet::view(bytes) {
+        Ok(header) => {
+            format!("{} → {}, {:#06x}", header.source(), header.destination(), header.ether_type().0)
+        }
+        Err(_) => "no Ethernet header".to_owned(),
+    }
+}
+
+struct Story<'s, 'n> {
+    setting: &'s Setting<'n>,
+    from: DeviceId,
+    entry: Option<Entry>,
+    bytes: &'s [u8],
+    steps: Vec<StepView>,
+    out: Vec<DeviceId>,
+    drops: Vec<Drop>,
+}
+
+impl Story<'_, '_> {
+    fn name(&self, device: DeviceId) -> &str {
+        (self.setting.name)(device)
+    }
+
+    fn push(&mut self, step: &str, text: String, place: Option<String>) {
+        self.steps.push(StepView { step: step.to_owned(), text, place });
+    }
+
+    fn tell(&mut self, Seen { step, length }: Seen) {
+        match step {
+            Step::Turn(_) => {}
+            Step::Received(device) | Step::Originated(device) => self.role(device),
+            Step::Classified(class) => self.class(class),
+            Step::Learned(lesson) => self.lesson(lesson),
+            Step::Unlearned => {
+                let text = format!("{} learns nothing from it", self.name(self.from));
+                self.push("learn", text, self.knob(self.from, "learning"));
+            }
+            Step::Decided(entry, verdict) => self.decision(entry, verdict),
+            Step::LeftOut(device, why) => self.left_out(device, why),
+            Step::CopiedToControl(_, taken) => {
+                let what = if taken {
+                    "control gets a copy"
+                } else {
+                    "control, which was to get a copy, has no room"
+                };
+                self.push("control", format!("{what}: it says something about groups"), None);
+            }
+            Step::Punted(_) => self.push("control", "control takes it".into(), None),
+            Step::Answered(device) => {
+                let text = format!("the bridge knows who is asked for, and answers by {}", self.name(device));
+                self.push("answer", text, self.knob(device, "neigh_suppress"));
+            }
+            Step::ChecksumsFound(count) => {
+                self.push("checksum", format!("{count} that its sender left unfinished, completed"), None);
+            }
+            Step::ChecksumCompleted(device) => {
+                let text = format!("completed, for {} does not do it", self.name(device));
+                self.push("checksum", text, None);
+            }
+            Step::Cut(device, segments) => {
+                let text =
+                    format!("cut into {segments} segments, for {} takes no super-frames", self.name(device));
+                self.push("segment", text, None);
+            }
+            Step::Queued(device) => {
+                if !self.out.contains(&device) {
+                    self.out.push(device);
+                }
+                self.push("out", format!("{}, {length} bytes", self.name(device)), None);
+            }
+            Step::Dropped(device, direction, reason) => self.dropped(device, direction, reason, length),
+        }
+    }
+
+    fn role(&mut self, device: DeviceId) {
+        let name = self.name(device).to_owned();
+        let origins = self.setting.origins;
+        let (text, place) = match self.setting.tables.device(device).role {
+            Role::Bridge(domain) | Role::KnobbedBridge(domain) => {
+                let bridge = (self.setting.bridge)(domain);
+                (
+                    format!("{name}, a port of {bridge}"),
+                    origins.place(&["bridge", bridge, "port", &name], "device"),
+                )
+            }
+            Role::Host(domain) => {
+                let bridge = (self.setting.bridge)(domain);
+                (
+                    format!("{name}, by which the host sends into {bridge}"),
+                    origins.place(&["bridge", bridge], "host"),
+                )
+            }
+            Role::Xconnect(peer) => {
+                let place = origins.place(&["xconnect", &name], "a");
+                (format!("{name}, cross-connected with {}", self.name(peer)), place)
+            }
+            Role::Unused => (
+                format!("{name}, in no bridge and no cross-connect"),
+                origins.place(&["port", &name], "name"),
+            ),
+        };
+        self.push("in", text, place);
+    }
+
+    fn class(&mut self, class: Class) {
+        let text = match class {
+            Class::Individual => "to one station",
+            Class::Multicast => "to a group",
+            Class::Broadcast => "to all",
+            Class::Punted => "to a reserved address, which is control's",
+            Class::Ended => "to a reserved address, which ends here",
+            Class::Refused(reason) => reason.meaning(),
+        };
+        self.push("parse", text.to_owned(), None);
+    }
+
+    fn lesson(&mut self, lesson: Lesson) {
+        let source = Ethernet::view(self.bytes).map(|header| header.source()).unwrap_or(MacAddr::ZERO);
+        let here = self.name(self.from).to_owned();
+        let (text, place) = match lesson {
+            Lesson::Known => (format!("{source} is known to be behind {here}"), None),
+            Lesson::Learned => (format!("{source} is new: behind {here} from now on"), None),
+            Lesson::Moved(before) => {
+                (format!("{source} was behind {}: behind {here} from now on", self.name(before)), None)
+            }
+            Lesson::Pinned => (format!("{source} has an entry that does not move"), self.fdb(source)),
+            Lesson::TableFull => {
+                let place = self.setting.origins.place(&["switch"], "mac_table");
+                (format!("{source} is not learned: the table has no room for it"), place)
+            }
+            Lesson::Limited => {
+                let text = format!("{source} is not learned: the bridge has as many as fdb_max_learned");
+                (text, self.setting.origins.place(&["bridge", self.bridge()], "fdb_max_learned"))
+            }
+        };
+        self.push("learn", text, place);
+    }
+
+    fn decision(&mut self, entry: Option<Entry>, verdict: Verdict) {
+        self.entry = entry;
+        let destination =
+            Ethernet::view(self.bytes).map(|header| header.destination()).unwrap_or(MacAddr::ZERO);
+        if let Some(entry) = entry {
+            let how = match entry.flags() {
+                flags if flags.has(Flags::LOCAL) => "permanent",
+                flags if flags.has(Flags::STATIC) => "static",
+                flags if flags.has(Flags::DYNAMIC) => "dynamic, set by hand",
+                _ => "learned",
+            };
+            let text = format!("{destination} is behind {} ({how})", self.name(entry.egress().device));
+            self.push("look up", text, self.fdb(destination));
+        }
+        let (text, place) = match verdict {
+            Verdict::Forward(to) => (format!("forward to {}", self.name(to)), None),
+            Verdict::Flood(domain, kind) => {
+                let bridge = (self.setting.bridge)(domain);
+                let why = match kind {
+                    Flood::Unicast => format!("nobody knows where {destination} is: flood to"),
+                    Flood::Multicast => "a group: to".to_owned(),
+                    Flood::Broadcast => "broadcast: flood to".to_owned(),
+                };
+                (format!("{why} the other ports of {bridge}"), None)
+            }
+            Verdict::Host(host) => (format!("for this host: up by {}", self.name(host.device)), None),
+            Verdict::Punt(_) => ("to control".to_owned(), None),
+            Verdict::Drop(reason) => (format!("drop: {}", reason.name()), self.decided_by(reason)),
+        };
+        self.push("decide", text, place);
+    }
+
+    fn left_out(&mut self, device: DeviceId, why: LeftOut) {
+        let name = self.name(device).to_owned();
+        let (why, knob) = match why {
+            LeftOut::Ingress => ("it came from there", Some("hairpin")),
+            LeftOut::State => {
+                let state = self.setting.tables.device(device).knobs.state.name();
+                return self.push("not to", format!("{name}: it is {state}"), self.knob(device, "state"));
+            }
+            LeftOut::Isolated => ("isolated, as the port it came from is", Some("isolated")),
+            LeftOut::Unwanted => ("it takes no floods of this kind", self.flood_knob()),
+            LeftOut::Suppressed => (
+                "it takes no floods of this kind, or is not asked for what the bridge knows",
+                Some("neigh_suppress"),
+            ),
+            LeftOut::NoMember => ("nobody there is in the group", None),
+        };
+        let place = knob.and_then(|knob| self.knob(device, knob));
+        self.push("not to", format!("{name}: {why}"), place);
+    }
+
+    /// The knob that keeps floods of this frame's kind from a port.
+    fn flood_knob(&self) -> Option<&'static str> {
+        let destination = Ethernet::view(self.bytes).ok()?.destination();
+        Some(match destination {
+            MacAddr::BROADCAST => "bcast_flood",
+            group if group.is_group() => "mcast_flood",
+            _ => "flood",
+        })
+    }
+
+    fn dropped(&mut self, device: DeviceId, direction: Direction, reason: DropReason, length: usize) {
+        self.drops.push((device, direction, reason));
+        self.out.retain(|&out| direction == Direction::Rx || out != device);
+        let (name, reason_name) = (self.name(device).to_owned(), reason.name());
+        let (text, place) = match reason {
+            DropReason::MtuExceeded => {
+                let longest = self.setting.tables.device(device).longest;
+                let text = format!("{name}: {reason_name}: {length} bytes, and it sends at most {longest}");
+                (text, self.setting.origins.place(&["port", &name], "mtu"))
+            }
+            _ if direction == Direction::Rx => (format!("{name}: {reason_name}"), None),
+            _ => (format!("the copy for {name}: {reason_name}"), None),
+        };
+        self.push("drop", text, place);
+    }
+
+    /// Where the file says what drops a frame for this reason.
+    fn decided_by(&self, reason: DropReason) -> Option<String> {
+        let bridge = self.bridge();
+        match reason {
+            DropReason::Locked => self.knob(self.from, "locked"),
+            DropReason::Isolated => self.knob(self.from, "isolated"),
+            DropReason::SamePort => self.knob(self.from, "hairpin"),
+            DropReason::PortState => {
+                let there = self.entry.map_or(self.from, |entry| entry.egress().device);
+                self.knob(there, "state")
+            }
+            DropReason::ReservedAddress => self.setting.origins.place(&["bridge", bridge], "group_fwd_mask"),
+            DropReason::NoHost => self.setting.origins.place(&["bridge", bridge], "host"),
+            _ => None,
+        }
+    }
+
+    fn bridge(&self) -> &str {
+        let domain = self.setting.tables.device(self.from).role.domain();
+        domain.map_or("?", |domain| (self.setting.bridge)(domain))
+    }
+
+    /// Where the file says something about a member of the bridge.
+    fn knob(&self, device: DeviceId, key: &str) -> Option<String> {
+        self.setting.origins.place(&["bridge", self.bridge(), "port", self.name(device)], key)
+    }
+
+    /// Where the file has the entry of an address.
+    fn fdb(&self, mac: MacAddr) -> Option<String> {
+        self.setting.origins.place(&["bridge", self.bridge(), "fdb", &mac.to_string()], "mac")
+    }
+
+    fn verdict(&self, steps: &[Seen]) -> String {
+        let list =
+            |devices: &[DeviceId]| devices.iter().map(|&id| self.name(id)).collect::<Vec<_>>().join(", ");
+        let punted = steps.iter().any(|seen| matches!(seen.step, Step::Punted(_)));
+        let ended = self.drops.iter().map(|(_, _, reason)| reason.name()).collect::<Vec<_>>();
+        match (&self.out[..], &ended[..]) {
+            ([], []) if punted => "consumed by control".to_owned(),
+            ([], []) => "not told to its end".to_owned(),
+            ([], [reason, ..]) => format!("dropped: {reason}"),
+            (out, []) => format!("leaves by {}", list(out)),
+            (out, ended) => {
+                format!("leaves by {}; {} of its copies dropped: {}", list(out), ended.len(), ended[0])
+            }
+        }
+    }
+}

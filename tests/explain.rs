@@ -1,0 +1,85 @@
+//! `explain` and the pipeline never disagree: what is explained of a frame happens to it.
+#![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // helpers of tests are tests
+
+#[allow(dead_code)] // what it generates is wanted here, not what it expects
+#[path = "model/bridge.rs"]
+mod bridge;
+#[path = "model/random.rs"]
+mod random;
+mod support;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bridge::Model;
+use random::{DEVICES, Random, id_of, random_frame, reconfigure, seeds};
+use rigswitch::explain::run;
+use rigswitch_dataplane::drops::{Direction, DropReason};
+use rigswitch_dataplane::frames::{Checksum, Frame, PoolConfig};
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::pipeline::{Observer, Step};
+use rigswitch_dataplane::ports::{Capabilities, Memory, MemoryEnd, Wire};
+use rigswitch_dataplane::tables::Tick;
+use support::{Rig, worker};
+
+/// What the model counts, which takes no part here.
+type Drops = BTreeMap<(usize, Direction, DropReason), u64>;
+
+/// Every step of what workers do.
+#[derive(Clone, Default)]
+struct Recorder(Rc<RefCell<Vec<Step>>>);
+
+impl Observer for Recorder {
+    fn see(&mut self, step: Step, _frame: &Frame) {
+        if !matches!(step, Step::Turn(_)) {
+            self.0.borrow_mut().push(step);
+        }
+    }
+}
+
+/// Some hundred frames through a switch that is changed all the time; each is explained first.
+fn run_seed(seed: u64) {
+    let mut random = Random(seed);
+    let mut model = Model::new(DEVICES);
+    let (mut rig, mut links) = Rig::new(1, model.tables(1), PoolConfig::singles(512), 64);
+    let recorder = Recorder::default();
+    let mut at = None;
+    let (mut worker, _) = worker(&mut links[0], recorder.clone(), &mut at);
+    let ends: Vec<MemoryEnd> = (0..DEVICES)
+        .map(|id| {
+            let (port, end) = Memory::new(64, Capabilities::default());
+            rig.open(0, id_of(id), Box::new(port));
+            end
+        })
+        .collect();
+    worker.turn();
+    for now in 0..300 {
+        if random.one_in(3) {
+            reconfigure(&mut random, &mut model, &mut rig, 1, now);
+        }
+        rig.at(now);
+        let (from, bytes) = (random.below(DEVICES as u64) as usize, random_frame(&mut random));
+        let tables = rig.publisher.current().clone();
+        let clock = (rig.clock.now(), Tick::new(now));
+        let told = run(&tables, &rig.macs.table().copy(), clock, id_of(from), &bytes);
+
+        let wire = Wire { checksum: Checksum::Unknown, ..Wire::from(bytes) };
+        ends[from].send(wire).unwrap();
+        while worker.turn() > 0 {}
+        let steps: Vec<Step> = told.steps.iter().map(|seen| seen.step).collect();
+        assert_eq!(steps, recorder.0.take(), "seed {seed}, frame {now}");
+        let of = |id: DeviceId| told.sent.iter().filter(move |(device, _)| *device == id);
+        for (id, end) in ends.iter().enumerate() {
+            let sent: Vec<_> = std::iter::from_fn(|| end.receive()).map(|wire| wire.bytes).collect();
+            let explained: Vec<_> = of(id_of(id)).map(|(_, bytes)| bytes.clone()).collect();
+            assert_eq!(explained, sent, "seed {seed}, frame {now}, device {id}");
+        }
+    }
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn what_is_explained_is_what_happens() {
+    seeds(6).into_iter().for_each(run_seed);
+}
