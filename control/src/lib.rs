@@ -17,6 +17,7 @@ pub mod events;
 pub mod explain;
 pub mod lab;
 pub mod notify;
+mod replay;
 mod service;
 mod snooping;
 mod stp;

@@ -8,6 +8,7 @@ mod explain;
 mod fdb;
 mod mdb;
 mod neighbor;
+mod replay;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod table;
@@ -83,6 +84,7 @@ enum Command {
     Mdb(mdb::Mdb),
     /// Say why a frame goes where it goes: of one that is made up, or of the next that come
     Explain(explain::Explain),
+    Replay(replay::Replay),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -163,6 +165,7 @@ impl Command {
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Mdb(mdb) => mdb.run(&client(socket)),
             Self::Explain(explain) => explain.run(&client(socket)),
+            Self::Replay(replay) => replay.run(),
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "rigswitch", &mut script);

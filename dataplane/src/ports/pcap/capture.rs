@@ -265,9 +265,11 @@ impl Units {
         units
     }
 
-    /// This many units, in nanoseconds since 1970; what is before that is taken for it.
+    /// This many units, in nanoseconds since 1970; what is before that is taken for it, and what is after the last second of a pcap
+    /// file, in 2106, for that.
     fn nanoseconds(self, count: u128) -> u64 {
         const BINARY: u8 = 0x80;
+        const LAST: i128 = u32::MAX as i128 * SECOND as i128;
         let exponent = u32::from(self.resolution & !BINARY);
         let count = count.min(u64::MAX.into());
         let elapsed = match self.resolution & BINARY {
@@ -276,6 +278,6 @@ impl Units {
         };
         let elapsed = i128::try_from(elapsed).unwrap_or(i128::MAX);
         let from = i128::from(self.offset) * i128::from(SECOND);
-        u64::try_from(elapsed.saturating_add(from).max(0)).unwrap_or(u64::MAX)
+        u64::try_from(elapsed.saturating_add(from).clamp(0, LAST)).unwrap_or(0)
     }
 }
