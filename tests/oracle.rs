@@ -100,7 +100,7 @@ fn the_kernel_answers_what_it_did() {
     let mut guest = match Guest::boot() {
         Ok(guest) => guest,
         Err(what) => {
-            assert!(!is_to_record(), "{NAME}: {what}");
+            assert!(env::var_os("CI").is_none() && !is_to_record(), "{NAME}: {what}");
             return skipped(NAME, &format!("a kernel that has everything is not at hand: {what}"));
         }
     };

@@ -130,7 +130,7 @@ impl Guest {
     pub(crate) fn build(&mut self, rig: &Rig) {
         self.tell();
         self.run(["reset"]);
-        self.run(rig.kernel.lines());
+        self.run(rig.kernel.lines().chain(["settle"]));
         // What devices say as they come and go is no answer.
         self.mark(0, &mut Outputs::default());
     }

@@ -32,6 +32,18 @@ for port in $ports; do
   echo
 done | tc -b -
 
+# Waits until every device has found out that it is connected, and who watches it has been told, under the lock that the last
+# line takes. A bridge's port forwards only then.
+settle() {
+  for device in /sys/class/net/*; do
+    state=
+    [ "$device" = /sys/class/net/lo ] || until [ "$state" = up ] || [ "$state" = unknown ]; do
+      read -r state <"$device/operstate"
+    done
+    read -r state <"$device/duplex" || true # not every device has one
+  done 2>/dev/null
+}
+
 # As it was in the beginning.
 reset() {
   echo 0 >/proc/sys/net/ipv4/ip_forward
@@ -47,6 +59,7 @@ reset() {
     for port in $ports; do echo "filter del dev p$port ingress pref 9"; done | tc -force -b - 2>/dev/null
   fi
   wired=
+  settle
 }
 
 busybox stty raw -echo

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::command::said;
 
 /// What every rig is made of; what they need comes along.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "virtio_pci",
     "virtio_net",
     "8021q",
@@ -19,9 +19,8 @@ const MODULES: [&str; 10] = [
     "sch_ingress",
     "cls_matchall",
     "act_mirred",
+    "act_gact",
 ];
-/// Not named by any: filters' verdicts.
-const VERDICTS: &str = "act_gact";
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -45,7 +44,7 @@ pub(crate) fn build(modules: &Path, programs: &[PathBuf]) -> Vec<u8> {
         }
     }
     let mut loaded = Vec::new();
-    MODULES.iter().chain([&VERDICTS]).for_each(|name| load(modules, name, &mut loaded));
+    MODULES.iter().for_each(|name| load(modules, name, &mut loaded));
     for (number, (_, bytes)) in loaded.iter().enumerate() {
         archive.add(&format!("modules/{number:02}.ko"), PROGRAM, bytes);
     }
