@@ -9,9 +9,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Instant;
 
-use command::{Folder, PATIENCE, Said, TWO_PORTS, http, said, signal, skipped, wait_for};
+use command::{Folder, PATIENCE, Said, TWO_PORTS, http, said, signal, skipped, wait_for, wait_within};
 use rig::{Plug, Rig, Wire, frame};
 use serde_json::Value;
 
@@ -223,14 +222,10 @@ fn a_capture_is_read_as_it_comes_by_tcpdump_and_by_wireshark_as_extcap() {
     wireshark.env("HOME", rig.folder.path(".")).env_remove("XDG_CONFIG_HOME");
     let mut wireshark = wireshark.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // It asks everything in its extcap folders, twice, before it captures: on a busy machine that takes a while.
-    let deadline = Instant::now() + 4 * PATIENCE;
-    let status = loop {
+    let status = wait_within(4 * PATIENCE, "the end of tshark", || {
         send();
-        if let Some(status) = wireshark.try_wait().unwrap() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "waited too long for tshark");
-    };
+        wireshark.try_wait().unwrap()
+    });
     assert!(status.success());
     let names = tshark(&rig.folder.path("live.pcapng"), &["-T", "fields", "-e", "frame.interface_name"]);
     assert_eq!(names, "p1 tx\n".repeat(3));

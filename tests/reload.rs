@@ -66,8 +66,11 @@ fn exchange(path: u8, ends: [&impl Host; 2], flows: &[Flow; 2], over: &AtomicBoo
     // On one CPU, so that its frames take one queue of a veth, and keep their order.
     cpu::pin(cpu::allowed()[0]).unwrap();
     let [a, b] = [1, 2].map(|end| station(path, end));
-    let mut quiet_since = Instant::now();
-    loop {
+    let is_done = || {
+        let is_whole = |flow: &Flow| flow.sent.load(Relaxed) == flow.received.load(Relaxed);
+        over.load(Relaxed) && flows.iter().all(is_whole)
+    };
+    let turn = || {
         let mut moved = false;
         for (flow, (near, far), (to, from)) in
             [(&flows[0], (ends[0], ends[1]), (b, a)), (&flows[1], (ends[1], ends[0]), (a, b))]
@@ -83,17 +86,10 @@ fn exchange(path: u8, ends: [&impl Host; 2], flows: &[Flow; 2], over: &AtomicBoo
                 moved = true;
             }
         }
-        let is_done = flows.iter().all(|flow| flow.sent.load(Relaxed) == flow.received.load(Relaxed));
-        if over.load(Relaxed) && is_done {
-            return;
-        }
-        if moved {
-            quiet_since = Instant::now();
-        }
-        assert!(quiet_since.elapsed() < PATIENCE, "frames have stopped coming out");
-        if !moved {
-            thread::yield_now();
-        }
+        moved
+    };
+    while !is_done() {
+        wait_for("the next frame", || (turn() || is_done()).then_some(()));
     }
 }
 

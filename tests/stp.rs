@@ -5,9 +5,9 @@
 mod command;
 mod rig;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use command::{Running, wait_for};
+use command::{Running, wait_for, wait_within};
 use rig::{NIC, Plug, Rig, Wire, frame, has, run_in};
 use rigswitch::lab::Host;
 use rigswitch_dataplane::ids::MacAddr;
@@ -106,15 +106,14 @@ impl Ring {
 
     /// Waits until it sees this, and answers all of it.
     fn wait(&self, what: &str, until: impl Fn(&[Seen; 3]) -> bool) -> [Seen; 3] {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        wait_within(PATIENCE, what, || {
             let seen = self.seen();
             if until(&seen) {
-                return seen;
+                return Some(seen);
             }
-            assert!(Instant::now() < deadline, "waited too long for {what}: {seen:#?}");
             PollSet::new().wait(Some(Duration::from_millis(100))).unwrap();
-        }
+            None
+        })
     }
 
     /// Whether the middle knows where this station is.

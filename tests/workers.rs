@@ -6,13 +6,14 @@
     clippy::unwrap_used
 )] // a test that waits bounds its waiting
 
+mod patience;
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
+use patience::{PATIENCE, wait_for};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
@@ -25,8 +26,6 @@ use support::{Rig, device, domain, one_bridge};
 const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
 const B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
 const LLDP: [u8; 6] = [1, 0x80, 0xc2, 0, 0, 0xe];
-/// How long anything may take before the test has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn frame(to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
     [&to[..], &from, &[0x88, 0xb5], &[0; 46]].concat()
@@ -92,15 +91,8 @@ impl Running {
 }
 
 /// Asks until there is an answer.
-fn until<T>(mut answer: impl FnMut() -> Option<T>) -> T {
-    let start = std::time::Instant::now();
-    loop {
-        if let Some(answer) = answer() {
-            return answer;
-        }
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        std::thread::yield_now();
-    }
+fn until<T>(answer: impl FnMut() -> Option<T>) -> T {
+    wait_for("what was asked for", answer)
 }
 
 #[test]

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+#[path = "../patience/mod.rs"]
+mod patience;
+
+#[allow(unused_imports)] // as above
+pub(crate) use patience::{PATIENCE, wait_for, wait_within};
 
 /// Two ports in memory, one bridge, one entry.
 pub(crate) const TWO_PORTS: &str = r#"
@@ -179,18 +182,6 @@ impl Drop for Running {
 pub(crate) fn signal(name: &str, process: u32) {
     let line = format!("kill -{name} {process}");
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
-}
-
-/// Asks until there is an answer.
-pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited too long for {what}");
-        std::thread::yield_now();
-    }
 }
 
 /// Sends `request` to the socket, and answers everything that comes back.

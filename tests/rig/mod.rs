@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rigswitch::lab::{Host, Lab};
 use rigswitch::views::{DropsView, PortView};
@@ -12,7 +12,7 @@ use rigswitch_dataplane::sys::netdev::Netdev;
 use rigswitch_dataplane::sys::packet::PacketSocket;
 use rigswitch_dataplane::sys::poll::{Interest, PollSet};
 
-use crate::command::{Folder, PATIENCE, Running, is_machine_root, said, skipped, wait_for};
+use crate::command::{Folder, Running, is_machine_root, said, skipped, wait_for};
 
 /// The device of every host.
 pub const NIC: &str = "net0";
@@ -198,16 +198,12 @@ impl Wire {
 
     /// The next frame from the wire, waited for.
     pub fn receive(&self) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(frame) = self.poll() {
-                return frame;
-            }
-            assert!(Instant::now() < deadline, "waited too long for a frame");
-            let mut set = PollSet::new();
-            set.add(&self.socket, Interest::Read);
+        let mut set = PollSet::new();
+        set.add(&self.socket, Interest::Read);
+        wait_for("a frame", || {
             set.wait(Some(Duration::from_secs(1))).unwrap();
-        }
+            self.poll()
+        })
     }
 
     /// The frames up to this one, waited for and left out.
