@@ -31,7 +31,7 @@ struct Port {
 
 impl Port {
     fn open(rig: &Rig, mode: XdpMode) -> Self {
-        let pool = PoolConfig { frames: 4096, runs: 32, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS };
+        let pool = PoolConfig { frames: 8192, runs: 32, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS };
         Self::try_open(&rig.near, "near0", mode, pool).unwrap()
     }
 
