@@ -15,8 +15,8 @@ const LAYERS: [&[&str]; 11] = [
     &["ports"],
     &["tables"],
     &["clock", "punt"],
-    &["pipeline", "bridge"],
-    &["watch"],
+    &["pipeline", "bridge", "vlan"],
+    &["upper", "watch"],
     &["worker"],
 ];
 

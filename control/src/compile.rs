@@ -7,8 +7,11 @@ use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{
-    Device, Domain, HostPort, Knobs, Mdb, Neighbors, PortState, Role, Tables, WorkerId,
+    Descent, Device, Domain, HostPort, Knobs, Mdb, Neighbors, PortState, Role, Tables, Tags, TagsId,
+    VlanDescent, WorkerId,
 };
+use rigswitch_dataplane::upper::UpperKind;
+use rigswitch_dataplane::vlan::VlanConfig;
 
 use crate::config::Config;
 use crate::domains::Domains;
@@ -42,7 +45,7 @@ pub fn compile(
     numbers: &Domains,
     mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
 ) -> Tables {
-    let named: HashMap<&str, &PortFacts<'_>> = ports.iter().map(|port| (port.name, port)).collect();
+    let named: Named<'_> = ports.iter().map(|port| (port.name, port)).collect();
     let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
     for port in ports {
         devices[port.id.index()] = Device {
@@ -87,12 +90,55 @@ pub fn compile(
             neighbors: neighbors(config, &bridge.name),
         };
     }
+    stand(config, &named, &mut devices);
     for wire in &config.xconnects {
         let (Some(a), Some(b)) = (named.get(&*wire.a), named.get(&*wire.b)) else { continue };
         devices[a.id.index()].role = Role::Xconnect(b.id);
         devices[b.id.index()].role = Role::Xconnect(a.id);
     }
-    Tables::new(devices.into(), domains.into())
+    let tags = tags(config, &named, &mut devices);
+    Tables::new(devices.into(), domains.into()).with_tags(tags)
+}
+
+type Named<'p> = HashMap<&'p str, &'p PortFacts<'p>>;
+
+/// How what devices send leaves that stand on others: those of the host's by what it sends, the rest by what they are sent.
+fn stand(config: &Config, named: &Named<'_>, devices: &mut [Device]) {
+    for upper in &config.uppers {
+        let (Some(facts), Some(link)) = (named.get(&*upper.name), named.get(&*upper.link)) else { continue };
+        let descent = match upper.kind {
+            UpperKind::Vlan(VlanConfig { id, protocol }) => Descent::Vlan(VlanDescent {
+                link: link.id,
+                tpid: protocol,
+                vlan: id,
+                longest: Device::longest_for_mtu(facts.mtu),
+            }),
+        };
+        let device = &mut devices[facts.id.index()];
+        if upper.host.is_some() {
+            (device.role, device.longest) = (Role::Upper(descent), u32::MAX);
+        } else {
+            (device.descent, device.longest) = (descent, 0);
+        }
+    }
+}
+
+/// The sub-interfaces of every device that has some, of which it then tells.
+fn tags(config: &Config, named: &Named<'_>, devices: &mut [Device]) -> Box<[Tags]> {
+    let mut by_link: BTreeMap<DeviceId, Vec<_>> = BTreeMap::new();
+    for upper in &config.uppers {
+        let (Some(facts), Some(link)) = (named.get(&*upper.name), named.get(&*upper.link)) else { continue };
+        let UpperKind::Vlan(VlanConfig { id, protocol }) = upper.kind;
+        // A wire takes everything.
+        if matches!(devices[link.id.index()].role, Role::Xconnect(_)) {
+            continue;
+        }
+        by_link.entry(link.id).or_default().push((protocol, id, facts.id));
+    }
+    for (link, number) in by_link.keys().zip(0..) {
+        devices[link.index()].tags = Some(TagsId(number));
+    }
+    by_link.into_values().map(Tags::new).collect()
 }
 
 /// Who has which address, as a bridge was told.

@@ -1,11 +1,13 @@
 //! What an operator sees of a running switch: the shapes that the socket sends and the command line prints.
 
+mod changes;
+
+pub use changes::{ChangeAction, ChangeView, EditAction, EditObject, EditRequest};
+
 use std::collections::BTreeMap;
-use std::{fmt, iter};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// One port: an element of `show ports -j`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -13,8 +15,11 @@ pub struct PortView {
     /// Its name.
     pub ifname: String,
     /// `xdp`, `tap`, `packet`, `pcap` or `memory`; `device` while there is none to choose by; `host` for the host's port of
-    /// the bridge of that name.
+    /// the bridge of that name; `vlan` for one that stands on another.
     pub kind: String,
+    /// The device that it stands on, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// What the kernel calls its device now; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -153,7 +158,7 @@ pub struct LostView {
 }
 
 /// Where every frame and every copy is: `received + originated = consumed + frames_dropped + forwarded`, and
-/// `copies = sent + copies_dropped + held`.
+/// `copies = sent + surfaced + copies_dropped + held`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerView {
     /// Frames taken from devices.
@@ -170,6 +175,8 @@ pub struct LedgerView {
     pub copies: u64,
     /// Copies sent.
     pub sent: u64,
+    /// Copies that surfaced on devices that stand on others, which have received them.
+    pub surfaced: u64,
     /// Copies dropped on the way out.
     pub copies_dropped: u64,
     /// Copies in transmit rings and between workers.
@@ -374,117 +381,6 @@ pub struct MdbChange {
 pub struct FlushedView {
     /// Entries taken away.
     pub flushed: u64,
-}
-
-/// One change of the configuration: an element of `plan -j`. Printed as a line.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ChangeView {
-    /// What happens.
-    pub action: ChangeAction,
-    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect` or `neighbor`.
-    pub object: String,
-    /// The bridge that it is in: a port of it, or an entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bridge: Option<String>,
-    /// Its name; the address of an entry, the two ends of a wire, a bridge and its neighbour's address.
-    pub name: String,
-    /// What its keys are in the configuration in force, as far as they change.
-    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub from: serde_json::Map<String, Value>,
-    /// What they will be.
-    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub to: serde_json::Map<String, Value>,
-}
-
-/// What happens to a thing of the configuration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeAction {
-    /// It comes.
-    Add,
-    /// It goes.
-    Remove,
-    /// It becomes another.
-    Change,
-}
-
-impl fmt::Display for ChangeView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.action {
-            ChangeAction::Add => '+',
-            ChangeAction::Remove => '-',
-            ChangeAction::Change => '~',
-        };
-        write!(f, "{sign} ")?;
-        if let Some(bridge) = &self.bridge {
-            write!(f, "bridge {bridge} ")?;
-        }
-        write!(f, "{} {}", self.object, self.name)?;
-        let added = self.to.keys().filter(|key| !self.from.contains_key(*key));
-        for (key, start) in self.from.keys().chain(added).zip(iter::once(": ").chain(iter::repeat(", "))) {
-            let word = |value: Option<&Value>| value.map_or("unset".to_owned(), toml_word);
-            write!(f, "{start}{key} ")?;
-            if self.action == ChangeAction::Change {
-                write!(f, "{} → ", word(self.from.get(key)))?;
-            }
-            write!(f, "{}", word(self.to.get(key)))?;
-        }
-        Ok(())
-    }
-}
-
-/// A value as the file has it; a string without its quotes, where it stands alone.
-fn toml_word(value: &Value) -> String {
-    let inner = |value: &Value| if value.is_string() { value.to_string() } else { toml_word(value) };
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(inner).collect::<Vec<_>>().join(", ")),
-        Value::Object(table) => {
-            let pairs = table.iter().map(|(key, value)| format!("{key} = {}", inner(value)));
-            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// An edit of the configuration in force.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EditRequest {
-    /// What happens.
-    pub action: EditAction,
-    /// To what.
-    pub object: EditObject,
-    /// Its name.
-    pub name: String,
-    /// The keys of its table in the file, and of its `[[bridge.port]]` if it is a port; `tap.offload` for one in a table
-    /// inside. Nothing takes a key out. `master` is the bridge that a port is in.
-    #[serde(default)]
-    pub keys: serde_json::Map<String, Value>,
-}
-
-/// What an edit does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EditAction {
-    /// It comes.
-    Add,
-    /// It gets other keys.
-    Set,
-    /// It goes, and what depends on it.
-    Del,
-}
-
-/// What an edit is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EditObject {
-    /// A `[[port]]`, and the `[[bridge.port]]` that it is.
-    Port,
-    /// A `[[bridge]]`.
-    Bridge,
-    /// A `[[neighbor]]`, whose name is its address; its `device` is always to be said. To set one that is not there adds it.
-    Neighbor,
 }
 
 /// What a refused request is answered with.

@@ -133,6 +133,8 @@ pub struct WorkerCounters {
     pub forwarded: Counter,
     /// Copies made for the devices they were sent on to: one for a forward, n for a flood or for n segments.
     pub copies: Counter,
+    /// Copies that came in at a device that stands on another, and are frames there.
+    pub surfaced: Counter,
     /// Copies handed to other workers.
     pub handed_off: Counter,
     /// Copies taken from other workers.
@@ -168,6 +170,7 @@ impl WorkerCounters {
             consumed: Counter::default(),
             forwarded: Counter::default(),
             copies: Counter::default(),
+            surfaced: Counter::default(),
             handed_off: Counter::default(),
             handed_on: Counter::default(),
             held: AtomicU64::new(0),
@@ -214,7 +217,8 @@ impl Default for WorkerCounters {
 /// Where all frames and all copies are, in packets, summed over workers and devices.
 ///
 /// Every frame ends in one place, and so does every copy:
-/// `received + originated = consumed + dropped + forwarded`, and `copies = sent + dropped + held`.
+/// `received + originated = consumed + dropped + forwarded`, and `copies = sent + surfaced + dropped + held`. A copy that
+/// leaves by a device that stands on another is sent by each of them, and one that surfaces on such a device is received by it.
 /// The sums are exact when no worker is in the middle of a burst.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ledger {
@@ -232,6 +236,8 @@ pub struct Ledger {
     pub copies: u64,
     /// Copies sent.
     pub sent: u64,
+    /// Copies that surfaced on devices that stand on others, which have received them.
+    pub surfaced: u64,
     /// Copies dropped on the way out.
     pub copies_dropped: u64,
     /// Copies in transmit rings and between workers. Negative for a moment: one may be counted as taken over by a worker
@@ -252,6 +258,7 @@ impl Ledger {
         self.consumed += worker.consumed.value();
         self.forwarded += worker.forwarded.value();
         self.copies += worker.copies.value();
+        self.surfaced += worker.surfaced.value();
         // What one worker has handed off is another's to have handed on: only the sum over all makes sense.
         let between = worker.handed_off.value().wrapping_sub(worker.handed_on.value());
         self.held += worker.held.load(Relaxed).wrapping_add(between).cast_signed();
@@ -262,7 +269,9 @@ impl Ledger {
         let sum = |terms: &[u64]| terms.iter().map(|&term| i128::from(term)).sum::<i128>();
         let frames = sum(&[self.received, self.originated])
             - sum(&[self.consumed, self.frames_dropped, self.forwarded]);
-        let copies = sum(&[self.copies]) - sum(&[self.sent, self.copies_dropped]) - i128::from(self.held);
+        let copies = sum(&[self.copies])
+            - sum(&[self.sent, self.surfaced, self.copies_dropped])
+            - i128::from(self.held);
         (frames, copies)
     }
 }

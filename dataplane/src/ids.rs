@@ -40,6 +40,31 @@ impl DomainId {
     }
 }
 
+/// A VLAN, by its identifier: 1 to 4,094 (IEEE 802.1Q §9.6: 0 names none, 4,095 is reserved).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VlanId(std::num::NonZeroU16);
+
+impl VlanId {
+    /// The highest there is.
+    pub const MAX: u16 = 4094;
+
+    /// The VLAN of this number; `None` if it names none.
+    pub fn new(number: u16) -> Option<Self> {
+        std::num::NonZeroU16::new(number).filter(|number| number.get() <= Self::MAX).map(Self)
+    }
+
+    /// The number, 1 to 4,094.
+    pub const fn number(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// A 48-bit MAC address, in the low bits, first octet on the wire highest (IEEE 802-2014 §8.2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MacAddr(u64);

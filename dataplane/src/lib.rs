@@ -6,6 +6,7 @@
 //!   ├─ watch        what an armed worker shows of all this: capture, follow
 //!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
 //!        ├─ bridge  parse → learn → look up
+//!        ├─ vlan    sub-interfaces: sort by tag, put it on
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
 //! frames            packet memory: area, pool, frame, burst, offload state
 //! filter            tcpdump's filters, for whoever looks
@@ -14,7 +15,7 @@
 //! ring bell punt    between threads: copies of frames, and wake-ups
 //! ```
 //!
-//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge pipeline`, and
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan pipeline`, and
 //! `frames → ports`; [`worker`] joins ports, pipeline and [`watch`]. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
@@ -35,6 +36,8 @@ mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod tables;
+pub mod upper;
+pub mod vlan;
 pub mod watch;
 pub mod wire;
 pub mod worker;

@@ -44,6 +44,8 @@ pub fn device(role: Role, owner: usize) -> Device {
         role,
         owner: WorkerId(u16::try_from(owner).unwrap()),
         longest: Device::longest_for_mtu(1500),
+        tags: None,
+        descent: Default::default(),
         capabilities: Default::default(),
         knobs: Knobs::PLAIN,
     }

@@ -254,7 +254,8 @@ pub(crate) fn drops(drops: &DropsView) -> String {
 
 fn ledger(ledger: &LedgerView) -> String {
     let LedgerView { received, originated, consumed, frames_dropped, forwarded, .. } = ledger;
-    let LedgerView { copies, sent, copies_dropped, held, frames_missing, copies_missing, .. } = ledger;
+    let LedgerView { copies, sent, surfaced, copies_dropped, held, frames_missing, copies_missing, .. } =
+        ledger;
     let verdict = match ledger.balanced {
         true => "every frame and every copy is accounted for".to_owned(),
         false => format!(
@@ -263,7 +264,7 @@ fn ledger(ledger: &LedgerView) -> String {
     };
     format!(
         "frames: {received} received + {originated} originated = {consumed} consumed + {frames_dropped} dropped \
-         + {forwarded} forwarded\ncopies: {copies} made = {sent} sent + {copies_dropped} dropped + {held} held\n\
+         + {forwarded} forwarded\ncopies: {copies} made = {sent} sent + {surfaced} surfaced + {copies_dropped} dropped + {held} held\n\
          {verdict}\n"
     )
 }

@@ -8,6 +8,7 @@ use super::bridge::MEMBER;
 use super::fields::Shape;
 use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
+use super::upper::VLAN;
 use super::{Config, Document, suggest};
 use crate::views::{EditAction, EditObject, EditRequest};
 
@@ -19,7 +20,8 @@ impl Config {
     pub fn edited(&self, edit: &EditRequest) -> Result<Self, Refused> {
         let mut document = serde_json::to_value(Document::new(self)).map_err(Refused::because)?;
         match edit.object {
-            EditObject::Port => edit_port(&mut document, edit)?,
+            EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
+            EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
         }
@@ -29,17 +31,15 @@ impl Config {
     }
 }
 
-fn edit_port(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+/// The tables of devices that stand on others.
+const UPPERS: [&str; 1] = ["vlan"];
+
+/// A device of its own, of which the file has tables called `object` and of this shape.
+fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditRequest) -> Result<(), Refused> {
     let name = &edit.name;
-    admit(document, "port", edit)?;
+    admit(document, object, edit)?;
     if edit.action == EditAction::Del {
-        list(document, "port").retain(|port| port["name"] != **name);
-        for bridge in list(document, "bridge") {
-            list(bridge, "port").retain(|member| member["device"] != **name);
-            list(bridge, "fdb").retain(|entry| entry["device"] != **name);
-            list(bridge, "mdb").retain(|entry| entry["device"] != **name);
-        }
-        list(document, "xconnect").retain(|wire| wire["a"] != **name && wire["b"] != **name);
+        remove_device(document, name);
         return Ok(());
     }
     if let Some(master) = edit.keys.get("master") {
@@ -47,8 +47,8 @@ fn edit_port(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
     }
     for (key, value) in edit.keys.iter().filter(|(key, _)| *key != "master") {
         let is_of = |shape: &Shape| shape.keys.contains(&&**key) || shape.later.contains(&&**key);
-        let table = match !PORT.keys.contains(&&**key) && is_of(&MEMBER) {
-            false => find(list(document, "port"), "name", name),
+        let table = match !shape.keys.contains(&&**key) && is_of(&MEMBER) {
+            false => find(list(document, object), "name", name),
             true => list(document, "bridge")
                 .iter_mut()
                 .find_map(|bridge| find(list(bridge, "port"), "device", name)),
@@ -59,12 +59,30 @@ fn edit_port(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
             return Err(Refused::because(why));
         };
         let kind = key.split('.').next().unwrap_or_default();
-        if KINDS.contains(&kind) {
+        if object == "port" && KINDS.contains(&kind) {
             table.retain(|other, _| other == kind || !KINDS.contains(&&**other));
         }
         put(table, key, value);
     }
     Ok(())
+}
+
+/// Takes a device away, what stands on it, and all that depends on them.
+fn remove_device(document: &mut Value, name: &str) {
+    for object in UPPERS.iter().chain(&["port"]) {
+        list(document, object).retain(|device| device["name"] != *name);
+    }
+    for bridge in list(document, "bridge") {
+        list(bridge, "port").retain(|member| member["device"] != *name);
+        list(bridge, "fdb").retain(|entry| entry["device"] != *name);
+        list(bridge, "mdb").retain(|entry| entry["device"] != *name);
+    }
+    list(document, "xconnect").retain(|wire| wire["a"] != *name && wire["b"] != *name);
+    for object in UPPERS {
+        let on_it = list(document, object).iter().filter(|upper| upper["link"] == *name);
+        let names: Vec<_> = on_it.filter_map(|upper| upper["name"].as_str().map(str::to_owned)).collect();
+        names.iter().for_each(|upper| remove_device(document, upper));
+    }
 }
 
 /// Makes a port a member of this bridge and of no other; of none, if there is no bridge.

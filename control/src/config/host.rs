@@ -1,8 +1,8 @@
-//! `host` of a `[[bridge]]`: the bridge as a device of the host's own, and what that is like.
+//! `host`: a bridge, or a device that stands on another, as a device of the host's own, and what that is like.
 
 use std::net::IpAddr;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, HostConfig};
+use rigswitch_dataplane::bridge::HostConfig;
 use rigswitch_dataplane::ports::HostAddress;
 use serde::Serialize;
 
@@ -13,24 +13,29 @@ use super::values::netns_name;
 const HOST: Shape = Shape { label: "host", keys: &["addresses", "netns"], later: &[] };
 
 /// The most bytes of payload that a TAP carries (the kernel's `MAX_MTU` less an Ethernet header).
-const LONGEST_MTU: i64 = 65_521;
+pub(super) const LONGEST_MTU: i64 = 65_521;
 
-/// The host's port of the bridge that is called `name`, and its MTU. Its device is entered in `roles`.
+/// How the host has the device that is called `name`, if it does. Its TAP is entered in `roles`.
 pub(super) fn read(
     fields: &Fields<'_>,
-    name: Option<Text<'_>>,
+    name: Option<&Text<'_>>,
     roles: &mut Roles<'_>,
-) -> (Option<HostConfig>, Option<u16>) {
-    let host = host(fields);
-    if let (Some(host), Some(name)) = (&host, name) {
-        roles.take_device(host.netns.as_deref(), &name);
+) -> Option<HostConfig> {
+    let host = host(fields)?;
+    if let Some(name) = name {
+        roles.take_device(host.netns.as_deref(), name);
     }
+    Some(host)
+}
+
+/// The MTU of a bridge's host's port, which only one that has such a port has.
+pub(super) fn read_mtu(fields: &Fields<'_>, host: Option<&HostConfig>) -> Option<u16> {
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
-    if let (None, Some(value)) = (&host, fields.value("mtu")) {
+    if let (None, Some(value)) = (host, fields.value("mtu")) {
         let rule = "`mtu` is that of the host's port, and the bridge has none";
         fields.problems.push(value.span(), rule, "take it out, or add host = true");
     }
-    (host, mtu)
+    mtu
 }
 
 fn host(fields: &Fields<'_>) -> Option<HostConfig> {
@@ -84,8 +89,8 @@ pub(super) enum HostWords<'c> {
 }
 
 impl<'c> HostWords<'c> {
-    pub(super) fn of(bridge: &'c BridgeConfig) -> Option<Self> {
-        let host = bridge.host.as_ref()?;
+    pub(super) fn of(host: Option<&'c HostConfig>) -> Option<Self> {
+        let host = host?;
         if *host == HostConfig::default() {
             return Some(Self::Plain(true));
         }

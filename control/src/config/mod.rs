@@ -89,6 +89,15 @@
 //! # a = "p7"
 //! # b = "p8"
 //!
+//! # [[vlan]]                          # one VLAN of a device, as a device of its own: a bridge's port, or cross-connected
+//! # name = "eth0.10"
+//! # link = "eth0"                     # the device that it stands on: a port, or one that stands on another itself
+//! # id = 10                           # 1 to 4094
+//! # protocol = "802.1Q"               # or 802.1ad: the kind of tag
+//! # address = "02:00:00:00:00:0a"     # else that of the device it stands on
+//! # mtu = 1500                        # at most that of the device it stands on, which it is without this
+//! # host = true                       # it is handed to the host as a TAP of its name; or { addresses, netns } as of a bridge
+//!
 //! [[neighbor]]                        # who has an address, for neigh_suppress
 //! device = "br0"                      # a bridge
 //! address = "10.0.0.1"                # or an IPv6 address
@@ -112,6 +121,7 @@ mod spanning_tree;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod upper;
 mod values;
 
 pub use plan::{Change, Edit, Frozen, Plan};
@@ -123,6 +133,7 @@ use std::path::{Path, PathBuf};
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{PortConfig, PortKind};
+use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
 pub(crate) use fields::suggest;
@@ -143,6 +154,8 @@ pub struct Config {
     pub bridges: Vec<BridgeConfig>,
     /// Every `[[xconnect]]`, in the order of the file.
     pub xconnects: Vec<XconnectConfig>,
+    /// Every device that stands on another, in the order of the file.
+    pub uppers: Vec<UpperConfig>,
     /// Every `[[neighbor]]`, in the order of the file.
     pub neighbors: Vec<NeighborConfig>,
     /// Where the file says so.
@@ -213,9 +226,10 @@ pub enum Idle {
 }
 
 impl Config {
-    /// Every port that there is to be: those of the file, and the hosts' of its bridges.
+    /// Every port that there is to be: those of the file, the hosts' of its bridges, and the devices that stand on others.
     pub(crate) fn all_ports(&self) -> impl Iterator<Item = PortConfig> {
-        self.ports.iter().cloned().chain(self.bridges.iter().filter_map(BridgeConfig::host_port))
+        let hosts = self.bridges.iter().filter_map(BridgeConfig::host_port);
+        self.ports.iter().cloned().chain(hosts).chain(self.uppers.iter().map(UpperConfig::port))
     }
 
     /// The largest file that is read, in bytes.
@@ -287,8 +301,8 @@ impl Config {
 
 const FILE: Shape = Shape {
     label: "the file",
-    keys: &["switch", "port", "bridge", "xconnect", "neighbor"],
-    later: &["vlan", "macvlan", "ipvlan", "vxlan", "ipip", "address", "route", "routing", "binding"],
+    keys: &["switch", "port", "bridge", "xconnect", "vlan", "neighbor"],
+    later: &["macvlan", "ipvlan", "vxlan", "ipip", "address", "route", "routing", "binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
@@ -297,12 +311,13 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let mut roles = Roles::new(problems, text);
     let ports = port::read_all(&file, switch.workers.count(), &mut roles);
     let (bridges, xconnects) = bridge::read_all(&file, &mut roles);
+    let uppers = upper::read_all(&file, &mut roles);
     let neighbors = neighbor::read_all(&file, &bridges, &roles);
     roles.check();
-    let devices = ports.len() + bridges.len();
+    let devices = ports.len() + bridges.len() + uppers.len();
     if devices > DeviceId::LIMIT {
         let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
         problems.push(0..0, rule, "divide them between switches");
     }
-    Config { switch, ports, bridges, xconnects, neighbors, origins: Origins::default() }
+    Config { switch, ports, bridges, xconnects, uppers, neighbors, origins: Origins::default() }
 }

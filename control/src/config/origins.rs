@@ -26,6 +26,7 @@ impl Origins {
         let mut found = Finder { lines: BTreeMap::new(), ends: ends(text) };
         found.tables(document, "port", &["name"], &[]);
         found.tables(document, "bridge", &["name"], &[]);
+        found.tables(document, "vlan", &["name"], &[]);
         found.tables(document, "xconnect", &["a"], &[]);
         found.tables(document, "xconnect", &["b"], &[]);
         for bridge in elements(document, "bridge") {

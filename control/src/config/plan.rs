@@ -6,6 +6,7 @@ use rigswitch_dataplane::bridge::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
 use rigswitch_dataplane::ports::PortConfig;
+use rigswitch_dataplane::upper::UpperConfig;
 
 use super::Config;
 use super::print::{Printed, Words};
@@ -43,6 +44,8 @@ pub enum Change {
     Group(String, Edit<MdbEntryConfig>),
     /// An `[[xconnect]]`.
     Wire(Edit<XconnectConfig>),
+    /// A device that stands on another.
+    Upper(Edit<UpperConfig>),
     /// A `[[neighbor]]`.
     Neighbor(Edit<NeighborConfig>),
 }
@@ -77,6 +80,8 @@ impl Plan {
         let mut changes = Vec::new();
         let ports = edits(&running.ports, &wanted.ports, |port| port.name.clone());
         changes.extend(ports.into_iter().map(Change::Port));
+        let uppers = edits(&running.uppers, &wanted.uppers, |upper| upper.name.clone());
+        changes.extend(uppers.into_iter().map(Change::Upper));
         for edit in edits(&running.bridges, &wanted.bridges, |bridge| bridge.name.clone()) {
             bridge(edit, &mut changes);
         }
@@ -93,17 +98,15 @@ impl Plan {
         self.0.is_empty()
     }
 
-    /// What happens to ports, the hosts' of bridges with them.
+    /// What happens to ports, the hosts' of bridges and devices that stand on others with them.
     pub(crate) fn ports(&self) -> Vec<Edit<PortConfig>> {
-        let ports = self
-            .0
-            .iter()
-            .filter_map(|change| if let Change::Port(edit) = change { Some(edit) } else { None });
-        let bridges = self
-            .0
-            .iter()
-            .filter_map(|change| if let Change::Bridge(edit) = change { Some(edit) } else { None });
-        ports.cloned().chain(bridges.filter_map(host)).collect()
+        let of = |change: &Change| match change {
+            Change::Port(edit) => Some(edit.clone()),
+            Change::Bridge(edit) => port_of(edit, BridgeConfig::host_port),
+            Change::Upper(edit) => port_of(edit, |upper| Some(upper.port())),
+            _ => None,
+        };
+        self.0.iter().filter_map(of).collect()
     }
 
     /// As an operator reads it.
@@ -112,12 +115,12 @@ impl Plan {
     }
 }
 
-/// What happens to the host's port of a bridge.
-fn host(bridge: &Edit<BridgeConfig>) -> Option<Edit<PortConfig>> {
-    let (from, to) = match bridge {
-        Edit::Add(to) => (None, to.host_port()),
-        Edit::Remove(from) => (from.host_port(), None),
-        Edit::Change { from, to } => (from.host_port(), to.host_port()),
+/// What happens to the port that goes with something that is no port itself.
+fn port_of<T>(edit: &Edit<T>, port: impl Fn(&T) -> Option<PortConfig>) -> Option<Edit<PortConfig>> {
+    let (from, to) = match edit {
+        Edit::Add(to) => (None, port(to)),
+        Edit::Remove(from) => (port(from), None),
+        Edit::Change { from, to } => (port(from), port(to)),
     };
     match (from, to) {
         (None, to) => to.map(Edit::Add),
@@ -185,6 +188,10 @@ impl Change {
             Self::Entry(bridge, edit) => view("fdb", Some(bridge), edit, &["mac"]),
             Self::Group(bridge, edit) => view("mdb", Some(bridge), edit, &["grp", "device"]),
             Self::Wire(edit) => view("xconnect", None, edit, &["a", "b"]),
+            Self::Upper(edit) => {
+                let (Edit::Add(upper) | Edit::Remove(upper) | Edit::Change { to: upper, .. }) = edit;
+                view(upper.kind.name(), None, edit, &["name"])
+            }
             Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address"]),
         }
     }

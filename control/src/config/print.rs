@@ -7,9 +7,11 @@ use rigswitch_dataplane::ports::{
     PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
 use rigswitch_dataplane::tables::PortState;
+use rigswitch_dataplane::upper::UpperConfig;
 use serde::Serialize;
 
 use super::host::HostWords;
+use super::upper::UpperWords;
 use super::values::duration_text;
 use super::{Config, Idle, SwitchConfig, Workers};
 use super::{mac_moves, multicast, spanning_tree};
@@ -25,17 +27,23 @@ pub struct Document<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     xconnect: Vec<Xconnect<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    vlan: Vec<UpperWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     neighbor: Vec<Neighbor<'c>>,
 }
 
 impl<'c> Document<'c> {
     /// `config` in the words of the file.
     pub fn new(config: &'c Config) -> Self {
+        let of = |kind: &str| {
+            config.uppers.iter().filter(|upper| upper.kind.name() == kind).map(Into::into).collect()
+        };
         Self {
             switch: Switch::new(&config.switch),
             port: config.ports.iter().map(Port::new).collect(),
             bridge: config.bridges.iter().map(Bridge::new).collect(),
             xconnect: config.xconnects.iter().map(Xconnect::new).collect(),
+            vlan: of("vlan"),
             neighbor: config.neighbors.iter().map(Neighbor::new).collect(),
         }
     }
@@ -140,7 +148,7 @@ impl<'c> Port<'c> {
                 }
                 PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
                 PortKind::Device(device) => Kind::Device(device),
-                PortKind::Host(_) => unreachable!("a host's port is printed with its bridge"),
+                PortKind::Host(_) | PortKind::Upper(_) => unreachable!("it has a table of another kind"),
                 PortKind::Pcap(PcapConfig { input, output, pace: _ }) => {
                     Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })
                 }
@@ -288,7 +296,7 @@ impl<'c> Bridge<'c> {
             ageing_time: duration_text(bridge.ageing_time),
             address: bridge.address.map(|address| address.to_string()),
             mtu: bridge.mtu,
-            host: HostWords::of(bridge),
+            host: HostWords::of(bridge.host.as_ref()),
             group_fwd_mask: bridge.group_fwd_mask,
             fdb_max_learned: bridge.fdb_max_learned,
             no_linklocal_learn: bridge.no_linklocal_learn,
@@ -376,6 +384,12 @@ impl Printed for MdbEntryConfig {
 impl Printed for XconnectConfig {
     fn words(&self) -> Words {
         words(&Xconnect::new(self))
+    }
+}
+
+impl Printed for UpperConfig {
+    fn words(&self) -> Words {
+        words(&UpperWords::from(self))
     }
 }
 

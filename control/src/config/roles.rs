@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use rigswitch_dataplane::upper::UpperConfig;
+
 use super::fields::Text;
 use super::port::suggest_port;
 use super::problem::{Problems, line_number};
@@ -13,6 +15,7 @@ use super::problem::{Problems, line_number};
 pub(super) enum Kind {
     Port,
     Bridge,
+    Upper,
 }
 
 /// What a device is used for.
@@ -21,6 +24,8 @@ pub(super) enum Role {
     Member(String),
     /// Cross-connected with this device.
     Wire(String),
+    /// Handed to the host.
+    Host,
 }
 
 impl fmt::Display for Role {
@@ -28,6 +33,7 @@ impl fmt::Display for Role {
         match self {
             Self::Member(bridge) => write!(f, "a port of {bridge}"),
             Self::Wire(other) => write!(f, "cross-connected with {other}"),
+            Self::Host => write!(f, "handed to the host"),
         }
     }
 }
@@ -40,6 +46,7 @@ pub(super) struct Roles<'d> {
     name_spans: BTreeMap<String, Range<usize>>,
     devices: BTreeMap<(Option<String>, String), Range<usize>>,
     uses: Vec<(Role, String, Range<usize>)>,
+    links: BTreeMap<String, (String, Range<usize>)>, // of devices that stand on others
 }
 
 impl<'d> Roles<'d> {
@@ -51,6 +58,7 @@ impl<'d> Roles<'d> {
             name_spans: BTreeMap::new(),
             devices: BTreeMap::new(),
             uses: Vec::new(),
+            links: BTreeMap::new(),
         }
     }
 
@@ -87,22 +95,26 @@ impl<'d> Roles<'d> {
         self.uses.push((role, device.value.to_owned(), device.span.clone()));
     }
 
-    /// Every use is of a port that exists and has no other use.
+    /// A device stands on another.
+    pub(super) fn stand(&mut self, upper: &Text<'_>, link: &Text<'_>) {
+        self.links.insert(upper.value.to_owned(), (link.value.to_owned(), link.span.clone()));
+    }
+
+    /// Every use is of a device that exists and has no other use, and what stands on others does so without a ring.
     pub(super) fn check(&self) {
+        self.check_links();
         let mut first_uses: BTreeMap<&str, (&Role, &Range<usize>)> = BTreeMap::new();
         for (role, device, span) in &self.uses {
             match self.names.get(device) {
                 None => {
-                    let ports =
-                        self.names.iter().filter(|(_, kind)| **kind == Kind::Port).map(|(name, _)| &**name);
                     let rule = format!("there is no port `{device}`");
-                    self.problems.push(span.clone(), rule, suggest_port(device, ports));
+                    self.problems.push(span.clone(), rule, suggest_port(device, self.devices_below()));
                 }
                 Some(Kind::Bridge) => {
                     let rule = format!("`{device}` is a bridge, and cannot be {role}");
                     self.problems.push(span.clone(), rule, "name a port");
                 }
-                Some(Kind::Port) => {
+                Some(Kind::Port | Kind::Upper) => {
                     if let Some((first, at)) = first_uses.get(&**device) {
                         let rule = format!("`{device}` is already {first}: line {} says so", self.line(at));
                         self.problems.push(span.clone(), rule, "a device has one role: keep one of the two");
@@ -112,5 +124,44 @@ impl<'d> Roles<'d> {
                 }
             }
         }
+    }
+    /// What another device can stand on: all but bridges.
+    fn devices_below(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter(|(_, kind)| **kind != Kind::Bridge).map(|(name, _)| &**name)
+    }
+
+    fn check_links(&self) {
+        for (upper, (link, span)) in &self.links {
+            let refuse = |rule: String, remedy: String| self.problems.push(span.clone(), rule, remedy);
+            match self.names.get(link) {
+                None => {
+                    refuse(format!("there is no device `{link}`"), suggest_port(link, self.devices_below()))
+                }
+                Some(Kind::Bridge) => {
+                    let rule = format!("`{link}` is a bridge, on which nothing stands in this version");
+                    refuse(rule, "name a port, or a device that stands on one".into());
+                }
+                Some(_) if self.height(upper).is_none() => {
+                    let most = UpperConfig::HIGHEST;
+                    let rule = format!(
+                        "`{upper}` stands on `{link}`, and with that on itself or on more than {most} devices"
+                    );
+                    refuse(rule, "name the device below them all, or one nearer to it".into());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// On how many devices one stands; `None` if there is no end to them.
+    fn height(&self, upper: &str) -> Option<usize> {
+        let mut below = upper;
+        (0..=UpperConfig::HIGHEST).find(|_| match self.links.get(below) {
+            Some((link, _)) => {
+                below = link;
+                false
+            }
+            None => true,
+        })
     }
 }

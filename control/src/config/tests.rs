@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, HostConfig, MulticastPort, SpanningTreePort};
+use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
 use rigswitch_dataplane::tables::PortState;
+use rigswitch_dataplane::upper::UpperKind;
+use rigswitch_dataplane::vlan::VlanConfig;
+use rigswitch_dataplane::wire::ethernet::EtherType;
 
 use super::{Config, Document, Idle, Workers};
 
@@ -101,6 +105,19 @@ mac = "02:00:00:00:00:01"
 device = "br1"
 address = "FD00:0::1"
 mac = "02:00:00:00:00:02"
+
+[[vlan]]
+name = "eth0.10"
+link = "eth0"
+id = 10
+[[vlan]]
+name = "eth0.10.20"
+link = "eth0.10"
+id = 20
+protocol = "802.1ad"
+address = "02:00:00:00:00:0a"
+mtu = 1400
+host = { addresses = ["192.0.2.9/24"] }
 "#;
 
 #[test]
@@ -151,6 +168,14 @@ fn every_key_is_read() {
     assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));
     let neighbors = config.neighbors.iter().map(|neighbor| (&*neighbor.device, neighbor.address.to_string()));
     assert!(neighbors.eq([("br0", "10.0.0.1".into()), ("br1", "fd00::1".into())]));
+    let [plain, stacked] = &config.uppers[..] else { panic!("two that stand on others") };
+    let vlan = |id, protocol| UpperKind::Vlan(VlanConfig { id: VlanId::new(id).unwrap(), protocol });
+    assert_eq!((&*plain.link, plain.kind, &plain.host), ("eth0", vlan(10, EtherType::CTAG), &None));
+    assert_eq!(
+        (&*stacked.link, stacked.kind, stacked.mtu),
+        ("eth0.10", vlan(20, EtherType::STAG), Some(1400))
+    );
+    assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
     assert_eq!((&*config.xconnects[0].a, &*config.xconnects[0].b), ("file", "mem"));
 }
 
@@ -230,8 +255,9 @@ proptest! {
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
+            "link", "id", "protocol",
         ]),
-        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "neighbor"]),
+        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "neighbor"]),
         value in proptest::sample::select(vec![
             "1", "-1", "9223372036854775808", "0x10", "1.5", "inf", "true", "\"\"", "\"x\"", "[]", "[[]]", "[1, \"a\"]",
             "{}", "{ device = 1 }", "[{}]", "[{ device = \"x\" }]", "1979-05-27", "\"99999999999h\"",

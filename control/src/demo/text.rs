@@ -133,6 +133,7 @@ mod tests {
             forwarded: 9,
             copies: 9,
             sent: 9,
+            surfaced: 0,
             copies_dropped: 0,
             held: 0,
             frames_missing: 0,

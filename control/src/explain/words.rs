@@ -5,7 +5,8 @@ use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict};
 use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
-use rigswitch_dataplane::wire::ethernet::Ethernet;
+use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
+use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::Seen;
 use super::view::{ExplainedDrop, ExplanationView, StepView};
@@ -71,6 +72,13 @@ fn headers(bytes: &[u8]) -> String {
     }
 }
 
+/// A tag as tcpdump would tell it.
+fn tag(tpid: EtherType, tci: Tci) -> String {
+    let kind = if tpid == EtherType::STAG { "802.1ad" } else { "802.1Q" };
+    let dei = if tci.dei() { ", DEI" } else { "" };
+    format!("{kind} vlan {}, p {}{dei}", tci.vid(), tci.pcp())
+}
+
 struct Story<'s, 'n> {
     setting: &'s Setting<'n>,
     from: DeviceId,
@@ -92,7 +100,16 @@ impl Story<'_, '_> {
 
     fn tell(&mut self, Seen { step, length }: Seen) {
         match step {
-            Step::Turn(_) => {}
+            Step::Turn(_) | Step::Resumed => {}
+            Step::Surfaced(device) => {
+                self.from = device;
+                self.role(device);
+            }
+            Step::Popped(tpid, tci) => self.push("untag", format!("{} off", tag(tpid, tci)), None),
+            Step::Pushed(tpid, tci) => self.push("tag", format!("{} on", tag(tpid, tci)), None),
+            Step::Descended(device) => {
+                self.push("down", format!("{}, {length} bytes", self.name(device)), None)
+            }
             Step::Received(device) | Step::Originated(device) => self.role(device),
             Step::Classified(class) => self.class(class),
             Step::Learned(lesson) => self.lesson(lesson),
@@ -158,6 +175,10 @@ impl Story<'_, '_> {
             Role::Xconnect(peer) => {
                 let place = origins.place(&["xconnect", &name], "a");
                 (format!("{name}, cross-connected with {}", self.name(peer)), place)
+            }
+            Role::Upper(_) => {
+                let text = format!("{name}, which the host has");
+                (text, origins.place(&["vlan", &name], "host"))
             }
             Role::Unused => (
                 format!("{name}, in no bridge and no cross-connect"),

@@ -21,6 +21,7 @@ mod report;
 mod tests;
 mod time;
 mod trees;
+mod uppers;
 mod watch;
 
 pub use error::SwitchError;
@@ -315,6 +316,7 @@ impl Switch {
     /// Compiles what there is and puts it in force: no worker acts on anything older when this returns, and all are awake.
     fn publish(&mut self) {
         let now = self.time.elapsed();
+        let fallen = self.follow_links();
         self.follow_bridges();
         self.note_own_addresses();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
@@ -329,6 +331,7 @@ impl Switch {
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);
         self.carry_hosts();
+        fallen.into_iter().for_each(|id| self.forget_stations(id));
     }
 
     fn prepare_counters(&self) {

@@ -2,9 +2,11 @@
 
 mod host;
 mod spares;
+mod standing;
 
 pub(super) use host::Likeness;
 pub(super) use spares::Spares;
+pub(super) use standing::Standing;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -44,6 +46,8 @@ pub(super) struct Port {
     device: Option<Device>, // none: it is gone
     /// The kernel's device as last told; none where the kernel has none.
     link: Option<Link>,
+    /// What it takes after, if it stands on another device.
+    standing: Option<Standing>,
     /// Where its device was last seen to go; it is looked for there before it is under its name.
     moved_to: Option<Place>,
     /// Its namespace was made anew, and what we had made there is to be made anew too.
@@ -90,6 +94,8 @@ enum Source {
     /// Each queue is cloned for its worker: a TAP goes with its last descriptor, and must outlive a worker's panic.
     Tap(Vec<Tap>),
     Packet(PacketDevice),
+    /// None of its own: it stands on another device.
+    Upper,
     Memory(Memory, MemoryEnd),
     /// None once a worker has it: files are read once.
     Pcap(Option<Box<Pcap>>),
@@ -117,6 +123,7 @@ impl Port {
             capabilities: Capabilities::default(),
             device: None,
             link: None,
+            standing: None,
             moved_to: None,
             make_again: false,
             open: Vec::new(),
@@ -281,7 +288,8 @@ impl Port {
 
     /// Whether frames go out of it: it is up and has a carrier, or needs none.
     pub(super) fn is_running(&self) -> bool {
-        self.device.is_some() && self.link.as_ref().is_none_or(|link| link.running)
+        let stands = self.standing.is_none_or(|standing| standing.is_running);
+        self.device.is_some() && stands && self.link.as_ref().is_none_or(|link| link.running)
     }
 
     /// The kernel's word for how it is: `UP`, `DOWN` or `NOTPRESENT`.
@@ -318,7 +326,9 @@ impl Port {
 
     /// Its MAC address; zero where there is none.
     pub(super) fn address(&self) -> MacAddr {
-        self.link.as_ref().filter(|_| self.device.is_some()).map_or(MacAddr::ZERO, |link| link.mac)
+        let of_kernel = self.link.as_ref().filter(|_| self.device.is_some()).map(|link| link.mac);
+        let own = || self.standing.filter(|_| self.link.is_none()).map(|standing| standing.mac);
+        of_kernel.or_else(own).unwrap_or(MacAddr::ZERO)
     }
 
     /// What the kernel calls its device now.
@@ -353,6 +363,7 @@ impl Port {
             Source::Xdp(xdp) => Box::new(xdp.open_queue(u16::try_from(queue)?, area)?.with_share(share)),
             Source::Tap(queues) => Box::new(queues[queue].try_clone()?),
             Source::Packet(packet) => Box::new(packet.open_queue()?),
+            Source::Upper => return Err("it has no queues".into()),
             Source::Memory(memory, _) => Box::new(memory.clone()),
             Source::Pcap(files) => files.take().ok_or("its files were with a worker that panicked")?,
         };
@@ -394,6 +405,7 @@ impl Source {
             Self::Tap(queues) => queues.len(),
             Self::Packet(device) => usize::from(device.queues()),
             Self::Memory(..) | Self::Pcap(_) => 1,
+            Self::Upper => 0,
         }
     }
 
@@ -403,7 +415,7 @@ impl Source {
             Self::Xdp(device) => Ok(Some(device.index())),
             Self::Tap(queues) => queues[0].netdev()?.index().map(Some),
             Self::Packet(device) => Ok(Some(device.index())),
-            Self::Memory(..) | Self::Pcap(_) => Ok(None),
+            Self::Upper | Self::Memory(..) | Self::Pcap(_) => Ok(None),
         }
     }
 
@@ -440,6 +452,7 @@ impl Device {
             PortKind::Tap(tap) => Source::Tap(Tap::open(tap, netns, config.mtu)?),
             PortKind::Packet(packet) => Source::Packet(PacketDevice::open(packet, netns, config.mtu)?),
             PortKind::Host(host) => Source::Tap(vec![create_host(host, netns)?]),
+            PortKind::Upper(_) => Source::Upper,
             PortKind::Device(_) => unreachable!("the choice has been made"),
             PortKind::Memory => {
                 let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());

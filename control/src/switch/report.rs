@@ -211,9 +211,11 @@ impl Switch {
             bytes: volume.bytes,
             dropped: dropped(direction),
         };
+        let upper = self.config.uppers.iter().find(|upper| upper.name == port.config.name);
         PortView {
             ifname: port.config.name.clone(),
-            kind: port.kind().name().to_owned(),
+            kind: upper.map_or(port.kind().name(), |upper| upper.kind.name()).to_owned(),
+            link: upper.map(|upper| upper.link.clone()),
             device: port.device_name().map(str::to_owned),
             netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),
             operstate: port.operstate().to_owned(),
@@ -264,6 +266,7 @@ impl Switch {
             forwarded: ledger.forwarded,
             copies: ledger.copies,
             sent: ledger.sent,
+            surfaced: ledger.surfaced,
             copies_dropped: ledger.copies_dropped,
             held: u64::try_from(ledger.held).unwrap_or(0),
             frames_missing: signed(frames),

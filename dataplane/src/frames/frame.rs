@@ -43,6 +43,11 @@ impl Frame {
         chunk
     }
 
+    /// Where its memory lies, whatever was put before it or taken off: no two frames lie in one place.
+    pub fn memory(&self) -> usize {
+        self.chunk().addr().get()
+    }
+
     fn chunk(&self) -> NonNull<u8> {
         // SAFETY: `data` lies `head` bytes into the first chunk, by `new`, `push_front` and `pull_front`.
         unsafe { self.data.sub(usize::from(self.head)) }

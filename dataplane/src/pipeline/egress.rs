@@ -1,12 +1,16 @@
 //! Leaving: does the frame fit the device, is it fit for the wire, and then into the device's burst.
 
+use super::surface::{DEEPEST, Surfaced};
 use super::{Context, Observer, Step};
 use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
 use crate::ids::DeviceId;
 use crate::ports::{Now, Witness};
-use crate::tables::{Device, Tables, Target};
+use crate::tables::{Descent, Device, Role, Tables, Target};
+use crate::vlan;
+use crate::wire::ethernet::Ethernet;
+use crate::wire::vlan::TAG_LEN;
 use crate::wire::{self, segment::Segmenter};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
@@ -39,8 +43,11 @@ pub struct Egress {
     queues: Vec<Burst>,   // by device
     dirty: Vec<DeviceId>, // those with frames in them
     waiting: usize,       // frames in all of them
-    forwarded: u64,
-    copies: u64,
+    pub(super) forwarded: u64,
+    pub(super) copies: u64,
+    pub(super) rises: u64,
+    pub(super) depth: u8, // how often the frame in hand has gone from device to device
+    pub(super) surfaced: Vec<Surfaced>, // in order; as many as there was made room for
 }
 
 impl Egress {
@@ -50,6 +57,7 @@ impl Egress {
             self.queues.resize_with(devices, Burst::new);
             self.dirty.reserve(devices);
         }
+        self.prepare_to_surface();
     }
 
     /// `frame`, which came from `from`, leaves by `to`.
@@ -66,6 +74,18 @@ impl Egress {
             find_partial_checksums(cx, from, &mut frame);
         }
         self.leave(cx, to, frame);
+    }
+
+    /// `frame`, which the host sends by `upper`, leaves this way.
+    pub(super) fn forward_by<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        upper: DeviceId,
+        way: Descent,
+        frame: Frame,
+    ) {
+        self.forwarded += 1;
+        self.descend(cx, upper, way, frame);
     }
 
     /// `frame`, which came from `from`, leaves for all of `members`: fresh copies for all but the last, which takes the
@@ -109,7 +129,12 @@ impl Egress {
 
     /// One copy leaves by `to`.
     #[inline]
-    fn leave<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, frame: Frame) {
+    pub(crate) fn leave<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: Frame,
+    ) {
         let device = cx.tables.device(to);
         if frame.is_wire_ready() && frame.len() <= device.longest as usize {
             self.enqueue(cx, to, frame);
@@ -118,23 +143,94 @@ impl Egress {
         }
     }
 
-    /// The same for a frame that is too long, or not fit for the wire as it is.
+    /// The same for a frame that is too long, or not fit for the wire as it is, and for a device without queues.
     #[cold]
     fn leave_unready<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: Frame,
+    ) {
+        let device = cx.tables.device(to);
+        let (longest, measures_tags) = match device.descent.longest() {
+            None => (device.longest, device.capabilities.measures_tags),
+            Some(longest) => (longest, false),
+        };
+        match size(&frame, measures_tags) {
+            Err(reason) => self.refuse(cx, to, reason, frame),
+            Ok(size) if size > longest as usize => self.refuse(cx, to, DropReason::MtuExceeded, frame),
+            Ok(_) if device.descent == Descent::Queues => self.leave_by_queue(cx, to, frame),
+            Ok(_) => self.descend(cx, to, device.descent, frame),
+        }
+    }
+
+    /// A copy that is not too long leaves by a queue of `to`.
+    fn leave_by_queue<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         to: DeviceId,
         mut frame: Frame,
     ) {
         let device = cx.tables.device(to);
-        if let Err(reason) = finish(cx, to, device, &mut frame) {
-            self.copies += 1;
-            cx.discard(to, Direction::Tx, reason, frame);
-        } else if frame.gso().is_some() && !device.capabilities.gso {
+        if frame.gso().is_some() && !device.capabilities.gso {
             self.cut(cx, to, frame);
+        } else if let Err(reason) = finish(cx, to, device, &mut frame) {
+            self.refuse(cx, to, reason, frame);
         } else {
             self.enqueue(cx, to, frame);
         }
+    }
+
+    /// A copy that came down from a device above, where it was not too long, leaves by `link`. Only a device that measures what
+    /// was put before it does so again: a queue of the kernel's does not (`__dev_queue_xmit`, net/core/dev.c).
+    pub(crate) fn pass_down<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        link: DeviceId,
+        frame: Frame,
+    ) {
+        let device = cx.tables.device(link);
+        match (device.role, device.descent) {
+            (Role::Upper(way), _) => self.descend(cx, link, way, frame),
+            (_, Descent::Queues) if device.capabilities.measures_tags => self.leave(cx, link, frame),
+            (_, Descent::Queues) => self.leave_by_queue(cx, link, frame),
+            (_, way) => self.descend(cx, link, way, frame),
+        }
+    }
+
+    /// A copy that was to leave by `to` ends here.
+    #[cold]
+    pub(crate) fn refuse<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        reason: DropReason,
+        frame: Frame,
+    ) {
+        self.copies += 1;
+        cx.discard(to, Direction::Tx, reason, frame);
+    }
+
+    /// A copy leaves by `upper`, which stands on another device.
+    fn descend<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        upper: DeviceId,
+        way: Descent,
+        frame: Frame,
+    ) {
+        if self.depth == DEEPEST {
+            return self.refuse(cx, upper, DropReason::Recursion, frame);
+        }
+        self.copies += 1;
+        cx.observer.see(Step::Descended(upper), &frame);
+        cx.counters.device(upper).sent.add(1, frame.len() as u64);
+        self.depth += 1;
+        match way {
+            Descent::Queues => unreachable!("a device with queues of its own sends by them"),
+            Descent::Vlan(way) => vlan::send(cx, way, frame, self),
+        }
+        self.depth -= 1;
     }
 
     #[inline(always)]
@@ -170,6 +266,7 @@ impl Egress {
     pub(super) fn flush<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>) {
         cx.counters.forwarded.add(std::mem::take(&mut self.forwarded));
         cx.counters.copies.add(std::mem::take(&mut self.copies));
+        cx.counters.surfaced.add(std::mem::take(&mut self.rises));
         for device in self.dirty.drain(..) {
             let (counters, tables, now) = (cx.counters, cx.tables, cx.now);
             let io = TransmitIo { pool: cx.pool, counters, tables, now, witness: cx.observer.witness() };
@@ -184,8 +281,7 @@ impl Egress {
     fn cut<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, whole: Frame) {
         let Some(gso) = whole.gso() else { unreachable!("only super-frames are cut") };
         let Ok(segmenter) = segmenter(&whole, gso) else {
-            self.copies += 1;
-            return cx.discard(to, Direction::Tx, DropReason::MalformedOffload, whole);
+            return self.refuse(cx, to, DropReason::MalformedOffload, whole);
         };
         cx.observer.see(Step::Cut(to, segmenter.count()), &whole);
         for n in 0..segmenter.count() {
@@ -214,23 +310,16 @@ fn addressed(mut frame: Frame, target: Target) -> Frame {
     frame
 }
 
-/// Makes a frame fit `device`: its size is checked, per segment if it is a super-frame, and a checksum that the device
-/// would not pass on is completed.
+/// Makes a frame that is not to be cut fit for `device`: a checksum that the device would not pass on is completed.
 fn finish<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     to: DeviceId,
     device: &Device,
     frame: &mut Frame,
 ) -> Result<(), DropReason> {
-    if let Some(gso) = frame.gso() {
-        // Cutting completes the checksums; a device that takes it whole takes them partial.
-        let fits = segmenter(frame, gso)?.longest() <= device.longest as usize;
-        return if fits { Ok(()) } else { Err(DropReason::MtuExceeded) };
-    }
-    if frame.len() > device.longest as usize {
-        return Err(DropReason::MtuExceeded);
-    }
+    // A device that takes a super-frame whole takes its checksum as it is.
     if let Checksum::Partial { start, offset } = frame.checksum()
+        && frame.gso().is_none()
         && !device.capabilities.partial_checksum
     {
         wire::checksum::complete(frame.bytes_mut(), start.into(), offset.into())
@@ -240,6 +329,18 @@ fn finish<O: Observer, T: Transmit>(
         cx.counters.device(to).checksums_completed.add(1);
     }
     Ok(())
+}
+
+/// What counts against an MTU, in bytes: of a super-frame its longest segment, and of a frame with a tag what is left without the
+/// outermost one, unless tags are measured too.
+fn size(frame: &Frame, measures_tags: bool) -> Result<usize, DropReason> {
+    let longest = match frame.gso() {
+        Some(gso) => segmenter(frame, gso)?.longest(),
+        None => frame.len(),
+    };
+    let has_tag =
+        !measures_tags && Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type().is_tag());
+    Ok(if has_tag { longest - TAG_LEN } else { longest })
 }
 
 /// What cuts `frame`, if it is the super-frame that its offload state claims.

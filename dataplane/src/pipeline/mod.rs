@@ -1,16 +1,19 @@
 //! The straight line: what happens to a burst between the device it came from and the ones it leaves by.
 //!
 //! ```text
-//! receive → role ┬ bridge: parse → learn → look up ┬→ egress: fit, finish, queue → transmit
-//!                ├ host port: look up ──────────────┤
-//!                └ cross-connect ──────────────────┘
+//! receive → tags → role ┬ bridge: parse → learn → look up ┬→ egress: fit, finish, queue → transmit
+//!    ↑                  ├ host port: look up ─────────────┤      │
+//!    │                  ├ cross-connect ──────────────────┤      │ down: what a device that stands on another
+//!    │                  └ upper device of the host's ─────┘      ↓ puts on a frame, and out by that
+//!    └──────────────────────── up: surfaced on a device that stands on this one
 //! ```
 //!
-//! The stages are functions over a burst, in that order; the bridge's live in [`crate::bridge`]. Nothing here
-//! allocates, locks, logs or calls the kernel.
+//! The stages are functions over a burst, in that order; those of protocols live in their folders ([`crate::bridge`],
+//! [`crate::vlan`]). Nothing here allocates, locks, logs or calls the kernel.
 
 mod egress;
 mod observer;
+mod surface;
 
 pub use egress::{Egress, Transmit, TransmitIo};
 pub use observer::{LeftOut, Lesson, Observer, Step, Verdict};
@@ -23,7 +26,9 @@ use crate::ids::DeviceId;
 use crate::ports::{Now, PortIo};
 use crate::punt::Punt;
 use crate::tables::{MacTable, Role, Tables, Tick};
+use crate::vlan;
 use crate::wire::ethernet::HEADER_LEN;
+use surface::{Round, Surfaced};
 
 /// What a burst goes down the line with: everything it may consult, and everything it may change.
 pub struct Context<'a, O: Observer, T: Transmit> {
@@ -59,6 +64,14 @@ impl<O: Observer, T: Transmit> Context<'_, O, T> {
 /// The line's working memory, made once a worker.
 #[derive(Default)]
 pub struct Line {
+    stages: Stages,
+    round: Round,
+    burst: Burst,
+    rest: Burst, // of a burst, what no sub-interface has taken
+}
+
+#[derive(Default)]
+struct Stages {
     bridge: BridgeStage,
     egress: Egress,
 }
@@ -66,7 +79,8 @@ pub struct Line {
 impl Line {
     /// Makes room for `devices` devices; called when tables are adopted, never on the path.
     pub fn prepare(&mut self, devices: usize) {
-        self.egress.prepare(devices);
+        self.stages.egress.prepare(devices);
+        self.round.prepare();
     }
 
     /// Takes `burst`, received from `device`, down the line. It is empty afterwards.
@@ -82,6 +96,79 @@ impl Line {
             cx.observer.see(Step::Turn(place), frame);
             cx.observer.see(Step::Received(device), frame);
         }
+        self.stages.receive(cx, device, burst, &mut self.rest);
+        if self.stages.egress.has_surfaced() {
+            self.surface(cx);
+        }
+        self.stages.egress.flush(cx);
+    }
+
+    /// Takes what has surfaced down the line again, and what surfaces meanwhile.
+    #[cold]
+    fn surface<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>) {
+        let Self { stages, round, burst, rest } = self;
+        for _ in 0..surface::DEEPEST {
+            round.begin(&mut stages.egress);
+            while let Some(device) = round.next(burst) {
+                for (place, frame) in burst.iter().enumerate() {
+                    cx.observer.see(Step::Turn(place), frame);
+                    cx.observer.see(Step::Resumed, frame);
+                }
+                stages.receive(cx, device, burst, rest);
+            }
+            if !stages.egress.has_surfaced() {
+                return;
+            }
+        }
+        round.begin(&mut stages.egress);
+        for Surfaced { device, frame } in round.rest() {
+            cx.discard(device, Direction::Rx, DropReason::Recursion, frame);
+        }
+    }
+
+    /// Sends frames that control has made out of `device`. The burst is empty afterwards.
+    pub fn originate<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        burst: &mut Burst,
+    ) {
+        for (place, frame) in burst.drain().enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
+            cx.observer.see(Step::Originated(device), &frame);
+            self.stages.egress.forward(cx, device, device, frame);
+        }
+        if self.stages.egress.has_surfaced() {
+            self.surface(cx);
+        }
+        self.stages.egress.flush(cx);
+    }
+}
+
+impl Stages {
+    /// Does with a burst, which is there by now, what is done with what `device` receives. It is empty afterwards.
+    #[inline]
+    fn receive<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        burst: &mut Burst,
+        rest: &mut Burst,
+    ) {
+        let tables = cx.tables;
+        let Some(tags) = tables.device(device).tags else { return self.play(cx, device, burst) };
+        vlan::sort(cx, device, tables.tags(tags), burst, rest, &mut self.egress);
+        self.play(cx, device, rest);
+    }
+
+    /// The device plays its role.
+    #[inline]
+    fn play<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        burst: &mut Burst,
+    ) {
         let tables = cx.tables;
         let of = tables.device(device);
         match of.role {
@@ -91,6 +178,16 @@ impl Line {
             }
             Role::Host(domain) => BridgeStage::run_host(cx, device, domain, burst, &mut self.egress),
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
+            Role::Upper(way) => {
+                for (place, frame) in burst.drain().enumerate() {
+                    cx.observer.see(Step::Turn(place), &frame);
+                    if frame.len() < HEADER_LEN {
+                        cx.discard(device, Direction::Rx, DropReason::Truncated, frame);
+                    } else {
+                        self.egress.forward_by(cx, device, way, frame);
+                    }
+                }
+            }
             Role::Unused => {
                 for (place, frame) in burst.drain().enumerate() {
                     cx.observer.see(Step::Turn(place), &frame);
@@ -98,7 +195,6 @@ impl Line {
                 }
             }
         }
-        self.egress.flush(cx);
     }
 
     /// Over a wire: everything passes that is a frame at all.
@@ -117,20 +213,5 @@ impl Line {
                 self.egress.forward(cx, device, peer, frame);
             }
         }
-    }
-
-    /// Sends frames that control has made out of `device`. The burst is empty afterwards.
-    pub fn originate<O: Observer, T: Transmit>(
-        &mut self,
-        cx: &mut Context<'_, O, T>,
-        device: DeviceId,
-        burst: &mut Burst,
-    ) {
-        for (place, frame) in burst.drain().enumerate() {
-            cx.observer.see(Step::Turn(place), &frame);
-            cx.observer.see(Step::Originated(device), &frame);
-            self.egress.forward(cx, device, device, frame);
-        }
-        self.egress.flush(cx);
     }
 }

@@ -8,6 +8,8 @@ use crate::ids::{DeviceId, DomainId};
 use crate::ports::Witness;
 use crate::punt::PuntReason;
 use crate::tables::{Entry, Flood, HostPort};
+use crate::wire::ethernet::EtherType;
+use crate::wire::vlan::Tci;
 
 /// What became of a frame in the bridge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +70,16 @@ pub enum Step {
     Received(DeviceId),
     /// Control made it, to be sent out of this device.
     Originated(DeviceId),
+    /// It goes on, or a copy of it does that had surfaced: at the place of this turn, in a burst of its own.
+    Resumed,
+    /// It, or a copy of it, surfaced on this device, which stands on the one it came from.
+    Surfaced(DeviceId),
+    /// This tag was taken off it.
+    Popped(EtherType, Tci),
+    /// This tag was put on it.
+    Pushed(EtherType, Tci),
+    /// It, or a copy of it, leaves by this device, which stands on another, as it is there.
+    Descended(DeviceId),
     /// What a bridge reads in its addresses.
     Classified(Class),
     /// Its source address was looked at.

@@ -73,10 +73,10 @@ pub struct PacketConfig {
     pub queues: u16,
 }
 
-/// The host's port of a bridge.
+/// A port that is the host's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostPortConfig {
-    /// The name of the TAP that is made for it: the bridge's.
+    /// The name of the TAP that is made for it: that of the bridge, or of the device that stands on another.
     pub device: String,
     /// The addresses that it is given.
     pub addresses: Vec<HostAddress>,
@@ -119,8 +119,10 @@ pub enum PortKind {
     Packet(PacketConfig),
     /// A device the kernel has, of this name (1 to 15 bytes), in the way that suits it: see [`PortKind::chosen`].
     Device(String),
-    /// A TAP through which the host takes part in a bridge.
+    /// A TAP of the host's: through which it takes part in a bridge, or has a device that stands on another.
     Host(HostPortConfig),
+    /// A device that stands on another, of this kind. It has no queues of its own.
+    Upper(&'static str),
     /// Files.
     Pcap(PcapConfig),
     /// In process, for embedding and tests.
@@ -136,6 +138,7 @@ impl PortKind {
             Self::Packet(_) => "packet",
             Self::Device(_) => "device",
             Self::Host(_) => "host",
+            Self::Upper(kind) => kind,
             Self::Pcap(_) => "pcap",
             Self::Memory => "memory",
         }
@@ -149,7 +152,7 @@ impl PortKind {
             | Self::Packet(PacketConfig { device, .. })
             | Self::Host(HostPortConfig { device, .. })
             | Self::Device(device) => Some(device),
-            Self::Pcap(_) | Self::Memory => None,
+            Self::Upper(_) | Self::Pcap(_) | Self::Memory => None,
         }
     }
 
@@ -165,7 +168,7 @@ impl PortKind {
             Self::Xdp(xdp) => return Ok(Self::Xdp(XdpConfig { device, ..xdp.clone() })),
             Self::Tap(tap) => return Ok(Self::Tap(TapConfig { device, ..tap.clone() })),
             Self::Packet(packet) => return Ok(Self::Packet(PacketConfig { device, ..packet.clone() })),
-            Self::Host(_) | Self::Pcap(_) | Self::Memory => return Ok(self.clone()),
+            Self::Host(_) | Self::Upper(_) | Self::Pcap(_) | Self::Memory => return Ok(self.clone()),
             Self::Device(_) => {}
         }
         let netdev = Netdev::new(&device, netns)?;

@@ -103,6 +103,9 @@ pub struct Capabilities {
     pub gso: bool,
     /// A VLAN tag may be lost before the switch sees the frame: no VLAN-aware use of this port is safe.
     pub may_lose_tags: bool,
+    /// A VLAN tag counts against the MTU when it sends, as it does for a frame that comes to the kernel's device with its
+    /// tag in it; elsewhere the outermost one does not, which the kernel holds beside the frame.
+    pub measures_tags: bool,
 }
 
 /// One receive and transmit queue of a device, owned by one worker.

@@ -200,7 +200,7 @@ impl PortQueue for Packet {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { partial_checksum: true, gso: true, may_lose_tags: false }
+        Capabilities { partial_checksum: true, gso: true, measures_tags: true, ..Capabilities::default() }
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

@@ -200,7 +200,7 @@ impl PortQueue for Tap {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { partial_checksum: self.offload, gso: self.offload, may_lose_tags: false }
+        Capabilities { partial_checksum: self.offload, gso: self.offload, ..Capabilities::default() }
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

@@ -6,6 +6,7 @@ mod mdb;
 mod neighbors;
 mod published;
 mod snapshot;
+mod stack;
 
 pub use knobs::{Knobs, PortState};
 pub use mac::{
@@ -16,3 +17,4 @@ pub use mdb::{Family, Mdb, Path, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
 pub use snapshot::{Device, Domain, Flood, HostPort, Role, Tables, WorkerId};
+pub use stack::{Descent, Tags, TagsId, VlanDescent};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Knobs, Mdb, Neighbors};
+use super::{Descent, Knobs, Mdb, Neighbors, Tags, TagsId};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ports::Capabilities;
 
@@ -31,6 +31,9 @@ pub enum Role {
     Host(DomainId),
     /// It is one end of a wire, and they leave by the other.
     Xconnect(DeviceId),
+    /// It stands on another device and the host has it: they are what the host sends by it, and leave this way. What surfaces
+    /// there goes to the host, by its queues.
+    Upper(Descent),
 }
 
 impl Role {
@@ -43,7 +46,7 @@ impl Role {
     pub fn domain(self) -> Option<DomainId> {
         match self {
             Self::Bridge(domain) | Self::KnobbedBridge(domain) | Self::Host(domain) => Some(domain),
-            Self::Unused | Self::Xconnect(_) => None,
+            Self::Unused | Self::Xconnect(_) | Self::Upper(_) => None,
         }
     }
 }
@@ -53,9 +56,14 @@ impl Role {
 pub struct Device {
     /// What becomes of what it receives.
     pub role: Role,
+    /// The sub-interfaces on it, which take frames with their tags before it comes to that.
+    pub tags: Option<TagsId>,
+    /// How what it sends leaves.
+    pub descent: Descent,
     /// The worker that transmits for those that have no queue of it.
     pub owner: WorkerId,
-    /// The longest frame it sends, in bytes from the destination address on; for a super-frame, the longest segment.
+    /// The longest frame it sends by its queues, in bytes from the destination address on; for a super-frame, the longest
+    /// segment. Zero of one that sends [another way](Descent::longest), or is not there.
     pub longest: u32,
     /// What it does with offload state.
     pub capabilities: Capabilities,
@@ -64,8 +72,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// The kernel forwards what fits the MTU, an Ethernet header and one tag, tagged or not (`is_skb_forwardable`,
-    /// net/core/dev.c).
+    /// The kernel forwards what fits the MTU, an Ethernet header and a tag, and holds the outermost tag of a frame beside
+    /// it (`is_skb_forwardable`, net/core/dev.c).
     pub fn longest_for_mtu(mtu: u32) -> u32 {
         mtu + 14 + 4
     }
@@ -73,9 +81,16 @@ impl Device {
     /// A device that takes and sends nothing: a number not in use.
     pub const NONE: Self = Self {
         role: Role::Unused,
+        tags: None,
+        descent: Descent::Queues,
         owner: WorkerId(0),
         longest: 0,
-        capabilities: Capabilities { partial_checksum: false, gso: false, may_lose_tags: false },
+        capabilities: Capabilities {
+            partial_checksum: false,
+            gso: false,
+            may_lose_tags: false,
+            measures_tags: false,
+        },
         knobs: Knobs::PLAIN,
     };
 }
@@ -145,6 +160,7 @@ impl Domain {
 pub struct Tables {
     devices: Box<[Device]>,
     domains: Box<[Domain]>,
+    tags: Box<[Tags]>,
 }
 
 impl Tables {
@@ -154,6 +170,10 @@ impl Tables {
     /// If a device or domain refers to one that is not there: compiling has gone wrong.
     pub fn new(devices: Box<[Device]>, domains: Box<[Domain]>) -> Self {
         let known = |device: DeviceId| device.index() < devices.len();
+        let is_sound = |way| match way {
+            Descent::Queues => true,
+            Descent::Vlan(way) => known(way.link),
+        };
         for device in &devices {
             match device.role {
                 Role::Unused => {}
@@ -163,14 +183,28 @@ impl Tables {
                 }
                 Role::Host(domain) => assert!(usize::from(domain.number()) <= domains.len()),
                 Role::Xconnect(peer) => assert!(known(peer)),
+                Role::Upper(way) => assert!(is_sound(way)),
             }
+            assert!(is_sound(device.descent));
         }
         for domain in &domains {
             let lists = [&domain.unicast, &domain.multicast, &domain.broadcast, &domain.from_host];
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
-        Self { devices, domains }
+        Self { devices, domains, tags: Box::default() }
+    }
+
+    /// The same with these sub-interfaces, of which its devices tell by number.
+    ///
+    /// # Panics
+    /// If a device tells of one that is not there.
+    #[must_use]
+    pub fn with_tags(self, tags: Box<[Tags]>) -> Self {
+        let has = |id: TagsId| usize::from(id.0) < tags.len();
+        assert!(self.devices.iter().all(|device| device.tags.is_none_or(has)));
+        assert!(tags.iter().flat_map(Tags::devices).all(|device| device.index() < self.devices.len()));
+        Self { tags, ..self }
     }
 
     /// What is known of a device.
@@ -179,7 +213,7 @@ impl Tables {
         self.devices.get(device.index()).unwrap_or(&Device::NONE)
     }
 
-    /// Whether there is such a device.
+    /// Whether there is such a device, with queues of its own.
     #[inline]
     pub fn has(&self, device: DeviceId) -> bool {
         self.device(device).longest > 0
@@ -194,5 +228,10 @@ impl Tables {
     #[inline]
     pub fn domain(&self, domain: DomainId) -> &Domain {
         &self.domains[usize::from(domain.number()) - 1]
+    }
+    /// Sub-interfaces that a device of these tables tells of.
+    #[inline]
+    pub fn tags(&self, id: TagsId) -> &Tags {
+        &self.tags[usize::from(id.0)]
     }
 }

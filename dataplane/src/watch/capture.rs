@@ -123,8 +123,8 @@ pub fn capture(
 impl Capture {
     pub(super) fn see(&mut self, scope: &Scope, step: Step, frame: &Frame) {
         let (device, stage) = match step {
-            Step::Received(device) if self.stages.rx => (device, Stage::Rx),
-            Step::Queued(device) if self.stages.tx => (device, Stage::Tx),
+            Step::Received(device) | Step::Surfaced(device) if self.stages.rx => (device, Stage::Rx),
+            Step::Queued(device) | Step::Descended(device) if self.stages.tx => (device, Stage::Tx),
             Step::Dropped(device, direction, reason) if self.stages.drop => {
                 (device, Stage::Drop(direction, reason))
             }

@@ -18,6 +18,9 @@ pub const FOLLOWED_BYTES: usize = 192;
 /// Copies of followed frames that may wait to be sent at one time: the most that an egress holds.
 const QUEUED: usize = 512;
 
+/// Followed frames and copies of them that may be on their way at one time.
+const AFLOAT: usize = 1024;
+
 /// What is told of followed frames, each by its number, from 0. One number is one worker's, so what is told of it is in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Account {
@@ -46,10 +49,11 @@ pub struct Follow {
     count: u32,
     accounts: Sender<Account>,
     missed: Arc<AtomicU64>,            // workers write, the reader reads
-    places: Box<[Option<u32>; BURST]>, // the followed ones among the frames of the burst
+    places: Box<[Option<u32>; BURST]>, // the followed ones among the frames that have turns
     turn: usize,
-    followed: bool,            // whether any of the burst is
-    queued: Vec<(usize, u32)>, // where the copies of followed frames lie; never grows
+    followed: Box<ArrayVec<u32, BURST>>, // those of the burst that came in
+    afloat: Vec<(usize, u32)>, // where they and their copies lie that have not left yet; never grows
+    queued: Vec<(usize, u32)>, // where the copies lie that are to leave; never grows
     pub(super) now: Now,
 }
 
@@ -76,34 +80,38 @@ impl Clone for Follow {
 
 impl Follow {
     fn new(left: Arc<AtomicU32>, count: u32, accounts: Sender<Account>, missed: Arc<AtomicU64>) -> Self {
-        let queued = Vec::with_capacity(QUEUED);
-        let (places, turn, followed, now) = (Box::new([None; BURST]), 0, false, Now::default());
-        Self { left, count, accounts, missed, places, turn, followed, queued, now }
+        let (afloat, queued) = (Vec::with_capacity(AFLOAT), Vec::with_capacity(QUEUED));
+        let (places, turn, followed, now) = (Box::new([None; BURST]), 0, Box::default(), Now::default());
+        Self { left, count, accounts, missed, places, turn, followed, afloat, queued, now }
     }
 
     pub(super) fn see(&mut self, scope: &Scope, step: Step, frame: &Frame) {
         match step {
             Step::Turn(place) => return self.turn = place,
             Step::Received(device) => {
-                self.places[self.turn] = self.admit(scope, device, frame);
-                self.followed |= self.places[self.turn].is_some();
+                let number = self.admit(scope, device, frame);
+                self.places[self.turn] = number;
+                if let Some(number) = number {
+                    // A burst has no more frames than this has room for.
+                    let _ = self.followed.try_push(number);
+                    note(&mut self.afloat, frame, Some(number), &self.missed);
+                }
             }
             Step::Originated(_) => self.places[self.turn] = None,
             _ => {}
         }
-        if !self.followed {
+        if self.followed.is_empty() {
+            return;
+        }
+        if step == Step::Resumed {
+            self.places[self.turn] = find(&self.afloat, frame);
             return;
         }
         let number = self.places[self.turn];
-        if let Step::Queued(_) = step {
-            // Memory that was a copy's before is another's now.
-            let at = place_of(frame);
-            self.queued.retain(|(queued, _)| *queued != at);
-            match number {
-                Some(number) if self.queued.len() < QUEUED => self.queued.push((at, number)),
-                Some(_) => drop(self.missed.fetch_add(1, Relaxed)),
-                None => {}
-            }
+        match step {
+            Step::Surfaced(_) => note(&mut self.afloat, frame, number, &self.missed),
+            Step::Queued(_) => note(&mut self.queued, frame, number, &self.missed),
+            _ => {}
         }
         if let Some(number) = number {
             self.tell(Account::Step(number, step));
@@ -124,9 +132,8 @@ impl Follow {
 
     /// A port discards a frame out of turn.
     pub(super) fn see_late(&mut self, step: Step, frame: &Frame) {
-        let at = place_of(frame);
-        if let Some((_, number)) = self.queued.iter().find(|(queued, _)| *queued == at) {
-            self.tell(Account::Step(*number, step));
+        if let Some(number) = find(&self.queued, frame) {
+            self.tell(Account::Step(number, step));
         }
     }
 
@@ -137,8 +144,10 @@ impl Follow {
 
     /// The burst is done.
     pub(super) fn end(&mut self) {
-        if std::mem::take(&mut self.followed) {
-            for number in std::mem::replace(&mut *self.places, [None; BURST]).into_iter().flatten() {
+        if !self.followed.is_empty() {
+            *self.places = [None; BURST];
+            self.afloat.clear();
+            for number in std::mem::take(&mut *self.followed) {
                 self.tell(Account::End(number));
             }
         }
@@ -151,9 +160,20 @@ impl Follow {
     }
 }
 
-/// Where a frame's bytes lie: no two frames lie in one place.
-fn place_of(frame: &Frame) -> usize {
-    frame.bytes().as_ptr().addr()
+/// Notes that the frame in this place is this one, and no other that was there before.
+fn note(places: &mut Vec<(usize, u32)>, frame: &Frame, number: Option<u32>, missed: &AtomicU64) {
+    let at = frame.memory();
+    places.retain(|(place, _)| *place != at);
+    match number {
+        Some(number) if places.len() < places.capacity() => places.push((at, number)),
+        Some(_) => drop(missed.fetch_add(1, Relaxed)),
+        None => {}
+    }
+}
+
+fn find(places: &[(usize, u32)], frame: &Frame) -> Option<u32> {
+    let at = frame.memory();
+    places.iter().find(|(place, _)| *place == at).map(|(_, number)| *number)
 }
 
 impl FollowReader {

@@ -105,6 +105,15 @@ pub fn push(bytes: &mut [u8], tpid: EtherType, tci: Tci) -> Result<(), Malformed
     Ok(())
 }
 
+/// Takes the outermost tag off the frame in `bytes`, which then starts 4 bytes in. Nothing is changed if the frame is shorter
+/// than a header and a tag.
+#[inline]
+pub fn pop(bytes: &mut [u8]) {
+    if let Some(start) = bytes.first_chunk_mut::<{ TAG_LEN + ethernet::HEADER_LEN }>() {
+        start.copy_within(..ADDRESSES_LEN, TAG_LEN);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +149,10 @@ mod tests {
                 let view = Vlan::view(Ethernet::view(&frame).unwrap().payload()).unwrap();
                 prop_assert_eq!(view.tci(), Tci(tci));
                 prop_assert_eq!(view.ether_type().0, tag.ether_type.0);
+                let mut popped = frame.clone();
+                pop(&mut popped);
+                push(&mut popped, EtherType::STAG, Tci(tci)).unwrap();
+                prop_assert_eq!(&popped, &frame);
             }
             prop_assert_eq!(&frame[..12], &original[..12]);
             prop_assert!(frame.ends_with(&original[12..]));

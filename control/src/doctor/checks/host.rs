@@ -56,7 +56,7 @@ fn needed(port: &Port) -> Vec<&'static str> {
         PortKind::Xdp(_) => vec!["cap_net_admin", "cap_net_raw", "cap_bpf"],
         PortKind::Tap(_) | PortKind::Host(_) => vec!["cap_net_admin"],
         PortKind::Packet(_) | PortKind::Device(_) => vec!["cap_net_admin", "cap_net_raw"],
-        PortKind::Pcap(_) | PortKind::Memory => vec![],
+        PortKind::Upper(_) | PortKind::Pcap(_) | PortKind::Memory => vec![],
     };
     if port.netns.is_some() && port.kind.device().is_some() {
         needed.push("cap_sys_admin"); // setns(2)
@@ -147,7 +147,7 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
         PortKind::Tap(tap) => 2 * u64::from(tap.queues),
         PortKind::Host(_) => 2,
         PortKind::Packet(packet) => 2 + 2 * u64::from(packet.queues),
-        PortKind::Device(_) | PortKind::Pcap(_) | PortKind::Memory => 0,
+        PortKind::Upper(_) | PortKind::Device(_) | PortKind::Pcap(_) | PortKind::Memory => 0,
     };
     let on_devices = starting(facts).filter(|port| port.kind.device().is_some());
     let namespaces = on_devices.map(|port| &port.netns).collect::<BTreeSet<_>>().len();

@@ -235,7 +235,11 @@ impl PortQueue for XdpQueue {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { may_lose_tags: self.attachment.may_lose_tags, ..Capabilities::default() }
+        Capabilities {
+            may_lose_tags: self.attachment.may_lose_tags,
+            measures_tags: true,
+            ..Capabilities::default()
+        }
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

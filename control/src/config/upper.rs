@@ -1,0 +1,139 @@
+//! Devices that stand on others: `[[vlan]]`.
+
+use std::collections::BTreeMap;
+
+use rigswitch_dataplane::ids::VlanId;
+use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
+use rigswitch_dataplane::vlan::VlanConfig;
+use rigswitch_dataplane::wire::ethernet::EtherType;
+use serde::Serialize;
+
+use super::fields::{Fields, Shape, Text};
+use super::host::{self, HostWords, LONGEST_MTU};
+use super::roles::{Kind, Role, Roles};
+use super::values::{device_name, station};
+
+pub(super) const VLAN: Shape = Shape {
+    label: "[[vlan]]",
+    keys: &["name", "link", "id", "protocol", "address", "mtu", "host"],
+    later: &[
+        "reorder_hdr",
+        "gvrp",
+        "mvrp",
+        "loose_binding",
+        "bridge_binding",
+        "ingress_qos_map",
+        "egress_qos_map",
+    ],
+};
+
+/// Every device that stands on another, its name, what it stands on and its use by the host entered in `roles`.
+pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<UpperConfig> {
+    let mut tags = BTreeMap::new();
+    let vlans = file.tables("vlan", &VLAN);
+    vlans
+        .iter()
+        .filter_map(|fields| read(fields, roles, |fields, link, roles| vlan(fields, link, roles, &mut tags)))
+        .collect()
+}
+
+/// What all kinds have; `kind` reads what is its own, given what it stands on.
+fn read<'d>(
+    fields: &Fields<'d>,
+    roles: &mut Roles<'_>,
+    mut kind: impl FnMut(&Fields<'d>, Option<&Text<'d>>, &Roles<'_>) -> Option<UpperKind>,
+) -> Option<UpperConfig> {
+    let text = fields.required("name", "\"eth0.10\"");
+    if let Some(text) = &text {
+        roles.declare(Kind::Upper, text);
+    }
+    let name = text.clone().and_then(|text| device_name(fields, "name", text));
+    let link = fields.required("link", "\"eth0\"");
+    if let (Some(name), Some(link)) = (&text, &link) {
+        roles.stand(name, link);
+    }
+    let host = host::read(fields, text.as_ref(), roles);
+    if let (Some(_), Some(name)) = (&host, &text) {
+        roles.enter(Role::Host, name);
+    }
+    let address = fields.text("address").and_then(|text| station(fields, &text));
+    let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
+    let kind = kind(fields, link.as_ref(), roles);
+    Some(UpperConfig { name: name?, link: link?.value.to_owned(), kind: kind?, address, mtu, host })
+}
+
+/// Which tags of a device are taken, and where.
+type Tags<'d> = BTreeMap<(&'d str, u16, VlanId), std::ops::Range<usize>>;
+
+fn vlan<'d>(
+    fields: &Fields<'d>,
+    link: Option<&Text<'d>>,
+    roles: &Roles<'_>,
+    tags: &mut Tags<'d>,
+) -> Option<UpperKind> {
+    if fields.value("id").is_none() {
+        fields.problems.push(fields.span.clone(), "[[vlan]] has no `id`", "add id = 10");
+    }
+    let id = fields.integer("id", 1..=i64::from(VlanId::MAX)).and_then(VlanId::new);
+    let protocol = fields.word("protocol", &VlanConfig::PROTOCOLS).unwrap_or(EtherType::CTAG);
+    let (id, link) = (id?, link?);
+    let kind = VlanConfig { id, protocol };
+    if let Some(first) = tags.insert((link.value, protocol.0, id), fields.span.clone()) {
+        let line = roles.line(&first);
+        let rule = format!(
+            "VLAN {id} ({}) of `{}` has a sub-interface: line {line} is it",
+            kind.protocol_name(),
+            link.value
+        );
+        fields.problems.push(
+            fields.span.clone(),
+            rule,
+            "keep one of the two, or give this one another id or protocol",
+        );
+    }
+    Some(UpperKind::Vlan(kind))
+}
+
+/// The same as it is printed.
+#[derive(Serialize)]
+pub(super) struct UpperWords<'c> {
+    name: &'c str,
+    link: &'c str,
+    #[serde(flatten)]
+    kind: KindWords,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostWords<'c>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum KindWords {
+    Vlan {
+        id: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        protocol: Option<&'static str>,
+    },
+}
+
+impl<'c> From<&'c UpperConfig> for UpperWords<'c> {
+    fn from(upper: &'c UpperConfig) -> Self {
+        let kind = match upper.kind {
+            UpperKind::Vlan(vlan) => {
+                let protocol = (vlan.protocol != EtherType::CTAG).then(|| vlan.protocol_name());
+                KindWords::Vlan { id: vlan.id.number(), protocol }
+            }
+        };
+        Self {
+            name: &upper.name,
+            link: &upper.link,
+            kind,
+            address: upper.address.map(|address| address.to_string()),
+            mtu: upper.mtu,
+            host: HostWords::of(upper.host.as_ref()),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a device that stands on another has from it: whether frames go out, its address and its MTU.
+
+use rigswitch_dataplane::ids::MacAddr;
+
+use super::Port;
+use crate::events::{Event, Events};
+
+/// What it takes after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::switch) struct Standing {
+    /// Whether frames go out of the device it stands on.
+    pub(in crate::switch) is_running: bool,
+    /// Its own address, or else that of the device it stands on.
+    pub(in crate::switch) mac: MacAddr,
+    /// Bytes of payload.
+    pub(in crate::switch) mtu: u32,
+}
+
+impl Port {
+    /// Takes after the device it stands on, and tells what is new about that. Whether it is down now, and was not.
+    pub(in crate::switch) fn stand(&mut self, standing: Standing, events: &mut Events) -> bool {
+        let was_running = self.is_running();
+        let before = self.standing.replace(standing);
+        let is_running = self.is_running();
+        let mtu = std::mem::replace(&mut self.mtu, standing.mtu);
+        let ifname = || self.config.name.clone();
+        if let Some(before) = before {
+            if before.mac != standing.mac {
+                events.tell(Event::Address { ifname: ifname(), address: standing.mac.to_string() });
+            }
+            if mtu != standing.mtu {
+                events.tell(Event::Mtu { ifname: ifname(), mtu: standing.mtu });
+            }
+            match (was_running, is_running) {
+                (true, false) => events.tell(Event::Down { ifname: ifname() }),
+                (false, true) => events.tell(Event::Up { ifname: ifname() }),
+                _ => {}
+            }
+        }
+        was_running && !is_running
+    }
+}

@@ -1,0 +1,52 @@
+//! Devices that stand on others: they go up and down with those, and take after them.
+
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::upper::UpperConfig;
+
+use super::Switch;
+use super::error::SwitchError;
+use super::port::{Likeness, Standing};
+
+impl Switch {
+    /// Has every device that stands on another take after it, those lower down first. Returns those that went down.
+    pub(super) fn follow_links(&mut self) -> Vec<DeviceId> {
+        let mut uppers = self.config.uppers.clone();
+        uppers.sort_by_cached_key(|upper| self.height(upper));
+        let mut fallen = Vec::new();
+        for upper in uppers {
+            let standing = self.standing(&upper);
+            let Some(id) = self.ports.find(&upper.name) else { continue };
+            let Some(port) = self.ports.get_mut(id) else { continue };
+            if upper.host.is_some() {
+                let said = (upper.address, upper.mtu.map(|_| standing.mtu));
+                let likeness = Likeness { said, follows: (Some(standing.mac), standing.mtu) };
+                let followed = port.follow_bridge(likeness, &mut self.watch, &mut self.events);
+                port.set_carrier(standing.is_running);
+                if let Err(source) = followed {
+                    self.warn_of(&SwitchError::Port { name: upper.name, source: source.into() });
+                }
+            } else if port.stand(standing, &mut self.events) {
+                fallen.push(id);
+            }
+        }
+        fallen
+    }
+
+    /// What it takes after (`vlan_device_event` and `vlan_dev_change_mtu`, net/8021q).
+    fn standing(&self, upper: &UpperConfig) -> Standing {
+        let link = self.ports.find(&upper.link).and_then(|id| self.ports.get(id));
+        let mtu = link.map_or(0, |link| link.mtu);
+        let own = upper.address.filter(|address| !address.is_zero());
+        Standing {
+            is_running: link.is_some_and(|link| link.is_running()),
+            mac: own.or(link.map(|link| link.address())).unwrap_or(MacAddr::ZERO),
+            mtu: upper.mtu.map_or(mtu, |own| mtu.min(own.into())),
+        }
+    }
+
+    /// On how many devices it stands.
+    fn height(&self, upper: &UpperConfig) -> usize {
+        let below = |upper: &&UpperConfig| self.config.uppers.iter().find(|other| other.name == upper.link);
+        std::iter::successors(Some(upper), below).take(UpperConfig::HIGHEST).count()
+    }
+}

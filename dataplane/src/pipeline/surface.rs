@@ -1,0 +1,121 @@
+//! Going up: frames that surface on a device which stands on the one they came from are received by it, and go down the
+//! line again.
+
+use super::{Context, Egress, Observer, Step, Transmit};
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Burst, Frame};
+use crate::ids::DeviceId;
+use crate::tables::Role;
+
+/// How many times a frame may go from device to device within the switch (the kernel's `XMIT_RECURSION_LIMIT` is 8).
+pub(super) const DEEPEST: u8 = 8;
+
+/// Frames that may wait on their way up at one time (the kernel's macvlan queues 1,000, `MACVLAN_DEFAULT_BC_QUEUE_LEN`).
+const ROOM: usize = 1024;
+
+/// A frame, and the device that has received it.
+pub(super) struct Surfaced {
+    pub(super) device: DeviceId,
+    pub(super) frame: Frame,
+}
+
+/// Those that go down the line in one round: what surfaces meanwhile is the next one's.
+#[derive(Default)]
+pub(super) struct Round {
+    frames: Vec<Surfaced>, // the next one last
+}
+
+impl Round {
+    /// Makes room; never called on the path.
+    pub(super) fn prepare(&mut self) {
+        self.frames.reserve(ROOM);
+    }
+
+    /// Takes over what has surfaced so far.
+    pub(super) fn begin(&mut self, egress: &mut Egress) {
+        debug_assert!(self.frames.is_empty(), "the round before is over");
+        std::mem::swap(&mut self.frames, &mut egress.surfaced);
+        self.frames.reverse();
+    }
+
+    /// The next frames that one device has received, in order; `None` if there are no more.
+    pub(super) fn next(&mut self, burst: &mut Burst) -> Option<DeviceId> {
+        let device = self.frames.last()?.device;
+        while burst.spare() > 0
+            && let Some(Surfaced { frame, .. }) = self.frames.pop_if(|next| next.device == device)
+        {
+            if burst.push(frame).is_err() {
+                unreachable!("there is room");
+            }
+        }
+        Some(device)
+    }
+
+    /// All that are left.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = Surfaced> {
+        self.frames.drain(..).rev()
+    }
+}
+
+impl Egress {
+    /// Makes room; never called on the path.
+    pub(super) fn prepare_to_surface(&mut self) {
+        self.surfaced.reserve(ROOM);
+    }
+
+    /// Whether anything is on its way up.
+    #[inline]
+    pub(super) fn has_surfaced(&self) -> bool {
+        !self.surfaced.is_empty()
+    }
+
+    /// `frame` surfaces on `to`, and nowhere else.
+    pub(crate) fn surface<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: Frame,
+    ) {
+        self.forwarded += 1;
+        self.rise(cx, to, frame);
+    }
+
+    /// One copy surfaces on `to`. What is decided already happens at once; all else in the next round.
+    pub(crate) fn rise<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: Frame,
+    ) {
+        self.copies += 1;
+        self.rises += 1;
+        cx.observer.see(Step::Surfaced(to), &frame);
+        cx.counters.device(to).received.add(1, frame.len() as u64);
+        let device = cx.tables.device(to);
+        match device.role {
+            Role::Xconnect(peer) if device.tags.is_none() => self.go_on(cx, to, peer, frame),
+            Role::Upper(_) if device.tags.is_none() => self.go_on(cx, to, to, frame),
+            _ if self.surfaced.len() < self.surfaced.capacity() => {
+                self.surfaced.push(Surfaced { device: to, frame });
+            }
+            _ => cx.discard(to, Direction::Rx, DropReason::SurfaceFull, frame),
+        }
+    }
+
+    /// A frame that has surfaced on `from` leaves by `to`.
+    #[inline]
+    fn go_on<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        from: DeviceId,
+        to: DeviceId,
+        frame: Frame,
+    ) {
+        if self.depth == DEEPEST {
+            return cx.discard(from, Direction::Rx, DropReason::Recursion, frame);
+        }
+        self.depth += 1;
+        self.forward(cx, from, to, frame);
+        self.depth -= 1;
+    }
+}

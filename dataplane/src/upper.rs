@@ -1,0 +1,58 @@
+//! Devices that stand on others: what an operator may say of them all, validated. What sets each kind apart is its
+//! protocol's to say.
+
+use crate::bridge::HostConfig;
+use crate::ids::MacAddr;
+use crate::ports::{HostPortConfig, PortConfig, PortKind};
+use crate::vlan::VlanConfig;
+
+/// One device that stands on another: a `[[vlan]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpperConfig {
+    /// Its name, 1 to 15 bytes.
+    pub name: String,
+    /// The device it stands on, by name.
+    pub link: String,
+    /// What it is.
+    pub kind: UpperKind,
+    /// Its own address; `None` for that of the device it stands on.
+    pub address: Option<MacAddr>,
+    /// Bytes of payload that it carries, as far as the device it stands on does; `None` for all of those.
+    pub mtu: Option<u16>,
+    /// Whether and how it is handed to the host.
+    pub host: Option<HostConfig>,
+}
+
+/// What a device that stands on another is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpperKind {
+    /// One VLAN of it.
+    Vlan(VlanConfig),
+}
+
+impl UpperKind {
+    /// The word for it in configuration and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vlan(_) => "vlan",
+        }
+    }
+}
+
+impl UpperConfig {
+    /// How many devices may stand on each other, the lowest not counted.
+    pub const HIGHEST: usize = 6;
+
+    /// It as a port: one without queues, or the host's TAP of its name.
+    pub fn port(&self) -> PortConfig {
+        let name = self.name.clone();
+        let (kind, netns) = match &self.host {
+            None => (PortKind::Upper(self.kind.name()), None),
+            Some(HostConfig { addresses, netns }) => {
+                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone() };
+                (PortKind::Host(host), netns.clone())
+            }
+        };
+        PortConfig { name, kind, netns, worker: None, mtu: None }
+    }
+}
