@@ -1,9 +1,14 @@
 //! The IPv6 header (RFC 8200 §3) and the way past its extension headers.
 
+use std::net::Ipv6Addr;
+
 use super::{IpProtocol, Malformed, put_u16};
 
 /// Bytes in a header without extension headers.
 pub const HEADER_LEN: usize = 40;
+
+/// The protocol number of a Fragment header (RFC 8200 §4.5).
+pub const FRAGMENT: IpProtocol = IpProtocol(44);
 
 /// How many extension headers are walked.
 pub const MAX_EXTENSIONS: usize = 8;
@@ -39,6 +44,42 @@ impl<'a> Ipv6<'a> {
     #[inline]
     pub fn addresses(&self) -> &'a [u8] {
         &self.header[8..40]
+    }
+
+    /// Traffic class: DSCP (RFC 2474) and ECN (RFC 3168).
+    #[inline]
+    pub fn traffic_class(&self) -> u8 {
+        self.header[0] << 4 | self.header[1] >> 4
+    }
+
+    /// How many more routers it may pass.
+    #[inline]
+    pub fn hop_limit(&self) -> u8 {
+        self.header[7]
+    }
+
+    /// Where it comes from.
+    #[inline]
+    pub fn source(&self) -> Ipv6Addr {
+        self.address(8)
+    }
+
+    /// Where it goes.
+    #[inline]
+    pub fn destination(&self) -> Ipv6Addr {
+        self.address(24)
+    }
+
+    #[inline]
+    fn address(&self, at: usize) -> Ipv6Addr {
+        let octets = self.header.get(at..).and_then(|bytes| bytes.first_chunk::<16>());
+        octets.map_or(Ipv6Addr::UNSPECIFIED, |octets| Ipv6Addr::from(*octets))
+    }
+
+    /// The flow label (RFC 6437), 20 bits.
+    #[inline]
+    pub fn flow_label(&self) -> u32 {
+        u32::from_be_bytes([0, self.header[1] & 0xf, self.header[2], self.header[3]])
     }
 
     /// What stands right behind the fixed header.
@@ -80,6 +121,41 @@ impl<'a> Ipv6<'a> {
     }
 }
 
+/// A header to be written; its flow label is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Traffic class: DSCP and ECN.
+    pub traffic_class: u8,
+    /// How many routers it may pass.
+    pub hop_limit: u8,
+    /// What stands right behind the header.
+    pub next_header: IpProtocol,
+    /// Where it comes from.
+    pub source: Ipv6Addr,
+    /// Where it goes.
+    pub destination: Ipv6Addr,
+}
+
+impl Header {
+    /// The hop limit that the kernel gives what it sends (`IPV6_DEFAULT_HOPLIMIT`).
+    pub const DEFAULT_HOP_LIMIT: u8 = 64;
+
+    /// Writes the header at the start of `packet`, whose rest is the payload. `None`, and nothing written, if that is no IPv6
+    /// packet's length.
+    pub fn emit(&self, packet: &mut [u8]) -> Option<()> {
+        let payload_len = packet.len().checked_sub(HEADER_LEN)?;
+        let [len_high, len_low] = u16::try_from(payload_len).ok()?.to_be_bytes();
+        let [class_high, class_low] = [self.traffic_class >> 4, self.traffic_class << 4];
+        let header: &mut [u8; HEADER_LEN] = packet.first_chunk_mut()?;
+        let start =
+            [0x60 | class_high, class_low, 0, 0, len_high, len_low, self.next_header.0, self.hop_limit];
+        header[..8].copy_from_slice(&start);
+        header[8..24].copy_from_slice(&self.source.octets());
+        header[24..].copy_from_slice(&self.destination.octets());
+        Some(())
+    }
+}
+
 /// Makes the header of `packet` say that it ends where the bytes end. `None` if that is no IPv6 packet's length.
 pub(super) fn relabel(packet: &mut [u8]) -> Option<()> {
     const PAYLOAD_LEN: usize = 4;
@@ -93,7 +169,7 @@ mod tests {
     use crate::wire::samples;
     use proptest::prelude::*;
 
-    const FRAGMENT: u8 = 44;
+    const FRAGMENT: u8 = super::FRAGMENT.0;
 
     /// A packet whose chain is these (protocol, eights − 1, segments left), then `last`, then `payload`.
     fn packet(chain: &[(u8, u8, u8)], last: u8, payload: &[u8]) -> Vec<u8> {
@@ -139,6 +215,7 @@ mod tests {
             bytes.extend(&padding);
             let view = Ipv6::view(&bytes).unwrap();
             prop_assert_eq!(view.addresses(), [[1; 16], [2; 16]].as_flattened());
+            prop_assert_eq!((view.source().octets(), view.destination().octets()), ([1; 16], [2; 16]));
             prop_assert_eq!(view.payload(), &bytes[40..len]);
             if chain.len() > MAX_EXTENSIONS {
                 prop_assert_eq!(view.transport(), Err(Malformed::Ipv6));
@@ -147,6 +224,32 @@ mod tests {
             }
             relabel(&mut bytes).unwrap();
             prop_assert_eq!(Ipv6::view(&bytes).unwrap().payload(), &bytes[40..]);
+        }
+
+        #[test]
+        fn emitted_header_is_what_another_maker_writes(
+            payload: Vec<u8>,
+            traffic_class: u8,
+            hop_limit: u8,
+            next_header: u8,
+            addresses: [[u8; 16]; 2],
+        ) {
+            let theirs = etherparse::Ipv6Header {
+                traffic_class,
+                hop_limit,
+                payload_length: u16::try_from(payload.len()).unwrap(),
+                next_header: etherparse::IpNumber(next_header),
+                source: addresses[0],
+                destination: addresses[1],
+                ..Default::default()
+            };
+            let [source, destination] = addresses.map(Ipv6Addr::from);
+            let next_header = IpProtocol(next_header);
+            let mut packet = [&[0xa5; HEADER_LEN], &payload[..]].concat();
+            Header { traffic_class, hop_limit, next_header, source, destination }.emit(&mut packet).unwrap();
+            prop_assert_eq!(&packet, &[&theirs.to_bytes()[..], &payload].concat());
+            let view = Ipv6::view(&packet).unwrap();
+            prop_assert_eq!((view.traffic_class(), view.hop_limit()), (traffic_class, hop_limit));
         }
 
         #[test]

@@ -4,6 +4,7 @@ pub mod arp;
 pub mod bpdu;
 pub mod checksum;
 pub mod ethernet;
+pub mod flow;
 pub mod igmp;
 pub mod ipv4;
 pub mod ipv6;

@@ -8,6 +8,7 @@ use super::{BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Tick, storag
 use crate::ids::DomainId;
 use crate::sync::{Ordering, fence};
 use crate::sys::hints;
+use crate::wire::flow::scramble;
 
 /// The MAC table over storage that is handed in and holds no pointer.
 ///
@@ -241,12 +242,4 @@ fn recognise(slot: Slot<'_>, fresh: Entry) -> Option<Learned> {
         Settled::Kept(_) => Learned::Refused,
         Settled::Dead => return None,
     })
-}
-
-/// A word that depends on every bit of `seed` (the finaliser of SplitMix64).
-fn scramble(seed: u64) -> u64 {
-    let mut word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ word >> 31
 }
