@@ -69,6 +69,12 @@ impl std::ops::Add<u16> for Sum {
     }
 }
 
+/// What a checksum becomes when words that it covers change from `old` to `new` (RFC 1624 equation 3). It stays wrong if it was.
+#[inline]
+pub fn updated(checksum: u16, old: Sum, new: Sum) -> u16 {
+    (Sum(!checksum) + Sum(!old.0) + new).checksum()
+}
+
 /// The sum of a pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1). `addresses` is source and destination
 /// as they follow one another in an IPv4 or IPv6 header, `len` the bytes of the transport.
 #[inline]

@@ -1,5 +1,7 @@
 //! The IPv4 header (RFC 791 §3.1).
 
+use std::net::Ipv4Addr;
+
 use super::checksum::Sum;
 use super::{IpProtocol, Malformed, put_u16, u16_at};
 
@@ -44,11 +46,34 @@ impl<'a> Ipv4<'a> {
         HEADER_LEN + self.options.len()
     }
 
+    /// Type of service: DSCP (RFC 2474) and ECN (RFC 3168).
+    #[inline]
+    pub fn tos(&self) -> u8 {
+        self.header[1]
+    }
+
     /// Whether this is a fragment, first or later: its payload is not a whole transport segment.
     #[inline]
     pub fn is_fragment(&self) -> bool {
-        const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff;
-        u16::from_be_bytes([self.header[6], self.header[7]]) & MORE_FRAGMENTS_AND_OFFSET != 0
+        self.fragment_word() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
+    }
+
+    /// Whether this is a fragment, but not the first one: its payload begins with no transport header.
+    #[inline]
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment_word() & OFFSET_MASK != 0
+    }
+
+    /// Flags and fragment offset as they stand.
+    #[inline]
+    pub(super) fn fragment_word(&self) -> u16 {
+        u16::from_be_bytes([self.header[6], self.header[7]])
+    }
+
+    /// Time to live.
+    #[inline]
+    pub fn ttl(&self) -> u8 {
+        self.header[8]
     }
 
     /// What the payload is.
@@ -61,6 +86,32 @@ impl<'a> Ipv4<'a> {
     #[inline]
     pub fn addresses(&self) -> &'a [u8] {
         &self.header[12..20]
+    }
+
+    /// Where it comes from.
+    #[inline]
+    pub fn source(&self) -> Ipv4Addr {
+        let [.., a, b, c, d, _, _, _, _] = *self.header;
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// Where it goes.
+    #[inline]
+    pub fn destination(&self) -> Ipv4Addr {
+        let [.., a, b, c, d] = *self.header;
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// Whether the header's checksum is right.
+    #[inline]
+    pub fn is_intact(&self) -> bool {
+        (Sum::of(self.header) + Sum::of(self.options)).is_intact()
+    }
+
+    /// The options; a multiple of four bytes.
+    #[inline]
+    pub fn options(&self) -> &'a [u8] {
+        self.options
     }
 
     /// Whether a source-route option is present: the packet's final destination, which the
@@ -77,19 +128,71 @@ impl<'a> Ipv4<'a> {
     }
 }
 
+/// In the word of flags and offset: do not fragment.
+pub(super) const DONT_FRAGMENT: u16 = 0x4000;
+/// More fragments follow.
+pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
+/// The fragment offset, in units of eight bytes.
+pub(super) const OFFSET_MASK: u16 = 0x1fff;
+
+/// A header without options, to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Type of service: DSCP and ECN.
+    pub tos: u8,
+    /// What tells the packet's fragments from those of others (RFC 6864).
+    pub identification: u16,
+    /// Whether it may not be fragmented.
+    pub dont_fragment: bool,
+    /// Time to live.
+    pub ttl: u8,
+    /// What the payload is.
+    pub protocol: IpProtocol,
+    /// Where it comes from.
+    pub source: Ipv4Addr,
+    /// Where it goes.
+    pub destination: Ipv4Addr,
+}
+
+impl Header {
+    /// The time to live that the kernel gives what it sends (`net.ipv4.ip_default_ttl`).
+    pub const DEFAULT_TTL: u8 = 64;
+
+    /// Writes the header at the start of `packet`, whose rest is the payload. `None`, and nothing written, if that is no IPv4
+    /// packet's length.
+    pub fn emit(&self, packet: &mut [u8]) -> Option<()> {
+        let [len_high, len_low] = u16::try_from(packet.len()).ok()?.to_be_bytes();
+        let [id_high, id_low] = self.identification.to_be_bytes();
+        let flags = if self.dont_fragment { DONT_FRAGMENT.to_be_bytes()[0] } else { 0 };
+        let header: &mut [u8; HEADER_LEN] = packet.first_chunk_mut()?;
+        let start = [0x45, self.tos, len_high, len_low, id_high, id_low, flags, 0, self.ttl, self.protocol.0];
+        header[..10].copy_from_slice(&start);
+        header[12..16].copy_from_slice(&self.source.octets());
+        header[16..].copy_from_slice(&self.destination.octets());
+        seal(header)
+    }
+}
+
+/// Offset of the checksum in the header.
+pub(super) const CHECKSUM_OFFSET: usize = 10;
+
 /// Makes the header of `packet`, `header_len` bytes long, say that it ends where the bytes end, moves its
 /// identification on by so many, and puts its checksum right. `None` if that is no IPv4 packet's length.
 pub(super) fn relabel(packet: &mut [u8], header_len: usize, identifications: u16) -> Option<()> {
     const TOTAL_LEN: usize = 2;
     const IDENTIFICATION: usize = 4;
-    const CHECKSUM: usize = 10;
     let total_len = u16::try_from(packet.len()).ok()?;
     let header = packet.get_mut(..header_len)?;
     let identification = u16_at(header, IDENTIFICATION)?.wrapping_add(identifications);
     put_u16(header, TOTAL_LEN, total_len)?;
     put_u16(header, IDENTIFICATION, identification)?;
-    put_u16(header, CHECKSUM, 0)?;
-    put_u16(header, CHECKSUM, Sum::of(header).checksum())
+    seal(header)
+}
+
+/// Puts the checksum of a whole header right.
+pub(super) fn seal(header: &mut [u8]) -> Option<()> {
+    put_u16(header, CHECKSUM_OFFSET, 0)?;
+    put_u16(header, CHECKSUM_OFFSET, Sum::of(header).checksum())
 }
 
 fn has_source_route(mut options: &[u8]) -> bool {
@@ -171,12 +274,42 @@ mod tests {
             prop_assert_eq!(view.protocol(), IpProtocol(protocol));
             prop_assert_eq!(view.addresses(), addresses.as_flattened());
             prop_assert_eq!(view.payload(), &payload);
+            prop_assert_eq!((view.tos(), view.ttl()), (0, 64));
+            prop_assert_eq!(view.is_later_fragment(), offset > 0);
+            prop_assert_eq!([view.source().octets(), view.destination().octets()], addresses);
+            prop_assert_eq!(view.options(), options.as_flattened());
+            prop_assert_eq!(view.is_intact(), header.header_checksum == header.calc_header_checksum());
 
             relabel(&mut bytes, header.header_len(), 3).unwrap();
             let (again, _) = Ipv4Header::from_slice(&bytes).unwrap();
             prop_assert_eq!(again.header_checksum, again.calc_header_checksum());
             prop_assert_eq!(usize::from(again.total_len), bytes.len());
             prop_assert_eq!(again.identification, id.wrapping_add(3));
+        }
+
+        #[test]
+        fn emitted_header_is_what_another_maker_writes(
+            payload: Vec<u8>,
+            tos: u8,
+            identification: u16,
+            dont_fragment: bool,
+            ttl: u8,
+            protocol: u8,
+            addresses: [[u8; 4]; 2],
+        ) {
+            let mut theirs = Ipv4Header::new(0, ttl, IpNumber(protocol), addresses[0], addresses[1]).unwrap();
+            (theirs.identification, theirs.dont_fragment) = (identification, dont_fragment);
+            (theirs.dscp, theirs.ecn) = ((tos >> 2).try_into().unwrap(), (tos & 3).try_into().unwrap());
+            theirs.set_payload_len(payload.len()).unwrap();
+            theirs.header_checksum = theirs.calc_header_checksum();
+            let [source, destination] = addresses.map(Ipv4Addr::from);
+            let protocol = IpProtocol(protocol);
+            let ours = Header { tos, identification, dont_fragment, ttl, protocol, source, destination };
+            let mut packet = [&[0xa5; HEADER_LEN], &payload[..]].concat();
+            ours.emit(&mut packet).unwrap();
+            prop_assert_eq!(&packet, &[&theirs.to_bytes()[..], &payload].concat());
+            prop_assert!(Ipv4::view(&packet).unwrap().is_intact());
+            prop_assert_eq!(ours.emit(&mut packet[..HEADER_LEN - 1]), None);
         }
 
         #[test]

@@ -5,6 +5,7 @@ pub mod bpdu;
 pub mod checksum;
 pub mod ethernet;
 pub mod flow;
+pub mod icmp;
 pub mod igmp;
 pub mod ipv4;
 pub mod ipv6;
@@ -55,6 +56,12 @@ pub enum Malformed {
     /// The options of a neighbour solicitation are cut short, or one has no length.
     #[error("neighbour solicitation with wrong options")]
     Neighbor,
+    /// An ICMP message is cut short, or its checksum is wrong.
+    #[error("ICMP message cut short or wrong")]
+    Icmp,
+    /// An ICMPv6 message is cut short, or its checksum is wrong.
+    #[error("ICMPv6 message cut short or wrong")]
+    Icmpv6,
     /// An IGMP message is cut short, its checksum is wrong, or it is sent where none may be.
     #[error("IGMP message cut short or wrong")]
     Igmp,
@@ -74,6 +81,8 @@ pub enum Malformed {
 pub struct IpProtocol(pub u8);
 
 impl IpProtocol {
+    /// ICMP (RFC 792).
+    pub const ICMP: Self = Self(1);
     /// IGMP (RFC 2236).
     pub const IGMP: Self = Self(2);
     /// IPv4 in IP (RFC 2003).

@@ -1,0 +1,499 @@
+//! ICMP for IPv4 (RFC 792, RFC 1191): echoes, errors, and when an error may be sent.
+
+use std::net::Ipv4Addr;
+
+use super::checksum::{self, Sum};
+use super::ipv4::{self, Ipv4};
+use super::{IpProtocol, Malformed, put_u16, u16_at};
+
+/// Bytes of a message ahead of its data, or of the packet that it quotes.
+pub const HEADER_LEN: usize = 8;
+
+/// The longest packet with an error in it (RFC 1812 §4.3.2.3).
+pub const MAX_ERROR_LEN: usize = 576;
+
+const ECHO_REPLY: u8 = 0;
+const UNREACHABLE: u8 = 3;
+const ECHO_REQUEST: u8 = 8;
+const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
+const FRAGMENTATION_NEEDED: u8 = 4;
+
+/// A message whose checksum is right.
+#[derive(Clone, Copy, Debug)]
+pub struct Icmp<'a> {
+    header: &'a [u8; HEADER_LEN],
+    payload: &'a [u8],
+}
+
+/// What a message says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Are you there? The payload is to be sent back.
+    EchoRequest(Echo),
+    /// I am.
+    EchoReply(Echo),
+    /// The packet at the start of the payload, which may be cut short, did not arrive.
+    Error(Error),
+    /// Anything else.
+    Other,
+}
+
+/// What tells one echo from another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Echo {
+    /// Who asks.
+    pub identifier: u16,
+    /// For which time.
+    pub sequence: u16,
+}
+
+/// Why a packet did not arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// There is no way to its destination, or none that may be taken.
+    Unreachable(Unreachable),
+    /// It is too long for the next link, and may not be fragmented.
+    FragmentationNeeded {
+        /// The longest that would have gone (RFC 1191 §4); 0 from routers older than that.
+        mtu: u16,
+    },
+    /// It passed too many routers.
+    TtlExceeded,
+    /// Its other fragments did not come in time.
+    ReassemblyTimeExceeded,
+    /// Something in its header is wrong.
+    ParameterProblem {
+        /// The offset of that.
+        pointer: u8,
+    },
+}
+
+/// The code of an unreachable destination, other than 4 (RFC 792, RFC 1812 §5.2.7.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unreachable(pub u8);
+
+impl Unreachable {
+    /// No route.
+    pub const NET: Self = Self(0);
+    /// The last router cannot reach it.
+    pub const HOST: Self = Self(1);
+    /// Nobody takes this protocol.
+    pub const PROTOCOL: Self = Self(2);
+    /// Nobody listens at this port.
+    pub const PORT: Self = Self(3);
+    /// A source route ends here.
+    pub const SOURCE_ROUTE: Self = Self(5);
+    /// An administrator forbids the network.
+    pub const NET_PROHIBITED: Self = Self(9);
+    /// An administrator forbids the host.
+    pub const HOST_PROHIBITED: Self = Self(10);
+    /// An administrator forbids it.
+    pub const PROHIBITED: Self = Self(13);
+}
+
+impl Error {
+    /// Type, code, and the four bytes behind the checksum.
+    fn fields(self) -> (u8, u8, [u8; 4]) {
+        let unused = [0; 4];
+        match self {
+            Self::Unreachable(code) => (UNREACHABLE, code.0, unused),
+            Self::FragmentationNeeded { mtu } => {
+                let [high, low] = mtu.to_be_bytes();
+                (UNREACHABLE, FRAGMENTATION_NEEDED, [0, 0, high, low])
+            }
+            Self::TtlExceeded => (TIME_EXCEEDED, 0, unused),
+            Self::ReassemblyTimeExceeded => (TIME_EXCEEDED, 1, unused),
+            Self::ParameterProblem { pointer } => (PARAMETER_PROBLEM, 0, [pointer, 0, 0, 0]),
+        }
+    }
+}
+
+impl<'a> Icmp<'a> {
+    /// The message in `packet`; `None` if another protocol is in it, or only a part of a message.
+    ///
+    /// # Errors
+    /// [`Malformed::Icmp`] if it is cut short, or its checksum is wrong.
+    pub fn view(packet: &Ipv4<'a>) -> Result<Option<Self>, Malformed> {
+        if packet.protocol() != IpProtocol::ICMP || packet.is_fragment() {
+            return Ok(None);
+        }
+        let (header, payload) = packet.payload().split_first_chunk().ok_or(Malformed::Icmp)?;
+        if !Sum::of(packet.payload()).is_intact() {
+            return Err(Malformed::Icmp);
+        }
+        Ok(Some(Self { header, payload }))
+    }
+
+    /// What it says.
+    pub fn message(&self) -> Message {
+        let [kind, code, _, _, pointer, _, c, d] = *self.header;
+        let [_, _, _, _, a, b, ..] = *self.header;
+        let echo = Echo { identifier: u16::from_be_bytes([a, b]), sequence: u16::from_be_bytes([c, d]) };
+        match (kind, code) {
+            (ECHO_REQUEST, 0) => Message::EchoRequest(echo),
+            (ECHO_REPLY, 0) => Message::EchoReply(echo),
+            (UNREACHABLE, FRAGMENTATION_NEEDED) => {
+                Message::Error(Error::FragmentationNeeded { mtu: u16::from_be_bytes([c, d]) })
+            }
+            (UNREACHABLE, code) => Message::Error(Error::Unreachable(Unreachable(code))),
+            (TIME_EXCEEDED, 0) => Message::Error(Error::TtlExceeded),
+            (TIME_EXCEEDED, 1) => Message::Error(Error::ReassemblyTimeExceeded),
+            (PARAMETER_PROBLEM, 0) => Message::Error(Error::ParameterProblem { pointer }),
+            _ => Message::Other,
+        }
+    }
+
+    /// The data of an echo, or the packet that an error quotes.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}
+
+/// Writes the packet with an echo request at the start of `out`, and returns its length. `ip` says all but the protocol.
+/// `None` if there is no room.
+pub fn echo_request(ip: ipv4::Header, echo: Echo, data: &[u8], out: &mut [u8]) -> Option<usize> {
+    let [a, b] = echo.identifier.to_be_bytes();
+    let [c, d] = echo.sequence.to_be_bytes();
+    emit(ip, (ECHO_REQUEST, 0, [a, b, c, d]), data, out)
+}
+
+/// Turns the echo request at the start of `packet` into the reply, and says whether it was one. The reply comes from where the
+/// request went, which must be an address of ours; as `icmp_reply` sends it: TTL 64, type of service as in the request. Options
+/// of the request are blanked out.
+///
+/// # Errors
+/// [`Malformed::Ipv4`] or [`Malformed::Icmp`] if header or message are not right.
+pub fn answer(packet: &mut [u8], identification: u16) -> Result<bool, Malformed> {
+    const NO_OPERATION: u8 = 1;
+    let request = Ipv4::view(packet)?;
+    let Some(Message::EchoRequest(_)) = Icmp::view(&request)?.map(|icmp| icmp.message()) else {
+        return Ok(false);
+    };
+    let header_len = request.header_len();
+    let [from, to] = [request.source(), request.destination()].map(|address| address.octets());
+    let (header, message) = packet.split_at_mut_checked(header_len).ok_or(Malformed::Ipv4)?;
+    header[4..6].copy_from_slice(&identification.to_be_bytes());
+    header[6..8].fill(0);
+    header[8] = ipv4::Header::DEFAULT_TTL;
+    header[12..16].copy_from_slice(&to);
+    header[16..20].copy_from_slice(&from);
+    header[ipv4::HEADER_LEN..].fill(NO_OPERATION);
+    ipv4::seal(header).ok_or(Malformed::Ipv4)?;
+    let old = u16_at(message, 2).ok_or(Malformed::Icmp)?;
+    let checksum = checksum::updated(old, Sum::of(&[ECHO_REQUEST, 0]), Sum::of(&[ECHO_REPLY, 0]));
+    message[0] = ECHO_REPLY;
+    put_u16(message, 2, checksum).ok_or(Malformed::Icmp)?;
+    Ok(true)
+}
+
+/// Writes the packet that tells the sender of `about` why it did not arrive at the start of `out`, and returns its length. It
+/// quotes as much as fits in 576 bytes (RFC 1812 §4.3.2.3). `source` is ours; the type of service is the offender's
+/// at precedence 6 (RFC 1812 §4.3.2.5), as `icmp_send` has it. Whether it may be sent is for [`may_report`] to say. `None` if
+/// there is no room.
+pub fn report(
+    error: Error,
+    about: &[u8],
+    source: Ipv4Addr,
+    identification: u16,
+    out: &mut [u8],
+) -> Option<usize> {
+    const TOS: u8 = 0x1e;
+    const INTERNETWORK_CONTROL: u8 = 0xc0;
+    const MAX_QUOTE_LEN: usize = MAX_ERROR_LEN - ipv4::HEADER_LEN - HEADER_LEN;
+    let packet = Ipv4::view(about).ok()?;
+    let len = packet.header_len() + packet.payload().len();
+    let ip = ipv4::Header {
+        tos: packet.tos() & TOS | INTERNETWORK_CONTROL,
+        identification,
+        dont_fragment: false,
+        ttl: ipv4::Header::DEFAULT_TTL,
+        protocol: IpProtocol::ICMP,
+        source,
+        destination: packet.source(),
+    };
+    emit(ip, error.fields(), about.get(..len.min(MAX_QUOTE_LEN))?, out)
+}
+
+fn emit(ip: ipv4::Header, fields: (u8, u8, [u8; 4]), data: &[u8], out: &mut [u8]) -> Option<usize> {
+    let (kind, code, [a, b, c, d]) = fields;
+    let packet = out.get_mut(..ipv4::HEADER_LEN + HEADER_LEN + data.len())?;
+    ipv4::Header { protocol: IpProtocol::ICMP, ..ip }.emit(packet)?;
+    let message = packet.get_mut(ipv4::HEADER_LEN..)?;
+    let (header, body) = message.split_first_chunk_mut()?;
+    *header = [kind, code, 0, 0, a, b, c, d];
+    body.copy_from_slice(data);
+    put_u16(message, 2, Sum::of(message).checksum())?;
+    Some(packet.len())
+}
+
+/// Why no error is sent about a packet (RFC 1812 §4.3.2.7), other than that its header is invalid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silence {
+    /// It is an ICMP error, or a message that may be one.
+    AboutError,
+    /// It was sent to more than one: to an IP multicast or broadcast address, or in a broadcast or multicast frame.
+    ManyReceivers,
+    /// It comes from no single host: from an unspecified, loopback, multicast, broadcast or reserved address.
+    NoSender,
+    /// It is a fragment, but not the first.
+    LaterFragment,
+}
+
+/// Whether an error may be sent about `packet`, which came in a frame to a group address or not. What only routes know, that an
+/// address is a network's broadcast address, is for the caller to see.
+///
+/// # Errors
+/// Why not.
+pub fn may_report(packet: &Ipv4<'_>, frame_to_group: bool) -> Result<(), Silence> {
+    let (source, destination) = (packet.source(), packet.destination());
+    if frame_to_group || destination.is_multicast() || destination.is_broadcast() {
+        return Err(Silence::ManyReceivers);
+    }
+    // Class E holds the limited broadcast address.
+    let is_reserved = source.octets()[0] >= 240;
+    if source.octets()[0] == 0 || source.is_loopback() || source.is_multicast() || is_reserved {
+        return Err(Silence::NoSender);
+    }
+    if packet.is_later_fragment() {
+        return Err(Silence::LaterFragment);
+    }
+    if packet.protocol() == IpProtocol::ICMP && packet.payload().first().is_none_or(|kind| !is_query(*kind)) {
+        return Err(Silence::AboutError);
+    }
+    Ok(())
+}
+
+/// Whether messages of this type ask or answer. What is not known may be an error, as in `icmp_send`.
+fn is_query(kind: u8) -> bool {
+    // Echo, router discovery, timestamp, information, address mask.
+    matches!(kind, ECHO_REPLY | ECHO_REQUEST | 9 | 10 | 13..=18)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::samples;
+    use etherparse::icmpv4::{DestUnreachableHeader, ParameterProblemHeader, TimeExceededCode};
+    use etherparse::{
+        IcmpEchoHeader, Icmpv4Header, Icmpv4Slice, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header,
+    };
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    /// A packet of another maker.
+    fn packet(addresses: [[u8; 4]; 2], protocol: u8, options: &[[u8; 4]], payload: &[u8]) -> Vec<u8> {
+        let mut header = Ipv4Header::new(0, 7, IpNumber(protocol), addresses[0], addresses[1]).unwrap();
+        (header.dscp, header.ecn) = (0b101_010.try_into().unwrap(), 1.try_into().unwrap());
+        header.options = options.as_flattened().try_into().unwrap();
+        header.set_payload_len(payload.len()).unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        [&header.to_bytes()[..], payload].concat()
+    }
+
+    fn message(kind: Icmpv4Type, data: &[u8]) -> Vec<u8> {
+        [&Icmpv4Header::with_checksum(kind, data).to_bytes()[..], data].concat()
+    }
+
+    fn any_error() -> impl Strategy<Value = (Error, Icmpv4Type)> {
+        use DestUnreachableHeader as D;
+        let unreachable = [
+            (Unreachable::NET, D::Network),
+            (Unreachable::HOST, D::Host),
+            (Unreachable::PROTOCOL, D::Protocol),
+            (Unreachable::PORT, D::Port),
+            (Unreachable::SOURCE_ROUTE, D::SourceRouteFailed),
+            (Unreachable::NET_PROHIBITED, D::NetworkProhibited),
+            (Unreachable::HOST_PROHIBITED, D::HostProhibited),
+            (Unreachable::PROHIBITED, D::FilterProhibited),
+        ];
+        let unreachable = unreachable
+            .map(|(ours, theirs)| (Error::Unreachable(ours), Icmpv4Type::DestinationUnreachable(theirs)));
+        prop_oneof![
+            select(unreachable.to_vec()),
+            any::<u16>().prop_map(|mtu| {
+                let theirs = D::FragmentationNeeded { next_hop_mtu: mtu };
+                (Error::FragmentationNeeded { mtu }, Icmpv4Type::DestinationUnreachable(theirs))
+            }),
+            Just((Error::TtlExceeded, Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit))),
+            Just((
+                Error::ReassemblyTimeExceeded,
+                Icmpv4Type::TimeExceeded(TimeExceededCode::FragmentReassemblyTimeExceeded),
+            )),
+            any::<u8>().prop_map(|pointer| {
+                let theirs = ParameterProblemHeader::PointerIndicatesError(pointer);
+                (Error::ParameterProblem { pointer }, Icmpv4Type::ParameterProblem(theirs))
+            }),
+        ]
+    }
+
+    /// All that the RFC names, and a quote of at most 576 bytes in all.
+    fn is_whole_report(
+        out: &[u8],
+        about: &[u8],
+        len: usize,
+        theirs: &Icmpv4Type,
+    ) -> Result<(), TestCaseError> {
+        let (ip, rest) = Ipv4Header::from_slice(out).unwrap();
+        prop_assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+        prop_assert_eq!(usize::from(ip.total_len), out.len());
+        prop_assert_eq!((ip.source, ip.destination), ([192, 0, 2, 1], [10, 9, 8, 7]));
+        prop_assert_eq!((ip.time_to_live, ip.protocol, ip.dont_fragment), (64, IpNumber::ICMP, false));
+        prop_assert_eq!(ip.dscp.value() << 2 | ip.ecn.value(), 0b1100_1000);
+        let icmp = Icmpv4Slice::from_slice(rest).unwrap();
+        prop_assert!(Sum::of(rest).is_intact());
+        prop_assert_eq!(&icmp.icmp_type(), theirs);
+        prop_assert_eq!(icmp.payload(), &about[..len.min(548)]);
+        prop_assert!(out.len() == 576 || icmp.payload().len() == len);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        #[test]
+        fn report_is_what_another_maker_reads(
+            (ours, theirs) in any_error(),
+            options in prop::collection::vec(any::<[u8; 4]>(), 0..=10),
+            payload in prop::collection::vec(any::<u8>(), 0..1400),
+            padding in 0..40usize,
+        ) {
+            let mut about = packet([[10, 9, 8, 7], [10, 0, 0, 2]], 17, &options, &payload);
+            let len = about.len();
+            about.extend(vec![0xa5; padding]);
+            let mut out = [0; MAX_ERROR_LEN];
+            let written = report(ours, &about, Ipv4Addr::new(192, 0, 2, 1), 7, &mut out).unwrap();
+            is_whole_report(&out[..written], &about, len, &theirs)?;
+            let view = Ipv4::view(&out[..written]).unwrap();
+            let icmp = Icmp::view(&view).unwrap().unwrap();
+            prop_assert_eq!(icmp.message(), Message::Error(ours));
+            prop_assert_eq!(may_report(&view, false), Err(Silence::AboutError));
+            prop_assert_eq!(report(ours, &about, Ipv4Addr::LOCALHOST, 7, &mut out[..written - 1]), None);
+        }
+
+        #[test]
+        fn message_of_another_maker_reads_back((ours, theirs) in any_error(), echo: [u16; 2], reply: bool, data: Vec<u8>) {
+            let addresses = [[10, 0, 0, 1], [10, 0, 0, 2]];
+            let bytes = packet(addresses, 1, &[], &message(theirs, &data));
+            let icmp = Icmp::view(&Ipv4::view(&bytes).unwrap()).unwrap().unwrap();
+            prop_assert_eq!((icmp.message(), icmp.payload()), (Message::Error(ours), &data[..]));
+
+            let [identifier, sequence] = echo;
+            let header = IcmpEchoHeader { id: identifier, seq: sequence };
+            let kind = if reply { Icmpv4Type::EchoReply(header) } else { Icmpv4Type::EchoRequest(header) };
+            let bytes = packet(addresses, 1, &[], &message(kind, &data));
+            let icmp = Icmp::view(&Ipv4::view(&bytes).unwrap()).unwrap().unwrap();
+            let echo = Echo { identifier, sequence };
+            let expected = if reply { Message::EchoReply(echo) } else { Message::EchoRequest(echo) };
+            prop_assert_eq!((icmp.message(), icmp.payload()), (expected, &data[..]));
+        }
+
+        #[test]
+        fn request_becomes_its_reply(
+            addresses: [[u8; 4]; 2],
+            echo: [u16; 2],
+            options in prop::collection::vec(any::<[u8; 4]>(), 0..=10),
+            data: Vec<u8>,
+            padding in 0..40usize,
+        ) {
+            let header = IcmpEchoHeader { id: echo[0], seq: echo[1] };
+            let mut bytes = packet(addresses, 1, &options, &message(Icmpv4Type::EchoRequest(header), &data));
+            let len = bytes.len();
+            bytes.extend(vec![0xa5; padding]);
+            prop_assert_eq!(answer(&mut bytes, 0x1234), Ok(true));
+            let (ip, _) = Ipv4Header::from_slice(&bytes).unwrap();
+            prop_assert_eq!((ip.source, ip.destination), (addresses[1], addresses[0]));
+            prop_assert_eq!((ip.time_to_live, ip.identification), (64, 0x1234));
+            prop_assert_eq!(ip.dscp.value() << 2 | ip.ecn.value(), 0b1010_1001);
+            prop_assert!(ip.options.iter().all(|option| *option == 1));
+            prop_assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+            prop_assert_eq!(&bytes[ip.header_len()..len], message(Icmpv4Type::EchoReply(header), &data));
+            prop_assert!(bytes[len..].iter().all(|byte| *byte == 0xa5));
+            // A reply is not answered.
+            let before = bytes.clone();
+            prop_assert_eq!(answer(&mut bytes, 7), Ok(false));
+            prop_assert_eq!(bytes, before);
+        }
+
+        #[test]
+        fn echo_request_is_what_another_maker_reads(echo: [u16; 2], data: Vec<u8>) {
+            let [identifier, sequence] = echo;
+            let ip = ipv4::Header {
+                tos: 0,
+                identification: 1,
+                dont_fragment: true,
+                ttl: 64,
+                protocol: IpProtocol::ICMP,
+                source: Ipv4Addr::new(10, 0, 0, 1),
+                destination: Ipv4Addr::new(10, 0, 0, 2),
+            };
+            let mut out = vec![0xa5; 28 + data.len()];
+            prop_assert_eq!(echo_request(ip, Echo { identifier, sequence }, &data, &mut out), Some(out.len()));
+            let header = IcmpEchoHeader { id: identifier, seq: sequence };
+            prop_assert_eq!(&out[20..], message(Icmpv4Type::EchoRequest(header), &data));
+            prop_assert_eq!(Ipv4::view(&out).unwrap().payload().len(), 8 + data.len());
+            prop_assert_eq!(echo_request(ip, Echo { identifier, sequence }, &data, &mut out[1..]), None);
+        }
+
+        #[test]
+        fn broken_messages_are_refused(data in prop::collection::vec(any::<u8>(), 0..40), flip in 1..=255u8, at: prop::sample::Index) {
+            let header = IcmpEchoHeader { id: 1, seq: 2 };
+            let mut bytes = packet([[10, 0, 0, 1], [10, 0, 0, 2]], 1, &[], &message(Icmpv4Type::EchoRequest(header), &data));
+            let at = 20 + at.index(bytes.len() - 20);
+            bytes[at] ^= flip;
+            prop_assert_eq!(Icmp::view(&Ipv4::view(&bytes).unwrap()).err(), Some(Malformed::Icmp));
+            let before = bytes.clone();
+            prop_assert_eq!(answer(&mut bytes, 1), Err(Malformed::Icmp));
+            prop_assert_eq!(bytes, before);
+            let short = packet([[10, 0, 0, 1], [10, 0, 0, 2]], 1, &[], &[0; 7]);
+            prop_assert_eq!(Icmp::view(&Ipv4::view(&short).unwrap()).err(), Some(Malformed::Icmp));
+        }
+    }
+
+    /// RFC 1812 §4.3.2.7, clause by clause.
+    #[test]
+    fn errors_are_sent_about_what_the_rfc_allows_only() {
+        const HOSTS: [[u8; 4]; 2] = [[10, 0, 0, 1], [10, 9, 0, 2]];
+        let check = |bytes: &[u8], to_group| may_report(&Ipv4::view(bytes).unwrap(), to_group);
+        let udp = packet(HOSTS, 17, &[], b"whatever");
+        assert_eq!(check(&udp, false), Ok(()));
+        // "A packet sent as a link layer broadcast or multicast"
+        assert_eq!(check(&udp, true), Err(Silence::ManyReceivers));
+        // "A packet destined to an IP broadcast or IP multicast address"
+        for destination in [[224, 0, 0, 1], [239, 255, 255, 255], [255; 4]] {
+            assert_eq!(
+                check(&packet([HOSTS[0], destination], 17, &[], b""), false),
+                Err(Silence::ManyReceivers)
+            );
+        }
+        // "A packet whose source address has a network prefix of zero or is an invalid source address (§5.3.7)"
+        for source in [[0; 4], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 5], [240, 0, 0, 1], [255; 4]] {
+            assert_eq!(check(&packet([source, HOSTS[1]], 17, &[], b""), false), Err(Silence::NoSender));
+        }
+        // "Any fragment of a datagram other then the first fragment"
+        let fragment = |offset: u16| {
+            let (mut header, rest) = Ipv4Header::from_slice(&udp).unwrap();
+            header.more_fragments = true;
+            header.fragment_offset = IpFragOffset::try_new(offset).unwrap();
+            [&header.to_bytes()[..], rest].concat()
+        };
+        assert_eq!(check(&fragment(0), false), Ok(()));
+        assert_eq!(check(&fragment(1), false), Err(Silence::LaterFragment));
+        // "An ICMP error message", and anything that may be one; RFC 792's queries are none.
+        for (kind, expected) in [
+            (0, Ok(())),
+            (8, Ok(())),
+            (13, Ok(())),
+            (18, Ok(())),
+            (3, Err(Silence::AboutError)),
+            (4, Err(Silence::AboutError)),
+            (5, Err(Silence::AboutError)),
+            (11, Err(Silence::AboutError)),
+            (12, Err(Silence::AboutError)),
+            (40, Err(Silence::AboutError)),
+        ] {
+            assert_eq!(check(&packet(HOSTS, 1, &[], &[kind, 0, 0, 0]), false), expected, "type {kind}");
+        }
+        assert_eq!(check(&packet(HOSTS, 1, &[], b""), false), Err(Silence::AboutError));
+    }
+}
