@@ -4,7 +4,9 @@ mod knobs;
 pub mod mac;
 mod mdb;
 mod neighbors;
+pub mod next_hop;
 mod published;
+pub mod route;
 mod snapshot;
 mod stack;
 
