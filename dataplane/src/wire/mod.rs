@@ -6,6 +6,7 @@ pub mod checksum;
 pub mod ethernet;
 pub mod flow;
 pub mod icmp;
+pub mod icmpv6;
 pub mod igmp;
 pub mod ipv4;
 pub mod ipv6;
