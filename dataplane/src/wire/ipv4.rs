@@ -8,6 +8,9 @@ use super::{IpProtocol, Malformed, put_u16, u16_at};
 /// Bytes in a header without options.
 pub const HEADER_LEN: usize = 20;
 
+/// The least MTU of a link that carries IPv4 (RFC 791 §3.2).
+pub const MIN_MTU: u16 = 68;
+
 /// An IPv4 packet: version, header length and total length agree with the bytes. Its header
 /// checksum is not looked at: a bridge forwards what it is given.
 #[derive(Clone, Copy, Debug)]
