@@ -1,6 +1,6 @@
 //! Fragmentation of IPv4 packets (RFC 791 §2.3, §3.2), into the same fragments as the kernel's (`ip_do_fragment`).
 
-use super::ipv4::{self, DONT_FRAGMENT, Ipv4, MORE_FRAGMENTS, OFFSET_MASK};
+use super::ipv4::{self, Ipv4, MORE_FRAGMENTS, OFFSET_MASK};
 use super::put_u16;
 
 /// Why a packet is not fragmented.
@@ -40,7 +40,7 @@ impl<'a> Fragmenter<'a> {
         let packet = Ipv4::view(bytes).map_err(|_| NotFragmented::Packet)?;
         let (header, _) = bytes.split_at_checked(packet.header_len()).ok_or(NotFragmented::Packet)?;
         let word = packet.fragment_word();
-        if word & DONT_FRAGMENT != 0 {
+        if packet.dont_fragment() {
             return Err(NotFragmented::DontFragment);
         }
         let size = usize::from(mtu).saturating_sub(header.len()) / UNIT * UNIT;

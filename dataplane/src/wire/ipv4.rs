@@ -67,6 +67,12 @@ impl<'a> Ipv4<'a> {
         self.fragment_word() & OFFSET_MASK != 0
     }
 
+    /// Whether it may not be fragmented.
+    #[inline]
+    pub fn dont_fragment(&self) -> bool {
+        self.fragment_word() & DONT_FRAGMENT != 0
+    }
+
     /// Flags and fragment offset as they stand.
     #[inline]
     pub(super) fn fragment_word(&self) -> u16 {

@@ -5,6 +5,7 @@ pub mod bpdu;
 pub mod checksum;
 pub mod ethernet;
 pub mod flow;
+pub mod forward;
 pub mod fragment;
 pub mod icmp;
 pub mod icmpv6;
