@@ -19,6 +19,7 @@ pub mod neighbor;
 pub mod partial;
 pub mod segment;
 pub mod tcp;
+pub mod tunnel;
 pub mod udp;
 pub mod vlan;
 pub mod vxlan;
