@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 11] = [
     &["sys", "wire", "ring", "filter"],
     &["frames", "bell"],
     &["ports"],
-    &["tables"],
+    &["tables", "rate"],
     &["clock", "punt"],
     &["pipeline", "bridge", "vlan"],
     &["upper", "watch"],

@@ -31,6 +31,7 @@ pub mod ids;
 pub mod pipeline;
 pub mod ports;
 pub mod punt;
+pub mod rate;
 pub mod ring;
 mod sync;
 #[allow(unsafe_code)]
