@@ -9,6 +9,7 @@
     clippy::unwrap_used
 )] // a bench reads the clock and prints
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
@@ -66,7 +67,7 @@ impl Sample for Ipv4Addr {
             (32, 2),
         ]);
         let address = Self::from_bits(random.next() as u32 % 0xe000_0000);
-        Prefix::new(address.truncated(length), length).unwrap()
+        Prefix::of(address, length)
     }
 
     fn within(prefix: Prefix<Self>, random: &mut Random) -> Self {
@@ -93,7 +94,7 @@ impl Sample for Ipv6Addr {
         let allocation = Random(random.next() % 3500 + registry).next() >> 52;
         let high = registry << 48 | allocation << 36 | random.next() & 0xf_ffff_ffff;
         let address = Self::from_bits(u128::from(high) << 64 | u128::from(random.next()));
-        Prefix::new(address.truncated(length), length).unwrap()
+        Prefix::of(address, length)
     }
 
     fn within(prefix: Prefix<Self>, random: &mut Random) -> Self {
@@ -151,11 +152,16 @@ fn measure<A: Sample>(name: &str, count: usize, rounds: usize, lookups: usize) {
     let start = Instant::now();
     let table = Routes::new(routes.iter().copied());
     let compiled = start.elapsed();
+    let map: BTreeMap<_, _> = routes.iter().copied().collect();
+    let start = Instant::now();
+    let updated = table.updated(&map, &[routes[count / 2].0]);
     println!(
-        "{name}, {count} routes: {:.1} KiB, compiled in {:.1} ms",
+        "{name}, {count} routes: {:.1} KiB, compiled in {:.2} ms, one changed in {:.2} ms",
         table.bytes() as f64 / 1024.0,
-        compiled.as_secs_f64() * 1e3
+        compiled.as_secs_f64() * 1e3,
+        start.elapsed().as_secs_f64() * 1e3
     );
+    drop(updated);
     let lookups = lookups / BURST * BURST;
     let spread: Vec<_> =
         (0..lookups).map(|_| A::within(routes[random.below(count)].0, &mut random)).collect();

@@ -1,4 +1,6 @@
-//! Routes compiled from a list.
+//! Routes compiled from a list, and compiled again where a few have changed.
+
+use std::collections::BTreeMap;
 
 use super::prefix::{Address, Prefix};
 use super::table::{Entry, Node, Path, Routes};
@@ -15,27 +17,64 @@ impl<A: Address> Routes<A> {
     /// Compiles these routes. Of those for one prefix the last one counts.
     pub fn new(routes: impl IntoIterator<Item = (Prefix<A>, NextHopId)>) -> Self {
         let mut routes: Vec<_> = routes.into_iter().collect();
-        let root_bits = match routes.len() {
-            ..16 => 0,
-            16..4096 => 8,
-            4096.. => 16,
-        };
         // Stable: of equal prefixes the last one is filled in last.
         routes.sort_by_key(|route| route.0);
-        Self::with_root(root_bits, &routes)
+        Self::with_root(root_bits(routes.len()), &routes)
+    }
+
+    /// The table of `routes`, as it is after `self`: apart from those within or equal to the `changed` prefixes they are the ones that
+    /// `self` was made of. Costs a copy of the table, and what has changed; where that is much, or has been, all is
+    /// compiled.
+    pub fn updated(&self, routes: &BTreeMap<Prefix<A>, NextHopId>, changed: &[Prefix<A>]) -> Self {
+        const MANY: usize = 1024;
+        let values = |prefix: &Prefix<A>| 1 << self.root_bits.saturating_sub(prefix.length());
+        let is_much = changed.iter().map(values).sum::<usize>() > MANY;
+        // What was replaced stays in the table, unused.
+        let is_mostly_waste = self.bytes() > 2 * self.compiled_bytes + MANY;
+        if is_much || is_mostly_waste || root_bits(routes.len()) != self.root_bits {
+            return Self::new(routes.iter().map(|(prefix, next_hop)| (*prefix, *next_hop)));
+        }
+        self.patched(routes, changed)
+    }
+
+    /// A copy in which the places of the root that these prefixes lie in, or cover, are compiled again.
+    pub(super) fn patched(&self, routes: &BTreeMap<Prefix<A>, NextHopId>, changed: &[Prefix<A>]) -> Self {
+        let bits = self.root_bits;
+        let mut table = Self {
+            slots: on_large_pages(&self.slots),
+            nodes: on_large_pages(&self.nodes),
+            paths: on_large_pages(&self.paths),
+            ..*self
+        };
+        for prefix in changed {
+            let first = table.root_value(prefix.address());
+            let count = 1 << bits.saturating_sub(prefix.length());
+            for value in first..first + count {
+                let head = A::from_head(u16::try_from(value << (16 - bits)).unwrap_or(u16::MAX));
+                let holding = (0..=bits).rev().find_map(|length| routes.get(&Prefix::of(head, length)));
+                let deeper = Prefix::of(head, bits)..;
+                let below =
+                    routes.range(deeper).take_while(|(other, _)| other.address().shared(head) >= bits);
+                let longer = below.filter(|(other, _)| other.length() > bits);
+                let longer: Vec<_> = longer.map(|(prefix, next_hop)| (*prefix, *next_hop)).collect();
+                table.slots[value] = table.branch(&longer, bits, Entry::leaf(holding.copied()));
+            }
+        }
+        table
     }
 
     /// A table of these routes, sorted, with a root of `root_bits`: 0, 8 or 16.
     pub(super) fn with_root(root_bits: u8, routes: &[Route<A>]) -> Self {
         let none = Entry::leaf(None);
-        let mut table =
-            Self { root_bits, slots: vec![none; 1 << root_bits], nodes: Vec::new(), paths: Vec::new() };
         let mut root = vec![none; 1 << root_bits];
+        let (slots, nodes, paths) = (root.clone(), Vec::new(), Vec::new());
+        let mut table = Self { root_bits, slots, nodes, paths, compiled_bytes: 0 };
         table.fill(routes, 0, &mut root, none);
         table.slots[..root.len()].copy_from_slice(&root);
-        table.slots = on_large_pages(table.slots);
-        table.nodes = on_large_pages(table.nodes);
-        table.paths = on_large_pages(table.paths);
+        table.slots = on_large_pages(&table.slots);
+        table.nodes = on_large_pages(&table.nodes);
+        table.paths = on_large_pages(&table.paths);
+        table.compiled_bytes = table.bytes();
         table
     }
 
@@ -106,10 +145,19 @@ fn last_number(count: usize) -> u32 {
     u32::try_from(count - 1).expect("it is below the limit")
 }
 
-/// The same on large pages where the kernel has them: read at random, it costs few TLB misses then.
-fn on_large_pages<T: Clone>(items: Vec<T>) -> Vec<T> {
-    let mut copy = Vec::with_capacity(items.len());
+/// Bits that the root of a table of so many routes decides.
+fn root_bits(routes: usize) -> u8 {
+    match routes {
+        ..16 => 0,
+        16..4096 => 8,
+        4096.. => 16,
+    }
+}
+
+/// A copy on large pages where the kernel has them: read at random, it costs few TLB misses then. There is room for changes.
+fn on_large_pages<T: Clone>(items: &[T]) -> Vec<T> {
+    let mut copy = Vec::with_capacity(items.len() + items.len() / 16);
     hints::advise_huge_pages(copy.spare_capacity_mut());
-    copy.extend_from_slice(&items);
+    copy.extend_from_slice(items);
     copy
 }

@@ -14,6 +14,9 @@ pub trait Address: Copy + Ord + Debug {
     /// How many leading bits are those of `other`.
     fn shared(self, other: Self) -> u8;
 
+    /// The address with these first 16 bits, the rest zero.
+    fn from_head(head: u16) -> Self;
+
     /// The same with all but the first so many bits zero.
     fn truncated(self, length: u8) -> Self;
 }
@@ -30,6 +33,10 @@ impl Address for Ipv4Addr {
     #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
     fn shared(self, other: Self) -> u8 {
         (self.to_bits() ^ other.to_bits()).leading_zeros() as u8
+    }
+
+    fn from_head(head: u16) -> Self {
+        Self::from_bits(u32::from(head) << 16)
     }
 
     fn truncated(self, length: u8) -> Self {
@@ -50,6 +57,10 @@ impl Address for Ipv6Addr {
     #[expect(clippy::cast_possible_truncation, reason = "at most 128")]
     fn shared(self, other: Self) -> u8 {
         (self.to_bits() ^ other.to_bits()).leading_zeros() as u8
+    }
+
+    fn from_head(head: u16) -> Self {
+        Self::from_bits(u128::from(head) << 112)
     }
 
     fn truncated(self, length: u8) -> Self {
@@ -95,6 +106,12 @@ impl<A: Address> Prefix<A> {
             return Err(BadPrefix::HostBits(length));
         }
         Ok(Self { address, length })
+    }
+
+    /// The first so many bits of an address, all if it has fewer.
+    pub fn of(address: A, length: u8) -> Self {
+        let length = length.min(A::BITS);
+        Self { address: address.truncated(length), length }
     }
 
     /// Its address, zero behind its length.

@@ -14,6 +14,7 @@ pub struct Routes<A> {
     pub(super) slots: Vec<Entry>, // the root's 2^root_bits, then those of nodes
     pub(super) nodes: Vec<Node>,
     pub(super) paths: Vec<Path<A>>,
+    pub(super) compiled_bytes: usize, // before anything was patched
 }
 
 /// An address and how far the walk to its route has come.
@@ -27,8 +28,7 @@ impl<A: Address> Routes<A> {
     /// Where the walk for `address` begins: what the root, which is small, says.
     #[inline]
     pub fn locate(&self, address: A) -> Place<A> {
-        let head = usize::from(u16::from_be_bytes([address.octet(0), address.octet(1)]));
-        Place { address, at: self.slots[head >> (16 - self.root_bits)] }
+        Place { address, at: self.slots[self.root_value(address)] }
     }
 
     /// Starts to bring closer what the walk looks at next.
@@ -64,6 +64,12 @@ impl<A: Address> Routes<A> {
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.slots[..]) + size_of_val(&self.nodes[..]) + size_of_val(&self.paths[..])
+    }
+
+    /// The slot of the root for an address.
+    #[inline]
+    pub(super) fn root_value(&self, address: A) -> usize {
+        usize::from(u16::from_be_bytes([address.octet(0), address.octet(1)])) >> (16 - self.root_bits)
     }
 
     #[inline]

@@ -58,7 +58,7 @@ fn any_route<A: Bits>() -> impl Strategy<Value = (Prefix<A>, NextHopId)> {
     let length = prop_oneof![3 => 0..=A::BITS, 1 => Just(A::BITS), 1 => Just(0)];
     let next_hop = prop_oneof![0..4u32, Just(NextHopId::LIMIT - 1)];
     (any_address::<A>(), length, next_hop).prop_map(|(address, length, next_hop)| {
-        (Prefix::new(address.truncated(length), length).unwrap(), NextHopId::new(next_hop).unwrap())
+        (Prefix::of(address, length), NextHopId::new(next_hop).unwrap())
     })
 }
 
@@ -92,6 +92,51 @@ fn agree<A: Bits>(routes: &[(Prefix<A>, NextHopId)], others: &[A]) -> Result<(),
     Ok(())
 }
 
+/// Changes in turn, each some routes added or removed, or one of the first routes removed.
+fn stays_true<A: Bits>(
+    routes: &[(Prefix<A>, NextHopId)],
+    changes: &[Vec<((Prefix<A>, NextHopId), bool)>],
+) -> Result<(), TestCaseError> {
+    let mut now: BTreeMap<_, _> = routes.iter().copied().collect();
+    let list = |map: &BTreeMap<_, _>| map.iter().map(|route| (*route.0, *route.1)).collect::<Vec<_>>();
+    let mut patched = [0, 8, 16].map(|root_bits| Routes::with_root(root_bits, &list(&now)));
+    let mut updated = Routes::new(list(&now));
+    for (n, change) in changes.iter().enumerate() {
+        let mut touched: Vec<_> = change.iter().map(|change| change.0.0).collect();
+        for &((prefix, next_hop), stays) in change {
+            if stays {
+                now.insert(prefix, next_hop)
+            } else {
+                now.remove(&prefix)
+            };
+        }
+        if let Some((prefix, _)) = routes.get(n) {
+            now.remove(prefix);
+            touched.push(*prefix);
+        }
+        patched = patched.map(|table| {
+            let is_much = touched.iter().any(|prefix| prefix.length() + 8 < table.root_bits);
+            if is_much {
+                Routes::with_root(table.root_bits, &list(&now))
+            } else {
+                table.patched(&now, &touched)
+            }
+        });
+        updated = updated.updated(&now, &touched);
+        let model: Model<A> =
+            now.iter().map(|(p, next_hop)| ((p.length(), p.address()), *next_hop)).collect();
+        let ours =
+            changes.iter().flatten().map(|change| change.0.0).chain(routes.iter().map(|route| route.0));
+        for address in ours.flat_map(edges) {
+            let expected = find(&model, address);
+            for table in patched.iter().chain([&updated]) {
+                prop_assert_eq!(table.find(table.locate(address)), expected, "{:?} in {:?}", address, now);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig {
         failure_persistence: None,
@@ -119,6 +164,22 @@ proptest! {
         agree(&routes, &others)?;
     }
 
+    #[test]
+    fn ipv4_changes_leave_the_table_of_what_is_now(
+        routes in vec(any_route::<Ipv4Addr>(), 0..40),
+        changes in vec(vec((any_route(), any::<bool>()), 1..6), 1..6),
+    ) {
+        stays_true(&routes, &changes)?;
+    }
+
+    #[test]
+    fn ipv6_changes_leave_the_table_of_what_is_now(
+        routes in vec(any_route::<Ipv6Addr>(), 0..40),
+        changes in vec(vec((any_route(), any::<bool>()), 1..6), 1..6),
+    ) {
+        stays_true(&routes, &changes)?;
+    }
+
     /// A node with many entries: they have no room in it.
     #[test]
     fn crowded_octets_find_the_longest(
@@ -128,8 +189,7 @@ proptest! {
     ) {
         let routes: Vec<_> = lengths.iter().zip(1u32..).map(|(&length, n)| {
             let low = seed.wrapping_mul(n).wrapping_mul(0x9e37_79b1) >> 16;
-            let address = Ipv4Addr::from_bits(0x0a00_0000 | low).truncated(length);
-            (Prefix::new(address, length).unwrap(), NextHopId::new(n % 50).unwrap())
+            (Prefix::of(Ipv4Addr::from_bits(0x0a00_0000 | low), length), NextHopId::new(n % 50).unwrap())
         }).collect();
         let others: Vec<_> = others.iter().map(|low| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(*low))).collect();
         agree(&routes, &others)?;
@@ -184,4 +244,25 @@ fn nothing_routes_nowhere() {
     let table = Routes::<Ipv6Addr>::new([]);
     assert_eq!(table.find(table.locate(Ipv6Addr::LOCALHOST)), None);
     assert_eq!(table.bytes(), 4);
+}
+
+/// A route that comes and goes for ever: the table is compiled anew before it is mostly waste.
+#[test]
+fn changes_do_not_pile_up() {
+    let next_hop = NextHopId::new(1).unwrap();
+    let network = |n: u32| Prefix::of(Ipv4Addr::from_bits(0x0a00_0000 | n << 8), 24);
+    let mut routes: BTreeMap<_, _> = (0..200).map(|n| (network(n), next_hop)).collect();
+    let mut table = Routes::new(routes.iter().map(|route| (*route.0, *route.1)));
+    let compiled = table.bytes();
+    for n in 0..1000 {
+        let host = Prefix::of(Ipv4Addr::from_bits(0x0a00_0501), 32);
+        if n % 2 == 0 {
+            routes.insert(host, next_hop)
+        } else {
+            routes.remove(&host)
+        };
+        table = table.updated(&routes, &[host]);
+        assert!(table.bytes() < 4 * compiled + 4096, "{} bytes", table.bytes());
+    }
+    assert_eq!(table.find(table.locate(Ipv4Addr::new(10, 0, 5, 1))), Some(next_hop));
 }
