@@ -4,6 +4,8 @@
 #[path = "../fuzz/targets/frames.rs"]
 mod frames;
 mod replay;
+#[path = "../fuzz/targets/routing.rs"]
+mod routing;
 mod support;
 
 use replay::replay;
@@ -16,4 +18,14 @@ fn parsing_survives() {
 #[test]
 fn switching_survives() {
     replay("switch", frames::switch);
+}
+
+#[test]
+fn packets_that_are_routed_survive() {
+    replay("icmp", routing::icmp);
+}
+
+#[test]
+fn routes_lead_where_a_list_of_them_says() {
+    replay("route", routing::route);
 }
