@@ -93,19 +93,28 @@ pub struct DeviceCounters {
     pub checksums_completed: Counter,
     /// Segments cut in software from super-frames before sending.
     pub segments_made: Counter,
-    drops: [[Traffic; DropReason::ALL.len()]; 2],
+    drops: [Drops; 2], // by direction
+}
+
+/// Drops of one direction, by reason.
+struct Drops([Traffic; DropReason::ALL.len()]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Traffic::default()))
+    }
 }
 
 impl DeviceCounters {
     /// The frames dropped in this direction for this reason.
     #[inline]
     pub fn drops(&self, direction: Direction, reason: DropReason) -> &Traffic {
-        &self.drops[direction as usize][reason.index()]
+        &self.drops[direction as usize].0[reason.index()]
     }
 
     /// All drops of one direction together.
     pub fn dropped(&self, direction: Direction) -> Volume {
-        self.drops[direction as usize].iter().fold(Volume::default(), |sum, one| sum + one.volume())
+        self.drops[direction as usize].0.iter().fold(Volume::default(), |sum, one| sum + one.volume())
     }
 
     fn move_to(&self, sum: &Self) {
@@ -113,7 +122,7 @@ impl DeviceCounters {
         self.sent.move_to(&sum.sent);
         self.checksums_completed.move_to(&sum.checksums_completed);
         self.segments_made.move_to(&sum.segments_made);
-        let drops = self.drops.iter().flatten().zip(sum.drops.iter().flatten());
+        let drops = self.drops.iter().zip(&sum.drops).flat_map(|(drops, sums)| drops.0.iter().zip(&sums.0));
         drops.for_each(|(drop, sum)| drop.move_to(sum));
     }
 }

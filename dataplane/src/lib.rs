@@ -7,6 +7,7 @@
 //!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
 //!        ├─ bridge  parse → learn → look up
 //!        ├─ vlan    sub-interfaces: sort by tag, put it on
+//!        ├─ routing read → look up → next hop
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
 //! frames            packet memory: area, pool, frame, burst, offload state
 //! filter            tcpdump's filters, for whoever looks
@@ -15,7 +16,7 @@
 //! ring bell punt    between threads: copies of frames, and wake-ups
 //! ```
 //!
-//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan pipeline`, and
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan routing pipeline`, and
 //! `frames → ports`; [`worker`] joins ports, pipeline and [`watch`]. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
@@ -33,6 +34,7 @@ pub mod ports;
 pub mod punt;
 pub mod rate;
 pub mod ring;
+pub mod routing;
 mod sync;
 #[allow(unsafe_code)]
 pub mod sys;

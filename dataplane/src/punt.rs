@@ -18,11 +18,36 @@ pub enum PuntReason {
     Membership,
     /// A station has moved to the device. What control gets is a [`Move`], and no frame.
     Move,
+    /// It asks for a link-layer address, or tells one (ARP).
+    Arp,
+    /// It is for an address of ours, or about neighbours (ICMPv6).
+    Local,
+    /// It is to be sent on to a neighbour whose link-layer address is not known.
+    Unresolved,
+    /// It was dropped for its hops are used up. What control gets of this and of all that follow is a copy.
+    TtlExceeded,
+    /// It was dropped for it is too long, and may not be fragmented.
+    TooBig,
+    /// It was dropped for there is no way to its destination.
+    Unreachable,
+    /// It was dropped for its destination is forbidden.
+    Prohibited,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 3] = [Self::ReservedAddress, Self::Membership, Self::Move];
+    pub const ALL: [Self; 10] = [
+        Self::ReservedAddress,
+        Self::Membership,
+        Self::Move,
+        Self::Arp,
+        Self::Local,
+        Self::Unresolved,
+        Self::TtlExceeded,
+        Self::TooBig,
+        Self::Unreachable,
+        Self::Prohibited,
+    ];
 }
 
 /// What control learns with a punted frame.

@@ -4,6 +4,8 @@ use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict};
+use rigswitch_dataplane::punt::PuntReason;
+use rigswitch_dataplane::routing::Fate;
 use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::vlan::Tci;
@@ -72,6 +74,21 @@ fn headers(bytes: &[u8]) -> String {
     }
 }
 
+/// Why control gets a frame, or a copy of one.
+fn heard(reason: PuntReason) -> &'static str {
+    match reason {
+        PuntReason::ReservedAddress => "it is for bridges",
+        PuntReason::Membership => "it says something about groups",
+        PuntReason::Move => "a station has moved",
+        PuntReason::Arp => "it asks for a neighbour, or tells one",
+        PuntReason::Local => "it is for an address of the switch, or about neighbours",
+        PuntReason::Unresolved => "nobody knows the neighbour that is next",
+        PuntReason::TtlExceeded | PuntReason::TooBig | PuntReason::Unreachable | PuntReason::Prohibited => {
+            "its sender is told"
+        }
+    }
+}
+
 /// A tag as tcpdump would tell it.
 fn tag(tpid: EtherType, tci: Tci) -> String {
     let kind = if tpid == EtherType::STAG { "802.1ad" } else { "802.1Q" };
@@ -119,15 +136,21 @@ impl Story<'_, '_> {
             }
             Step::Decided(entry, verdict) => self.decision(entry, verdict),
             Step::LeftOut(device, why) => self.left_out(device, why),
-            Step::CopiedToControl(_, taken) => {
+            Step::CopiedToControl(reason, taken) => {
                 let what = if taken {
                     "control gets a copy"
                 } else {
                     "control, which was to get a copy, has no room"
                 };
-                self.push("control", format!("{what}: it says something about groups"), None);
+                self.push("control", format!("{what}: {}", heard(reason)), None);
             }
             Step::Punted(_) => self.push("control", "control takes it".into(), None),
+            Step::Routed(fate) => self.routed(fate),
+            Step::Fragmented(device, count) => {
+                let text =
+                    format!("into {count} pieces, for {} carries no longer packets", self.name(device));
+                self.push("fragment", text, None);
+            }
             Step::Answered(device) => {
                 let text = format!("the bridge knows who is asked for, and answers by {}", self.name(device));
                 self.push("answer", text, self.knob(device, "neigh_suppress"));
@@ -179,6 +202,9 @@ impl Story<'_, '_> {
             Role::Upper(_) => {
                 let text = format!("{name}, which the host has");
                 (text, origins.place(&["vlan", &name], "host"))
+            }
+            Role::Routed => {
+                (format!("{name}, a routed device"), origins.place(&["address", &name], "address"))
             }
             Role::Unused => (
                 format!("{name}, in no bridge and no cross-connect"),
@@ -272,6 +298,15 @@ impl Story<'_, '_> {
         };
         let place = knob.and_then(|knob| self.knob(device, knob));
         self.push("not to", format!("{name}: {why}"), place);
+    }
+
+    fn routed(&mut self, fate: Fate) {
+        let text = match fate {
+            Fate::Forward(device, next, mac) => format!("by {} to {next}, who is {mac}", self.name(device)),
+            Fate::Punt(reason) => format!("to control: {}", heard(reason)),
+            Fate::Refuse(reason, _) | Fate::Drop(reason) => format!("drop: {}", reason.name()),
+        };
+        self.push("route", text, None);
     }
 
     /// The knob that keeps floods of this frame's kind from a port.

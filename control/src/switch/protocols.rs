@@ -14,6 +14,13 @@ impl Switch {
                     PuntReason::ReservedAddress => self.trees.hear(punted.device, &frame, now),
                     PuntReason::Move => self.moves.hear(punted.device, Move::decode(&frame)),
                     PuntReason::Membership => self.groups.hear(punted.device, &frame, now),
+                    PuntReason::Arp
+                    | PuntReason::Local
+                    | PuntReason::Unresolved
+                    | PuntReason::TtlExceeded
+                    | PuntReason::TooBig
+                    | PuntReason::Unreachable
+                    | PuntReason::Prohibited => unreachable!("no configuration has a routed device yet"),
                 }
             }
         }

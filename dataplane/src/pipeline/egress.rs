@@ -88,6 +88,26 @@ impl Egress {
         self.descend(cx, upper, way, frame);
     }
 
+    /// `whole` leaves by `to` in pieces, which `next` makes one after the other: one there is no memory for is none.
+    pub(crate) fn split<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        whole: &Frame,
+        mut next: impl FnMut(&mut Context<'_, O, T>) -> Option<Option<Frame>>,
+    ) {
+        self.forwarded += 1;
+        while let Some(piece) = next(cx) {
+            if self.waiting >= SLICE {
+                self.flush(cx);
+            }
+            match piece {
+                Some(piece) => self.leave(cx, to, piece),
+                None => self.no_memory(cx, to, whole),
+            }
+        }
+    }
+
     /// `frame`, which came from `from`, leaves for all of `members`: fresh copies for all but the last, which takes the
     /// original.
     pub(crate) fn flood<O: Observer, T: Transmit>(

@@ -3,8 +3,9 @@
 //! ```text
 //! receive → tags → role ┬ bridge: parse → learn → look up ┬→ egress: fit, finish, queue → transmit
 //!    ↑                  ├ host port: look up ─────────────┤      │
-//!    │                  ├ cross-connect ──────────────────┤      │ down: what a device that stands on another
-//!    │                  └ upper device of the host's ─────┘      ↓ puts on a frame, and out by that
+//!    │                  ├ router: read → look up ─────────┤      │ down: what a device that stands on another
+//!    │                  ├ cross-connect ──────────────────┤      ↓ puts on a frame, and out by that
+//!    │                  └ upper device of the host's ─────┘
 //!    └──────────────────────── up: surfaced on a device that stands on this one
 //! ```
 //!
@@ -25,6 +26,7 @@ use crate::frames::{Burst, Frame, Pool};
 use crate::ids::DeviceId;
 use crate::ports::{Now, PortIo};
 use crate::punt::Punt;
+use crate::routing::RoutingStage;
 use crate::tables::{MacTable, Role, Tables, Tick};
 use crate::vlan;
 use crate::wire::ethernet::HEADER_LEN;
@@ -73,6 +75,7 @@ pub struct Line {
 #[derive(Default)]
 struct Stages {
     bridge: BridgeStage,
+    routing: RoutingStage,
     egress: Egress,
 }
 
@@ -178,6 +181,7 @@ impl Stages {
             }
             Role::Host(domain) => BridgeStage::run_host(cx, device, domain, burst, &mut self.egress),
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
+            Role::Routed => self.routing.run(cx, device, burst, &mut self.egress),
             Role::Upper(way) => {
                 for (place, frame) in burst.drain().enumerate() {
                     cx.observer.see(Step::Turn(place), &frame);

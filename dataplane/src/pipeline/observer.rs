@@ -7,6 +7,7 @@ use crate::frames::Frame;
 use crate::ids::{DeviceId, DomainId};
 use crate::ports::Witness;
 use crate::punt::PuntReason;
+use crate::routing::Fate;
 use crate::tables::{Entry, Flood, HostPort};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
@@ -96,6 +97,10 @@ pub enum Step {
     Punted(PuntReason),
     /// The bridge answers it by this device: what is queued there next is the answer.
     Answered(DeviceId),
+    /// It was routed.
+    Routed(Fate),
+    /// It is too long for this device, and leaves by it in so many fragments.
+    Fragmented(DeviceId, usize),
     /// So many checksums in it were found unfinished, and completed.
     ChecksumsFound(u32),
     /// The checksum that its sender left to the device was completed, for this device does not do it.

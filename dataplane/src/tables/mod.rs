@@ -1,5 +1,6 @@
 //! What workers consult and do not own: the compiled tables, published whole, and the MAC table, learned live.
 
+mod adjacency;
 mod knobs;
 pub mod mac;
 mod mdb;
@@ -7,9 +8,11 @@ mod neighbors;
 pub mod next_hop;
 mod published;
 pub mod route;
+mod routing;
 mod snapshot;
 mod stack;
 
+pub use adjacency::Adjacencies;
 pub use knobs::{Knobs, PortState};
 pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
@@ -18,5 +21,6 @@ pub use mac::{
 pub use mdb::{Family, Mdb, Path, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
+pub use routing::{Interface, Routing};
 pub use snapshot::{Device, Domain, Flood, HostPort, Role, Tables, WorkerId};
 pub use stack::{Descent, Tags, TagsId, VlanDescent};

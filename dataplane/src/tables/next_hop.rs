@@ -167,6 +167,22 @@ impl NextHops {
         }
     }
 
+    /// Whether it leads to other hosts by this device, alone or for some flows.
+    pub fn leads_by(&self, id: NextHopId, by: DeviceId) -> bool {
+        let leads = |next_hop: NextHop| match next_hop {
+            NextHop::Gateway { device, .. } | NextHop::Connected { device } => device == by,
+            _ => false,
+        };
+        match self.hops.get(id.0 as usize) {
+            Some(Hop::One(next_hop)) => leads(*next_hop),
+            Some(&Hop::Group { first, count }) => {
+                let ways = self.ways.get(first as usize..).unwrap_or_default();
+                ways.iter().take(count as usize).any(|way| leads(way.next_hop))
+            }
+            None => false,
+        }
+    }
+
     fn push(&mut self, hop: Hop) -> Option<NextHopId> {
         let id = NextHopId::new(u32::try_from(self.hops.len()).ok()?)?;
         self.hops.push(hop);

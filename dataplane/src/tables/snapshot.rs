@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Descent, Knobs, Mdb, Neighbors, Tags, TagsId};
+use super::{Descent, Knobs, Mdb, Neighbors, Routing, Tags, TagsId};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ports::Capabilities;
 
@@ -34,6 +34,8 @@ pub enum Role {
     /// It stands on another device and the host has it: they are what the host sends by it, and leave this way. What surfaces
     /// there goes to the host, by its queues.
     Upper(Descent),
+    /// It is routed: packets to its address go on by their destination's.
+    Routed,
 }
 
 impl Role {
@@ -46,7 +48,7 @@ impl Role {
     pub fn domain(self) -> Option<DomainId> {
         match self {
             Self::Bridge(domain) | Self::KnobbedBridge(domain) | Self::Host(domain) => Some(domain),
-            Self::Unused | Self::Xconnect(_) | Self::Upper(_) => None,
+            Self::Unused | Self::Xconnect(_) | Self::Upper(_) | Self::Routed => None,
         }
     }
 }
@@ -156,11 +158,12 @@ impl Domain {
 }
 
 /// The compiled configuration.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
     devices: Box<[Device]>,
     domains: Box<[Domain]>,
     tags: Box<[Tags]>,
+    routing: Option<Arc<Routing>>,
 }
 
 impl Tables {
@@ -176,7 +179,7 @@ impl Tables {
         };
         for device in &devices {
             match device.role {
-                Role::Unused => {}
+                Role::Unused | Role::Routed => {}
                 Role::Bridge(domain) | Role::KnobbedBridge(domain) => {
                     assert!(usize::from(domain.number()) <= domains.len());
                     assert_eq!(device.role, Role::member(domain, &device.knobs));
@@ -192,7 +195,7 @@ impl Tables {
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
-        Self { devices, domains, tags: Box::default() }
+        Self { devices, domains, tags: Box::default(), routing: None }
     }
 
     /// The same with these sub-interfaces, of which its devices tell by number.
@@ -205,6 +208,29 @@ impl Tables {
         assert!(self.devices.iter().all(|device| device.tags.is_none_or(has)));
         assert!(tags.iter().flat_map(Tags::devices).all(|device| device.index() < self.devices.len()));
         Self { tags, ..self }
+    }
+
+    /// The same with what its routed devices go by.
+    ///
+    /// # Panics
+    /// If one of those is unknown to it, or it knows one that is not there.
+    #[must_use]
+    pub fn with_routing(self, routing: Arc<Routing>) -> Self {
+        let is_known = |(id, device): (u16, &Device)| {
+            device.role != Role::Routed || routing.interface(DeviceId(id)).is_some()
+        };
+        assert!((0..).zip(&self.devices).all(is_known));
+        assert!(routing.interfaces.len() <= self.devices.len());
+        Self { routing: Some(routing), ..self }
+    }
+
+    /// What routing goes by, in tables of which a device is routed.
+    ///
+    /// # Panics
+    /// If none is.
+    #[inline]
+    pub fn routing(&self) -> &Routing {
+        self.routing.as_deref().expect("a device is routed")
     }
 
     /// What is known of a device.

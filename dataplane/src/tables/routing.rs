@@ -1,0 +1,75 @@
+//! What routing consults, compiled: routes, next hops, neighbours, and what there is to know of every routed device.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::adjacency::Adjacencies;
+use super::next_hop::NextHops;
+use super::route::Routes;
+use crate::ids::{DeviceId, MacAddr};
+use crate::wire::flow::{FlowHasher, Policy};
+
+/// A device that is routed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// The address that frames for the router have, and those that leave by it come from.
+    pub mac: MacAddr,
+    /// Bytes of packet that it carries.
+    pub mtu: u32,
+    /// Whether what it receives for others is sent on (`net.ipv4.conf.DEV.forwarding`).
+    pub forwards: bool,
+    /// Whether only such packets are taken from it as answers to would leave by it (`net.ipv4.conf.DEV.rp_filter` 1; RFC 3704 §2.2).
+    pub checks_source: bool,
+}
+
+/// Everything that routing consults.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// The routed ones, by the device's number.
+    pub interfaces: Box<[Option<Interface>]>,
+    /// Routes of IPv4, the own addresses among them.
+    pub ipv4: Routes<Ipv4Addr>,
+    /// Routes of IPv6.
+    pub ipv6: Routes<Ipv6Addr>,
+    /// Where they lead.
+    pub next_hops: NextHops,
+    /// Who is behind which device.
+    pub neighbors_ipv4: Adjacencies<Ipv4Addr>,
+    /// The same for IPv6.
+    pub neighbors_ipv6: Adjacencies<Ipv6Addr>,
+    /// Chooses among several ways.
+    pub hasher: FlowHasher,
+    /// By what.
+    pub policy: Policy,
+}
+
+impl Routing {
+    /// What there is to know of a device, if it is routed.
+    #[inline]
+    pub fn interface(&self, device: DeviceId) -> Option<&Interface> {
+        self.interfaces.get(device.index())?.as_ref()
+    }
+
+    /// The link-layer address of a neighbour, if it is known.
+    #[inline]
+    pub fn neighbor(&self, device: DeviceId, address: IpAddr) -> Option<MacAddr> {
+        match address {
+            IpAddr::V4(address) => self.neighbors_ipv4.find(device, address),
+            IpAddr::V6(address) => self.neighbors_ipv6.find(device, address),
+        }
+    }
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            interfaces: Box::default(),
+            ipv4: Routes::new([]),
+            ipv6: Routes::new([]),
+            next_hops: NextHops::new(),
+            neighbors_ipv4: Adjacencies::default(),
+            neighbors_ipv6: Adjacencies::default(),
+            hasher: FlowHasher::new(0),
+            policy: Policy::Addresses,
+        }
+    }
+}
