@@ -1,5 +1,9 @@
 //! Configuration → tables: what workers execute, decided before a frame arrives.
 
+mod vlans;
+
+pub use vlans::VlanCounts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -8,7 +12,7 @@ use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{
     Descent, Device, Domain, HostPort, Knobs, Mdb, Neighbors, PortState, Role, Tables, Tags, TagsId,
-    VlanDescent, WorkerId,
+    VlanDescent, VlanPort, WorkerId,
 };
 use rigswitch_dataplane::upper::UpperKind;
 use rigswitch_dataplane::vlan::VlanConfig;
@@ -38,12 +42,13 @@ pub struct PortFacts<'a> {
 }
 
 /// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already, and a database of
-/// groups if it snoops.
+/// groups if it snoops; VLANs are counted where there is a place for that.
 pub fn compile(
     ports: &[PortFacts<'_>],
     config: &Config,
     numbers: &Domains,
     mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
+    counts: &VlanCounts,
 ) -> Tables {
     let named: Named<'_> = ports.iter().map(|port| (port.name, port)).collect();
     let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
@@ -56,14 +61,21 @@ pub fn compile(
         };
     }
     let mut domains = vec![Domain::default(); numbers.places()];
+    let mut vlan_ports: Vec<Option<Box<VlanPort>>> = vec![None; devices.len()];
     for bridge in &config.bridges {
         let Some(domain) = numbers.of(&bridge.name) else { continue };
         let mut members = Vec::new();
+        let mut vlans = bridge.vlans.filtering.then(|| vlans::bridge(bridge, numbers, counts));
         for port in &bridge.ports {
             let Some(facts) = named.get(&*port.device) else { continue };
             let knobs = knobs(bridge, port, facts);
             let device = &mut devices[facts.id.index()];
             (device.role, device.knobs) = (Role::member(domain, &knobs), knobs);
+            if vlans.is_some() {
+                let vlan_port = vlans::port(bridge, port, counts);
+                device.role = Role::vlan_member(domain, &knobs, &vlan_port);
+                vlan_ports[facts.id.index()] = Some(Box::new(vlan_port));
+            }
             if knobs.state == PortState::Forwarding {
                 members.push((facts.id, port));
             }
@@ -77,9 +89,11 @@ pub fn compile(
             let device = &mut devices[host.id.index()];
             // What goes up is not measured against the MTU (`br_pass_frame_up`, net/bridge/br_input.c).
             (device.role, device.longest) = (Role::Host(domain), u32::MAX);
+            let own = vlans.as_mut().map(|vlans| Box::new(std::mem::take(&mut vlans.own)));
+            vlan_ports[host.id.index()] = own;
         }
         let host = host.filter(|host| host.up).map(|host| HostPort { device: host.id, mac: host.mac });
-        domains[usize::from(domain.number()) - 1] = Domain {
+        let whole = Domain {
             unicast: list(|port| port.flood, None),
             multicast: list(|port| port.mcast_flood, host),
             broadcast: list(|port| port.bcast_flood, host),
@@ -88,7 +102,17 @@ pub fn compile(
             mdb: mdbs.get(&domain).cloned(),
             tells_moves: bridge.mac_moves.limit > 0,
             neighbors: neighbors(config, &bridge.name),
+            vlans: vlans.map(|vlans| Box::new(vlans.vlans)),
+            of: None,
         };
+        let place = |domain: DomainId| usize::from(domain.number()) - 1;
+        let port = |id: DeviceId| vlan_ports[id.index()].as_deref();
+        if whole.vlans.is_some() {
+            for (vlan, of_vlan) in vlans::domains(domain, &bridge.name, numbers, &whole, port) {
+                domains[place(vlan)] = of_vlan;
+            }
+        }
+        domains[place(domain)] = whole;
     }
     stand(config, &named, &mut devices);
     for wire in &config.xconnects {
@@ -97,7 +121,7 @@ pub fn compile(
         devices[b.id.index()].role = Role::Xconnect(a.id);
     }
     let tags = tags(config, &named, &mut devices);
-    Tables::new(devices.into(), domains.into()).with_tags(tags)
+    Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into()).with_tags(tags)
 }
 
 type Named<'p> = HashMap<&'p str, &'p PortFacts<'p>>;
@@ -200,8 +224,8 @@ mod tests {
         };
         let ports: Vec<_> = (0..5).map(facts).collect();
         let mut domains = Domains::default();
-        domains.admit(&config.bridges);
-        compile(&ports, &config, &domains, &BTreeMap::new())
+        domains.admit(&config.bridges).unwrap();
+        compile(&ports, &config, &domains, &BTreeMap::new(), &VlanCounts::new())
     }
 
     fn domain(place: u16) -> DomainId {
@@ -279,7 +303,8 @@ mod tests {
             tree: None,
             capabilities: Capabilities::default(),
         };
-        let tables = compile(&[port], &Config::default(), &Domains::default(), &BTreeMap::new());
+        let tables =
+            compile(&[port], &Config::default(), &Domains::default(), &BTreeMap::new(), &VlanCounts::new());
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);
     }

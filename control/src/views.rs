@@ -1,8 +1,12 @@
 //! What an operator sees of a running switch: the shapes that the socket sends and the command line prints.
 
 mod changes;
+mod fdb;
+mod vlans;
 
 pub use changes::{ChangeAction, ChangeView, EditAction, EditObject, EditRequest};
+pub use fdb::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView, FlushedView};
+pub use vlans::{PortVlansView, VlanTrafficView, VlanView};
 
 use std::collections::BTreeMap;
 
@@ -82,27 +86,6 @@ pub struct BridgeView {
     /// Whether the topology is changing: stations are forgotten sooner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology_change: Option<bool>,
-}
-
-/// One forwarding entry: an element of `show fdb -j`, as `bridge -j fdb show` prints it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct FdbView {
-    /// The station.
-    pub mac: String,
-    /// The port it is behind.
-    pub ifname: String,
-    /// As `updated`, for key-by-key comparison: what is looked up is not written down. With `-s` only, as that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used: Option<u32>,
-    /// Seconds since its station was last seen, or it was set; `bridge fdb show` has it with `-s` only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updated: Option<u32>,
-    /// What else there is to say of it: `extern_learn`, `sticky`, `locked`, `held`.
-    pub flags: Vec<String>,
-    /// The bridge.
-    pub master: String,
-    /// `static`, `permanent`, or nothing for one that ages.
-    pub state: String,
 }
 
 /// One neighbour: an element of `show neighbors -j`, as `ip -j neigh` prints it.
@@ -224,96 +207,6 @@ pub struct WorkerView {
     pub unheard: u64,
 }
 
-/// A change of one forwarding entry, in bridge(8)'s words.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FdbChange {
-    /// The station.
-    pub mac: String,
-    /// The port it is behind.
-    pub ifname: String,
-    /// `permanent` unless said.
-    #[serde(default)]
-    pub state: FdbStateWord,
-    /// Whether it stays where it is when its station is seen elsewhere.
-    #[serde(default)]
-    pub sticky: bool,
-    /// Whether somebody else has learned it: it never ages, whatever `state` and `how` say, but moves with its station.
-    #[serde(default)]
-    pub extern_learn: bool,
-    /// Whether its station is to count as just seen there, whatever the rest says.
-    #[serde(default, rename = "use")]
-    pub is_use: bool,
-    /// What may be there already.
-    #[serde(default)]
-    pub how: FdbHow,
-}
-
-/// How an entry that is put there lasts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FdbStateWord {
-    /// The bridge's own address: frames to it end there. What bridge(8) takes when nothing is said.
-    #[default]
-    Permanent,
-    /// Never aged.
-    Static,
-    /// Aged like a learned one.
-    Dynamic,
-}
-
-/// What a change expects to find.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FdbHow {
-    /// No entry of this address.
-    #[default]
-    Add,
-    /// No entry of this address on another port.
-    Append,
-    /// Anything.
-    Replace,
-}
-
-/// An entry to take away.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FdbRemoval {
-    /// The station.
-    pub mac: String,
-    /// The port it is behind.
-    pub ifname: String,
-}
-
-/// Which entries to flush: all of a bridge, or those that match every word that is given.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FdbFlush {
-    /// The bridge, or one of its ports.
-    pub dev: String,
-    /// Only those behind this port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub brport: Option<String>,
-    /// Only permanent ones, or only others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permanent: Option<bool>,
-    /// Only static ones, or only others, of which a permanent entry is neither.
-    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
-    pub fixed: Option<bool>,
-    /// Only those that are neither static nor permanent, or only others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dynamic: Option<bool>,
-    /// Only those that somebody else has learned, or only others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extern_learn: Option<bool>,
-    /// Only sticky ones, or only others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sticky: Option<bool>,
-    /// Only those of stations that may not send from where they are, or only others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locked: Option<bool>,
-}
-
 /// The multicast database: what `show mdb -j` has one of, as `bridge -j mdb` prints it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MdbView {
@@ -374,13 +267,6 @@ pub struct MdbChange {
     /// How long it is to last; for one that is taken away it says nothing.
     #[serde(default)]
     pub state: MdbState,
-}
-
-/// What a flush did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct FlushedView {
-    /// Entries taken away.
-    pub flushed: u64,
 }
 
 /// What a refused request is answered with.

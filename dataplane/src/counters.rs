@@ -3,6 +3,10 @@
 //! Each counter has one writer, its worker, which adds with a plain load and store; control sums over workers at
 //! any time. A total may therefore be a burst old, never torn.
 
+mod vlans;
+
+pub use vlans::{VlanStats, VlanTraffic};
+
 use std::ops::{Add, AddAssign};
 use std::sync::OnceLock;
 
@@ -131,6 +135,7 @@ const SEGMENT: usize = 64;
 
 /// All counters of one worker. They outlive it: a restarted worker goes on where the old one stopped.
 pub struct WorkerCounters {
+    worker: u16,
     devices: Box<[OnceLock<Box<[DeviceCounters; SEGMENT]>>]>, // control fills before a device is published
     /// What was counted on devices that are no more.
     pub departed: DeviceCounters,
@@ -169,10 +174,16 @@ pub struct WorkerCounters {
 }
 
 impl WorkerCounters {
-    /// Counters of no device yet.
+    /// Counters of the first worker, and of no device yet.
     pub fn new() -> Self {
+        Self::of(0)
+    }
+
+    /// Counters of this worker, and of no device yet.
+    pub fn of(worker: u16) -> Self {
         let segments = DeviceId::LIMIT.div_ceil(SEGMENT);
         Self {
+            worker,
             devices: (0..segments).map(|_| OnceLock::new()).collect(),
             departed: DeviceCounters::default(),
             originated: Counter::default(),
@@ -192,6 +203,12 @@ impl WorkerCounters {
             cpu_ns: Counter::default(),
             sleeps: Counter::default(),
         }
+    }
+
+    /// Which worker's they are, from 0.
+    #[inline]
+    pub fn worker(&self) -> usize {
+        usize::from(self.worker)
     }
 
     /// Makes room for a device; control calls it before it publishes the device.

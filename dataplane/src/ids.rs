@@ -40,28 +40,46 @@ impl DomainId {
     }
 }
 
-/// A VLAN, by its identifier: 1 to 4,094 (IEEE 802.1Q §9.6: 0 names none, 4,095 is reserved).
+/// A VLAN: an identifier that names one, 1 to 4,094 (IEEE 802.1Q §9.6: 0 is none, 4,095 reserved).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VlanId(std::num::NonZeroU16);
 
 impl VlanId {
-    /// The highest there is.
+    /// How many identifiers twelve bits make, those that name no VLAN with them.
+    pub const COUNT: usize = 1 << 12;
+    /// The highest.
     pub const MAX: u16 = 4094;
 
-    /// The VLAN of this number; `None` if it names none.
-    pub fn new(number: u16) -> Option<Self> {
-        std::num::NonZeroU16::new(number).filter(|number| number.get() <= Self::MAX).map(Self)
+    /// The VLAN of this identifier; `None` for one that names none.
+    #[inline]
+    pub const fn new(number: u16) -> Option<Self> {
+        match std::num::NonZeroU16::new(number) {
+            Some(number) if number.get() <= Self::MAX => Some(Self(number)),
+            _ => None,
+        }
     }
 
-    /// The number, 1 to 4,094.
+    /// The identifier.
+    #[inline]
     pub const fn number(self) -> u16 {
         self.0.get()
+    }
+
+    /// As an index into a table of [`VlanId::COUNT`].
+    #[inline]
+    pub fn index(self) -> usize {
+        usize::from(self.number())
+    }
+
+    /// Every VLAN.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..=Self::MAX).filter_map(Self::new)
     }
 }
 
 impl fmt::Display for VlanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -159,6 +177,13 @@ mod tests {
         {
             assert!(text.parse::<MacAddr>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_vlan_is_one_of_4094() {
+        let numbers = [0, 1, 4094, 4095, 4096].map(|number| VlanId::new(number).map(VlanId::number));
+        assert_eq!(numbers, [None, Some(1), Some(4094), None, None]);
+        assert_eq!(VlanId::all().count(), 4094);
     }
 
     #[test]

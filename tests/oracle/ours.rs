@@ -40,11 +40,13 @@ fn fdb(switch: &mut Switch, words: &str) {
     let after = |word| words.iter().position(|w| *w == word).map(|at| words[at + 1].to_owned());
     let asked = |word: &str| if has(&format!("no{word}")) { Some(false) } else { has(word).then_some(true) };
     let (mac, ifname) = (words[1].to_owned(), after("dev").unwrap());
+    let vlan = after("vlan").map(|vid| vid.parse().unwrap());
     let how = match words[0] {
         "flush" => {
             let flush = FdbFlush {
                 dev: ifname,
                 brport: after("brport"),
+                vlan,
                 permanent: asked("permanent"),
                 fixed: asked("static"),
                 dynamic: asked("dynamic"),
@@ -55,7 +57,7 @@ fn fdb(switch: &mut Switch, words: &str) {
             switch.flush_fdb(&flush).unwrap();
             return;
         }
-        "del" => return switch.remove_fdb(&FdbRemoval { mac, ifname }).unwrap(),
+        "del" => return switch.remove_fdb(&FdbRemoval { mac, ifname, vlan }).unwrap(),
         "add" => FdbHow::Add,
         _ => FdbHow::Replace,
     };
@@ -65,5 +67,5 @@ fn fdb(switch: &mut Switch, words: &str) {
         _ => FdbStateWord::Permanent,
     };
     let (sticky, extern_learn, is_use) = (has("sticky"), has("extern_learn"), has("use"));
-    switch.change_fdb(&FdbChange { mac, ifname, state, sticky, extern_learn, is_use, how }).unwrap();
+    switch.change_fdb(&FdbChange { mac, ifname, vlan, state, sticky, extern_learn, is_use, how }).unwrap();
 }

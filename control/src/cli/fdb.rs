@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use rigswitch_dataplane::ids::{MacAddr, NotAMac};
+use rigswitch_dataplane::ids::{MacAddr, NotAMac, VlanId};
 
 use super::{Failure, print, show};
 use crate::api::client::Client;
@@ -13,24 +13,24 @@ use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbVie
 pub(super) enum Fdb {
     /// Add an entry where there is none
     #[command(
-        override_usage = "rigswitch fdb add MAC dev PORT [master] [permanent|static|dynamic] [sticky|extern_learn|use]"
+        override_usage = "rigswitch fdb add MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]"
     )]
     Add(Words),
     /// Add an entry beside others of its address
     #[command(
-        override_usage = "rigswitch fdb append MAC dev PORT [master] [permanent|static|dynamic] [sticky]"
+        override_usage = "rigswitch fdb append MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky]"
     )]
     Append(Words),
     /// Put an entry in place of whatever is there
     #[command(
-        override_usage = "rigswitch fdb replace MAC dev PORT [master] [permanent|static|dynamic] [sticky|extern_learn|use]"
+        override_usage = "rigswitch fdb replace MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]"
     )]
     Replace(Words),
     /// Take an entry away
-    #[command(override_usage = "rigswitch fdb del MAC dev PORT [master]")]
+    #[command(override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]")]
     Del(Words),
     /// Show the entry of an address
-    #[command(override_usage = "rigswitch fdb get MAC [br BRIDGE] [brport PORT] [-j]")]
+    #[command(override_usage = "rigswitch fdb get MAC [br BRIDGE] [brport PORT] [vlan N] [-j]")]
     Get {
         #[command(flatten)]
         words: Words,
@@ -40,7 +40,7 @@ pub(super) enum Fdb {
     },
     /// Take many entries away
     #[command(
-        override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [[no]permanent] [[no]static] [[no]dynamic] \
+        override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [vlan N] [[no]permanent] [[no]static] [[no]dynamic] \
                           [[no]extern_learn] [[no]sticky] [[no]locked]"
     )]
     Flush(Words),
@@ -60,8 +60,8 @@ impl Fdb {
             Self::Append(Words { words }) => change(client, FdbHow::Append, &words),
             Self::Replace(Words { words }) => change(client, FdbHow::Replace, &words),
             Self::Del(Words { words }) => {
-                let said = Said::parse(&words, true, &["dev", "master"])?;
-                let removal = FdbRemoval { mac: said.mac, ifname: said.dev };
+                let said = Said::parse(&words, true, &["dev", "master", "vlan"])?;
+                let removal = FdbRemoval { mac: said.mac, ifname: said.dev, vlan: said.vlan };
                 Ok(client.send("DELETE", "/v1/fdb", &removal).map(|_: serde_json::Value| ())?)
             }
             Self::Get { words: Words { words }, json } => get(client, &words, json),
@@ -75,7 +75,7 @@ impl Fdb {
 
 fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure> {
     const STATES: [&str; 4] = ["permanent", "local", "static", "dynamic"];
-    let known = [&["dev", "master", "sticky", "extern_learn", "use"][..], &STATES].concat();
+    let known = [&["dev", "master", "vlan", "sticky", "extern_learn", "use"][..], &STATES].concat();
     let said = Said::parse(words, true, &known)?;
     let state = match said.flags.iter().rev().find(|flag| STATES.contains(flag)) {
         Some(&"static") => FdbStateWord::Static,
@@ -84,18 +84,20 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
     };
     let is = |flag| said.flags.contains(&flag);
     let (sticky, extern_learn, is_use) = (is("sticky"), is("extern_learn"), is("use"));
-    let change = FdbChange { state, sticky, extern_learn, is_use, how, mac: said.mac, ifname: said.dev };
+    let (mac, ifname, vlan) = (said.mac, said.dev, said.vlan);
+    let change = FdbChange { state, sticky, extern_learn, is_use, how, mac, ifname, vlan };
     Ok(client.send("POST", "/v1/fdb", &change).map(|_: serde_json::Value| ())?)
 }
 
 /// The entry of an address in a bridge, or behind a port.
 fn get(client: &Client, words: &[String], json: bool) -> Result<(), Failure> {
-    let said = Said::parse(words, true, &["br", "brport", "dev", "master"])?;
+    let said = Said::parse(words, true, &["br", "brport", "dev", "master", "vlan"])?;
     let mac: MacAddr = said.mac.parse().map_err(|error: NotAMac| Failure::Usage(error.to_string()))?;
     let mut entries: Vec<FdbView> = client.get("/v1/fdb")?;
     let is_there = |entry: &FdbView| {
         (said.dev.is_empty() || said.dev == entry.master || said.dev == entry.ifname)
             && said.brport.as_ref().is_none_or(|port| *port == entry.ifname)
+            && said.vlan.is_none_or(|vlan| entry.vlan == Some(vlan))
     };
     entries.retain(|entry| entry.mac == mac.to_string() && is_there(entry));
     if entries.is_empty() {
@@ -116,6 +118,7 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
     let known = [
         "dev",
         "brport",
+        "vlan",
         "master",
         "permanent",
         "nopermanent",
@@ -144,17 +147,19 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         locked: asked("locked", "nolocked"),
         dev: said.dev,
         brport: said.brport,
+        vlan: said.vlan,
     })
 }
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 9] = ["self", "vlan", "dst", "vni", "port", "via", "src_vni", "nhid", "router"];
+const LATER: [&str; 8] = ["self", "dst", "vni", "port", "via", "src_vni", "nhid", "router"];
 
 /// What was said, whatever the order.
 struct Said<'w> {
     mac: String,
     dev: String,
     brport: Option<String>,
+    vlan: Option<u16>,
     flags: Vec<&'w str>,
 }
 
@@ -163,7 +168,7 @@ impl<'w> Said<'w> {
         let usage = |text: String| Failure::Usage(text);
         let mut words = words.iter().map(String::as_str);
         let mac = if with_mac { words.next().unwrap_or_default().to_owned() } else { String::new() };
-        let (mut dev, mut brport, mut flags) = (None, None, Vec::new());
+        let (mut dev, mut brport, mut vlan, mut flags) = (None, None, None, Vec::new());
         while let Some(word) = words.next() {
             if LATER.contains(&word) {
                 return Err(Failure::Refused(format!("`{word}`: this version does not have it yet")));
@@ -175,17 +180,23 @@ impl<'w> Said<'w> {
             let target = match word {
                 "dev" | "br" => &mut dev,
                 "brport" => &mut brport,
+                "vlan" => &mut vlan,
                 flag => {
                     flags.push(flag);
                     continue;
                 }
             };
-            let value = words.next().ok_or_else(|| usage(format!("`{word}` needs a name after it")))?;
+            let value = words.next().ok_or_else(|| usage(format!("`{word}` needs a value after it")))?;
             *target = Some(value.to_owned());
         }
+        let number = |text: String| {
+            let vid = text.parse().ok().and_then(VlanId::new).map(VlanId::number);
+            vid.ok_or_else(|| usage(format!("`{text}` is no VLAN: give a number from 1 to {}", VlanId::MAX)))
+        };
+        let vlan = vlan.map(number).transpose()?;
         let dev = dev.or_else(|| brport.as_ref().map(|_| String::new()).filter(|_| with_mac));
         let dev = dev.ok_or_else(|| usage("say which device: dev NAME".into()))?;
-        Ok(Self { mac, dev, brport, flags })
+        Ok(Self { mac, dev, brport, vlan, flags })
     }
 }
 
@@ -212,13 +223,15 @@ mod tests {
 
     #[test]
     fn words_that_mean_nothing_are_usage_and_those_of_later_versions_are_refused() {
-        let failure = |text| Said::parse(&words(text), true, &["dev", "static"]).err().unwrap().to_string();
+        let failure =
+            |text| Said::parse(&words(text), true, &["dev", "static", "vlan"]).err().unwrap().to_string();
         assert!(failure("02:0:0:0:0:1 dev p0 sttaic").contains("did you mean `static`?"));
-        assert!(failure("02:0:0:0:0:1 dev").contains("needs a name"));
+        assert!(failure("02:0:0:0:0:1 dev").contains("needs a value"));
         assert!(failure("02:0:0:0:0:1 static").contains("say which device"));
+        assert!(failure("02:0:0:0:0:1 dev p0 static vlan 4095").contains("`4095` is no VLAN"));
         assert_eq!(
-            failure("02:0:0:0:0:1 dev p0 vlan 10"),
-            "rigswitch: `vlan`: this version does not have it yet"
+            failure("02:0:0:0:0:1 dev p0 vni 10"),
+            "rigswitch: `vni`: this version does not have it yet"
         );
     }
 }

@@ -1,16 +1,16 @@
 //! `[[bridge]]` and `[[xconnect]]`: what ports are for.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, XconnectConfig};
+use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, XconnectConfig};
 use rigswitch_dataplane::tables::PortState;
 
-use super::fields::{Fields, Shape, Text, suggest};
+use super::fields::{Fields, Shape};
 use super::host;
 use super::roles::{Kind, Role, Roles};
 use super::values::{device_name, duration, station};
-use super::{mac_moves, multicast, spanning_tree};
+use super::{fdb, mac_moves, multicast, spanning_tree, vlans};
+use crate::domains::Domains;
 
 const BRIDGE: Shape = Shape {
     label: "[[bridge]]",
@@ -43,16 +43,18 @@ const BRIDGE: Shape = Shape {
         "mcast_query_response_interval",
         "mcast_startup_query_count",
         "mcast_startup_query_interval",
-        "port",
-        "fdb",
-        "mdb",
-    ],
-    later: &[
         "vlan_filtering",
         "vlan_protocol",
         "vlan_default_pvid",
         "vlan_stats_enabled",
+        "vlan_stats_per_port",
         "vlan",
+        "port",
+        "fdb",
+        "mdb",
+        "mac_vlan",
+    ],
+    later: &[
         "mcast_router",
         "mcast_query_use_ifaddr",
         "mcast_vlan_snooping",
@@ -85,13 +87,15 @@ pub(super) const MEMBER: Shape = Shape {
         "mcast_fast_leave",
         "mcast_to_unicast",
         "mcast_max_groups",
+        "vlan",
+        "access",
+        "trunk",
+        "native",
+        "tunnel",
+        "translate",
+        "mac_vlan",
     ],
-    later: &["vlan", "access", "trunk", "native", "tunnel", "proxy_arp", "vlan_tunnel", "backup_port"],
-};
-const ENTRY: Shape = Shape {
-    label: "[[bridge.fdb]]",
-    keys: &["mac", "device", "state", "sticky"],
-    later: &["vlan", "dst", "vni", "port", "via", "src_vni"],
+    later: &["proxy_arp", "vlan_tunnel", "backup_port"],
 };
 const XCONNECT: Shape = Shape { label: "[[xconnect]]", keys: &["a", "b"], later: &[] };
 
@@ -102,10 +106,23 @@ pub(crate) const LONGEST_AGEING: Duration = Duration::from_millis(100 * ((1 << 2
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> (Vec<BridgeConfig>, Vec<XconnectConfig>) {
     let bridges = file.tables("bridge", &BRIDGE);
     let xconnects = file.tables("xconnect", &XCONNECT);
-    (
-        bridges.iter().filter_map(|fields| read_bridge(fields, roles)).collect(),
-        xconnects.iter().filter_map(|fields| read_xconnect(fields, roles)).collect(),
-    )
+    let mut domains = 0;
+    let mut read = Vec::new();
+    for fields in &bridges {
+        let Some(bridge) = read_bridge(fields, roles) else { continue };
+        let needed = Domains::needed(&bridge);
+        let before = domains;
+        domains += needed;
+        if domains > Domains::LIMIT && before <= Domains::LIMIT {
+            let (name, vlans, most) = (&bridge.name, needed - 1, Domains::LIMIT);
+            let rule = format!(
+                "with {name} and its {vlans} VLANs there are {domains} bridges and VLANs of bridges, and may be {most}"
+            );
+            fields.problems.push(fields.span.clone(), rule, "put ports into fewer VLANs");
+        }
+        read.push(bridge);
+    }
+    (read, xconnects.iter().filter_map(|fields| read_xconnect(fields, roles)).collect())
 }
 
 fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfig> {
@@ -121,14 +138,14 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
     let members = fields.tables("port", &MEMBER);
     let ports: Vec<_> = members.iter().filter_map(|member| read_member(member, label, roles)).collect();
     let spanning_tree = spanning_tree::read_bridge(fields, &members);
-    let fdb = read_fdb(fields, label, &ports, host.is_some(), roles);
+    let vlans = vlans::read_bridge(fields, roles);
     let snooping = multicast::read_bridge(fields);
     let mdb = multicast::read_mdb(fields, label, &snooping, &ports, roles);
     let address = fields.text("address").and_then(|text| station(fields, &text));
     let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";
     let group_fwd_mask = mask(fields, BridgeConfig::GROUP_FWD_RESTRICTED, restricted);
-    Some(BridgeConfig {
-        name: name?,
+    let mut bridge = BridgeConfig {
+        name: label.to_owned(),
         ageing_time: ageing_time.unwrap_or(BridgeConfig::DEFAULT_AGEING_TIME),
         address,
         mtu,
@@ -139,10 +156,14 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         mac_moves: mac_moves::read(fields),
         spanning_tree,
         multicast: snooping,
+        vlans,
         ports,
-        fdb,
+        fdb: Vec::new(),
         mdb,
-    })
+    };
+    bridge.fdb = fdb::read(fields, &bridge, roles);
+    vlans::check_snooping(fields, &bridge);
+    name.is_some().then_some(bridge)
 }
 
 fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Option<BridgePortConfig> {
@@ -167,6 +188,7 @@ fn read_member(fields: &Fields<'_>, bridge: &str, roles: &mut Roles<'_>) -> Opti
         transparent: flag("transparent", plain.transparent),
         spanning_tree: spanning_tree::read_port(fields),
         multicast: multicast::read_port(fields),
+        vlans: vlans::read_port(fields),
         ..plain
     };
     if port.transparent
@@ -204,62 +226,6 @@ fn mask(fields: &Fields<'_>, restricted: u16, rule: &str) -> Option<u16> {
         fields.problems.push(value.span(), rule, remedy);
     }
     None
-}
-
-fn read_fdb(
-    fields: &Fields<'_>,
-    bridge: &str,
-    ports: &[BridgePortConfig],
-    has_host: bool,
-    roles: &Roles<'_>,
-) -> Vec<FdbEntryConfig> {
-    let mut entries = Vec::new();
-    let members: BTreeSet<&str> = ports.iter().map(|port| port.device.as_str()).collect();
-    let is_host = |device: &Text<'_>| has_host && device.value == bridge;
-    let mut seen = BTreeMap::new();
-    for entry in fields.tables("fdb", &ENTRY) {
-        let mac = entry.required("mac", "\"02:00:00:00:00:01\"");
-        let device = entry.required("device", "\"p0\"");
-        let states = [FdbState::Static, FdbState::Dynamic, FdbState::Permanent].map(|s| (s.name(), s));
-        let state = entry.word("state", &states).unwrap_or(FdbState::Static);
-        let sticky = entry.boolean("sticky").unwrap_or(false);
-        if sticky
-            && state == FdbState::Permanent
-            && let Some(value) = entry.value("sticky")
-        {
-            let remedy = "take it out, or make the state static or dynamic";
-            entry.problems.push(
-                value.span(),
-                "a permanent entry is not sticky: it never moves anyway",
-                remedy,
-            );
-        }
-        let address = mac.as_ref().and_then(|mac| station(&entry, mac));
-        if let Some(device) = device.as_ref().filter(|device| is_host(device))
-            && state != FdbState::Permanent
-        {
-            let rule = format!("an entry for `{bridge}` itself is permanent: frames to it are the host's");
-            entry.problems.push(device.span.clone(), rule, "add state = \"permanent\"");
-        }
-        if let Some(device) = &device
-            && !members.contains(device.value)
-            && !is_host(device)
-        {
-            let rule = format!("`{}` is not a port of {bridge}", device.value);
-            let remedy = match suggest(device.value, members.iter().copied()) {
-                _ if device.value == bridge => "add host = true to it, and state = \"permanent\" here".into(),
-                near => near.unwrap_or_else(|| "add it as a [[bridge.port]], or name one that is".into()),
-            };
-            entry.problems.push(device.span.clone(), rule, remedy);
-        }
-        let (Some(mac), Some(device), Some(address)) = (mac, device, address) else { continue };
-        if let Some(first) = seen.insert(address, mac.span.clone()) {
-            let rule = format!("{address} is in {bridge} twice: line {} has it", roles.line(&first));
-            entry.problems.push(mac.span, rule, "an address is behind one port: keep one of the two");
-        }
-        entries.push(FdbEntryConfig { mac: address, device: device.value.to_owned(), state, sticky });
-    }
-    entries
 }
 
 fn read_xconnect(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<XconnectConfig> {

@@ -9,7 +9,8 @@ use super::fields::Shape;
 use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
 use super::upper::VLAN;
-use super::{Config, Document, suggest};
+use super::vlans::WAYS;
+use super::{Config, Document, suggest, vlan_edit};
 use crate::views::{EditAction, EditObject, EditRequest};
 
 impl Config {
@@ -18,8 +19,13 @@ impl Config {
     /// # Errors
     /// [`Refused`], when there is nothing to edit, or what comes of it is no valid configuration.
     pub fn edited(&self, edit: &EditRequest) -> Result<Self, Refused> {
-        let mut document = serde_json::to_value(Document::new(self)).map_err(Refused::because)?;
+        let mut changed = self.clone();
+        if edit.object == EditObject::Membership {
+            vlan_edit::edit(&mut changed, edit)?;
+        }
+        let mut document = serde_json::to_value(Document::new(&changed)).map_err(Refused::because)?;
         match edit.object {
+            EditObject::Membership => {}
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
@@ -59,8 +65,13 @@ fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditReq
             return Err(Refused::because(why));
         };
         let kind = key.split('.').next().unwrap_or_default();
+        // One way of saying what a port is ends the others; a trunk has its native VLAN beside it.
         if object == "port" && KINDS.contains(&kind) {
             table.retain(|other, _| other == kind || !KINDS.contains(&&**other));
+        } else if kind != "native" && WAYS.contains(&kind) {
+            table.retain(|other, _| {
+                other == kind || (kind, &**other) == ("trunk", "native") || !WAYS.contains(&&**other)
+            });
         }
         put(table, key, value);
     }

@@ -94,6 +94,14 @@ impl<'d> Fields<'d> {
         self.text(key)
     }
 
+    /// That there is nothing at `key` is a problem.
+    pub(super) fn required_integer(&self, key: &str, example: &str) {
+        if self.value(key).is_none() {
+            let rule = format!("{} has no `{key}`", self.shape.label);
+            self.problems.push(self.span.clone(), rule, format!("add {key} = {example}"));
+        }
+    }
+
     pub(super) fn boolean(&self, key: &str) -> Option<bool> {
         let value = self.value(key)?;
         let boolean = value.get_ref().as_bool();

@@ -37,6 +37,12 @@
 //! mac_move_window = "180s"            # from the first of them on; a port tells of 1000 moves a second at most
 //! mac_move_action = "alarm"           # or hold (the address stays where it was), disable (the port that it moved to)
 //! mac_move_time = "180s"              # how long that lasts; a disabled port comes back by `port set` too
+//! vlan_filtering = false              # true: it tells VLANs apart; else it takes no notice of tags
+//! vlan_protocol = "802.1Q"            # or "802.1ad": the tags that it knows; others are payload
+//! vlan_default_pvid = 1               # 1 to 4094, the VLAN of ports of which nothing is said, without a tag; 0: none
+//! vlan_stats_enabled = false          # true: frames are counted by VLAN
+//! vlan_stats_per_port = false         # true: by VLAN and port
+//! # vlan = { pvid = 1, untagged = [1], tagged = ["20-30"] }  # what the bridge itself is in, and the host with it; else its default
 //! stp_state = false                   # true: it takes part in a spanning tree; else BPDUs pass as any group's frames
 //! priority = 32768                    # the lowest is the root's
 //! hello_time = "2s"                   # 1s to 10s; how often the root says that it is there
@@ -75,11 +81,23 @@
 //! mcast_to_unicast = false            # true: each member of a group gets a copy to its own address
 //! mcast_max_groups = 0                # groups that it may be in; 0: as many as the bridge has room for
 //! # transparent = true                # instead: every reserved address passes from this port, PAUSE too
+//! # vlan = { pvid = 10, untagged = [10], tagged = [11, "20-30"] }  # what it is in while the bridge filters; else vlan_default_pvid.
+//!                                     # Without pvid nothing may come that has no VLAN. The same in other words:
+//! # access = 10                       # vlan = { pvid = 10, untagged = [10] }
+//! # trunk = ["10-20"]                 # vlan = { tagged = ["10-20"] }, with native = 1 also pvid = 1, untagged = [1]
+//! # tunnel = 200                      # dot1q-tunnel: this tag in front of whatever comes, and off what leaves; of an 802.1ad bridge an S-tag
+//! # translate = [{ from = 10, to = 110 }]  # what is VLAN 10 on its wire is the bridge's 110, both ways
+//! mac_vlan = false                    # true: it is in the VLANs of all [[bridge.mac_vlan]], without a tag
 //! [[bridge.fdb]]
 //! mac = "02:00:00:00:00:01"           # of one station
 //! device = "eth0"                     # a port of this bridge; for a permanent one also the bridge itself
 //! state = "static"                    # or dynamic (ages), permanent (the bridge's own address)
 //! sticky = false                      # true: it stays there when its station is seen elsewhere
+//! # vlan = 10                         # in a bridge that filters; without it the entry is of every VLAN of the port
+//!
+//! [[bridge.mac_vlan]]                 # what stations send without a VLAN is of this one, ahead of the port's, if the port is in it
+//! mac = "02:00:00:00:00:01"           # or the first bits of many, "00:1b:21:00:00:00/24", or any, "02:00:00:00:00:01/fe:00:00:00:00:ff":
+//! vlan = 30                           # the rule that names the most bits holds
 //!
 //! [[bridge.mdb]]
 //! device = "eth0"                     # a port of this bridge
@@ -106,6 +124,7 @@
 
 mod bridge;
 mod edit;
+mod fdb;
 mod fields;
 mod host;
 mod mac_moves;
@@ -123,6 +142,8 @@ mod switch;
 mod tests;
 mod upper;
 mod values;
+mod vlan_edit;
+mod vlans;
 
 pub use plan::{Change, Edit, Frozen, Plan};
 pub use print::Document;

@@ -47,6 +47,15 @@ impl Origins {
     }
 }
 
+impl Origins {
+    /// `file:line` of the first of these keys that the table has, or of the table if it has none of them.
+    pub(crate) fn first_place(&self, table: &[&str], keys: &[&str]) -> Option<String> {
+        let path: Vec<_> = table.iter().map(|&word| word.to_owned()).collect();
+        let has = |key: &&&str| self.0.1.contains_key(&(path.clone(), (**key).to_owned()));
+        self.place(table, keys.iter().find(has).copied().unwrap_or_default())
+    }
+}
+
 struct Finder {
     lines: Lines,
     ends: Vec<usize>,

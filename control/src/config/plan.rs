@@ -148,7 +148,7 @@ fn bridge(edit: Edit<BridgeConfig>, changes: &mut Vec<Change>) {
     let name = to.name;
     let members = edits(&from.ports, &to.ports, |port| port.device.clone());
     changes.extend(members.into_iter().map(|edit| Change::Member(name.clone(), edit)));
-    let entries = edits(&from.fdb, &to.fdb, |entry| entry.mac);
+    let entries = edits(&from.fdb, &to.fdb, |entry| (entry.mac, entry.vlan));
     changes.extend(entries.into_iter().map(|edit| Change::Entry(name.clone(), edit)));
     let groups = edits(&from.mdb, &to.mdb, |entry| (entry.group, entry.device.clone()));
     changes.extend(groups.into_iter().map(|edit| Change::Group(name.clone(), edit)));
@@ -185,7 +185,7 @@ impl Change {
             Self::Port(edit) => view("port", None, edit, &["name"]),
             Self::Bridge(edit) => view("bridge", None, edit, &["name"]),
             Self::Member(bridge, edit) => view("port", Some(bridge), edit, &["device"]),
-            Self::Entry(bridge, edit) => view("fdb", Some(bridge), edit, &["mac"]),
+            Self::Entry(bridge, edit) => view("fdb", Some(bridge), edit, &["mac", "vlan"]),
             Self::Group(bridge, edit) => view("mdb", Some(bridge), edit, &["grp", "device"]),
             Self::Wire(edit) => view("xconnect", None, edit, &["a", "b"]),
             Self::Upper(edit) => {
@@ -205,7 +205,7 @@ fn view(object: &str, bridge: Option<&String>, edit: &Edit<impl Printed>, names:
         Edit::Change { from, to } => (ChangeAction::Change, from.words(), to.words()),
     };
     let named = if action == ChangeAction::Add { &to } else { &from };
-    let name = names.iter().filter_map(|key| named.get(*key)?.as_str()).collect::<Vec<_>>().join(" ");
+    let name = names.iter().filter_map(|key| name_of(key, named.get(*key)?)).collect::<Vec<_>>().join(" ");
     let same: Vec<String> = from.keys().filter(|key| from.get(*key) == to.get(*key)).cloned().collect();
     for key in same.iter().map(String::as_str).chain(names.iter().copied()) {
         from.remove(key);
@@ -215,6 +215,14 @@ fn view(object: &str, bridge: Option<&String>, edit: &Edit<impl Printed>, names:
         from.clear(); // what it was is in the file it came from
     }
     ChangeView { action, object: object.to_owned(), bridge: bridge.cloned(), name, from, to }
+}
+
+/// One of the words that something is known by.
+fn name_of(key: &str, value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::Number(number) => Some(format!("{key} {number}")),
+        other => other.as_str().map(str::to_owned),
+    }
 }
 
 #[cfg(test)]

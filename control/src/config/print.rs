@@ -3,6 +3,7 @@
 use rigswitch_dataplane::bridge::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
+use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{
     PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
@@ -14,7 +15,7 @@ use super::host::HostWords;
 use super::upper::UpperWords;
 use super::values::duration_text;
 use super::{Config, Idle, SwitchConfig, Workers};
-use super::{mac_moves, multicast, spanning_tree};
+use super::{mac_moves, multicast, spanning_tree, vlans};
 
 /// A configuration in the words of the file.
 #[derive(Serialize)]
@@ -197,6 +198,8 @@ struct Bridge<'c> {
     spanning_tree: spanning_tree::BridgeWords,
     #[serde(flatten)]
     multicast: multicast::BridgeWords,
+    #[serde(flatten)]
+    vlans: vlans::BridgeWords,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     port: Vec<Member<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -236,12 +239,16 @@ struct Member<'c> {
     spanning_tree: spanning_tree::PortWords,
     #[serde(flatten)]
     multicast: multicast::PortWords,
+    #[serde(flatten)]
+    vlans: vlans::PortWords,
 }
 
 #[derive(Serialize)]
 struct Entry<'c> {
     mac: String,
     device: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<u16>,
     state: &'static str,
     #[serde(skip_serializing_if = "is_plain")]
     sticky: bool,
@@ -278,14 +285,16 @@ impl<'c> Member<'c> {
             transparent,
             spanning_tree: port.spanning_tree.into(),
             multicast: port.multicast.into(),
+            vlans: (&port.vlans).into(),
         }
     }
 }
 
 impl<'c> Entry<'c> {
     fn new(entry: &'c FdbEntryConfig) -> Self {
-        let FdbEntryConfig { device, sticky, .. } = entry;
-        Self { mac: entry.mac.to_string(), device, state: entry.state.name(), sticky: *sticky }
+        let FdbEntryConfig { mac, device, vlan, state, sticky } = entry;
+        let vlan = vlan.map(VlanId::number);
+        Self { mac: mac.to_string(), device, vlan, state: state.name(), sticky: *sticky }
     }
 }
 
@@ -303,6 +312,7 @@ impl<'c> Bridge<'c> {
             mac_moves: bridge.mac_moves.into(),
             spanning_tree: bridge.spanning_tree.into(),
             multicast: bridge.multicast.into(),
+            vlans: (&bridge.vlans).into(),
             port: bridge.ports.iter().map(Member::new).collect(),
             fdb: bridge.fdb.iter().map(Entry::new).collect(),
             mdb: bridge.mdb.iter().map(Into::into).collect(),

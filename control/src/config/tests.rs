@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rigswitch_dataplane::bridge::{BridgePortConfig, FdbState, HostConfig, MulticastPort, SpanningTreePort};
+use rigswitch_dataplane::bridge::{
+    BridgeConfig, BridgePortConfig, FdbState, HostConfig, Membership, MulticastPort, PortVlans,
+    SpanningTreePort, VlanProtocol,
+};
 use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
 use rigswitch_dataplane::tables::PortState;
@@ -52,6 +55,19 @@ packet = "veth-c3"
 name = "c4"
 device = "veth-c4"
 
+[[port]]
+name = "v0"
+memory = true
+[[port]]
+name = "v1"
+memory = true
+[[port]]
+name = "v2"
+memory = true
+[[port]]
+name = "v3"
+memory = true
+
 [[bridge]]
 name = "br0"
 ageing_time = "1500ms"
@@ -92,6 +108,27 @@ host = true
 ageing_time = 60
 port = [{ device = "c1" }, { device = "vm1" }]
 fdb = [{ mac = "2:0:0:0:0:1", device = "c1" }]
+
+[[bridge]]
+name = "br2"
+mcast_snooping = false
+vlan_filtering = true
+vlan_protocol = "802.1ad"
+vlan_default_pvid = 7
+vlan_stats_enabled = true
+vlan_stats_per_port = true
+vlan = { pvid = 5, untagged = [5], tagged = ["6-8"] }
+port = [
+    { device = "v0", access = 10 },
+    { device = "v1", trunk = [10, "20-22"], native = 5, translate = [{ from = 110, to = 10 }] },
+    { device = "v2", tunnel = 200 },
+    { device = "v3", mac_vlan = true },
+]
+fdb = [{ mac = "2:0:0:0:0:1", device = "v0", vlan = 10 }, { mac = "2:0:0:0:0:2", device = "v1" }]
+mac_vlan = [
+    { mac = "02:00:00:00:00:09", vlan = 30 }, { mac = "00:1b:21:00:00:00/24", vlan = 31 },
+    { mac = "02:00:00:00:00:01/fe:00:00:00:00:ff", vlan = 32 },
+]
 
 [[xconnect]]
 a = "file"
@@ -134,7 +171,7 @@ fn every_key_is_read() {
     assert_eq!((c2.device.as_str(), c2.queues), ("veth-c2", 2));
     assert_eq!(config.ports[8].kind, PortKind::Device("veth-c4".into()));
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
-    let [br0, br1] = &config.bridges[..] else { panic!("two bridges") };
+    let [br0, br1, br2] = &config.bridges[..] else { panic!("three bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));
     assert_eq!((br0.address, br0.mtu), (Some("02:00:00:00:00:fe".parse().unwrap()), Some(1400)));
     let host = br0.host.as_ref().unwrap();
@@ -158,6 +195,7 @@ fn every_key_is_read() {
         transparent: false,
         spanning_tree: SpanningTreePort::default(),
         multicast: MulticastPort::default(),
+        vlans: PortVlans::default(),
     };
     let transparent = BridgePortConfig { transparent: true, ..BridgePortConfig::new("vm0") };
     let mab =
@@ -177,6 +215,51 @@ fn every_key_is_read() {
     );
     assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
     assert_eq!((&*config.xconnects[0].a, &*config.xconnects[0].b), ("file", "mem"));
+    read_vlans(br2);
+}
+
+fn read_vlans(bridge: &BridgeConfig) {
+    let vid = |number| VlanId::new(number).unwrap();
+    let vlans = &bridge.vlans;
+    assert_eq!((vlans.protocol, vlans.default_pvid), (VlanProtocol::Service, Some(vid(7))));
+    assert!(vlans.filtering && vlans.stats && vlans.stats_per_port);
+    let membership = |pvid: u16, tunnel, members: &[(u16, bool)]| Membership {
+        members: members.iter().map(|(number, untagged)| (vid(*number), *untagged)).collect(),
+        pvid: Some(vid(pvid)),
+        tunnel,
+    };
+    let of = |device| bridge.vlans_of(device).unwrap();
+    assert_eq!(of("br2"), membership(5, false, &[(5, true), (6, false), (7, false), (8, false)]));
+    assert_eq!(of("v0"), membership(10, false, &[(10, true)]));
+    let trunk = [(5, true), (10, false), (20, false), (21, false), (22, false)];
+    assert_eq!(of("v1"), membership(5, false, &trunk));
+    assert_eq!(of("v2"), membership(200, true, &[(200, true)]));
+    assert_eq!(of("v3"), membership(7, false, &[(7, true), (30, true), (31, true), (32, true)]));
+    assert_eq!(bridge.ports[1].vlans.translate, [(vid(110), vid(10))].into());
+    let entries: Vec<_> =
+        bridge.fdb.iter().map(|entry| (&*entry.device, entry.vlan.map(VlanId::number))).collect();
+    let of_v1 = trunk.map(|(number, _)| ("v1", Some(number)));
+    assert_eq!(entries, [&[("v0", Some(10))][..], &of_v1].concat());
+    let masks: Vec<_> = vlans.macs.iter().map(|rule| (rule.mask.to_string(), rule.vlan.number())).collect();
+    let mask = |text: &str, number| (text.to_owned(), number);
+    let [exact, oui, any] = [("ff:ff:ff:ff:ff:ff", 30), ("ff:ff:ff:00:00:00", 31), ("fe:00:00:00:00:ff", 32)];
+    assert_eq!(masks, [exact, oui, any].map(|(text, number)| mask(text, number)));
+    assert_eq!(bridge.vlans_in_use().len(), 12);
+}
+
+#[test]
+fn there_are_no_more_bridges_and_vlans_than_numbers() {
+    let bridge = |number: usize| {
+        format!(
+            "[[bridge]]\nname = \"br{number}\"\nvlan_filtering = true\nmcast_snooping = false\n\
+             vlan = {{ tagged = [\"1-4094\"] }}\n"
+        )
+    };
+    let bridges = |count| (0..count).map(bridge).collect::<String>();
+    Config::parse(&bridges(16), "rig.toml").unwrap();
+    let said = Config::parse(&bridges(17), "rig.toml").unwrap_err().to_string();
+    let place = "rig.toml:81:1: with br16 and its 4094 VLANs there are 69615 bridges and VLANs of bridges";
+    assert!(said.starts_with(place), "{said}");
 }
 
 #[test]
@@ -256,6 +339,7 @@ proptest! {
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
             "link", "id", "protocol",
+            "vlan", "vlan_filtering", "access", "trunk", "native", "tunnel", "translate", "mac_vlan",
         ]),
         table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "neighbor"]),
         value in proptest::sample::select(vec![

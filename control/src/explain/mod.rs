@@ -3,6 +3,7 @@
 mod frame;
 mod run;
 mod view;
+mod vlans;
 mod words;
 
 pub use frame::parse;

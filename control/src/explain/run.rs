@@ -70,7 +70,8 @@ pub fn run(
         let run_chunks = PoolConfig::SUPER_FRAME_CHUNKS;
         pool = Pool::new(PoolConfig { frames: FRAMES, runs: RUNS, run_chunks });
     }
-    let counters = WorkerCounters::new();
+    // No worker's, so that nothing is counted where workers count.
+    let counters = WorkerCounters::of(u16::MAX);
     let devices = tables.devices().len();
     (0..devices).filter_map(|id| u16::try_from(id).ok()).for_each(|id| counters.prepare(DeviceId(id)));
     let mut punt = Punt::new(ring(PUNTS).0);

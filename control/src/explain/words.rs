@@ -2,16 +2,16 @@
 
 use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
-use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
+use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
 use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::vlan::Tci;
 
-use super::Seen;
 use super::view::{ExplainedDrop, ExplanationView, StepView};
+use super::{Seen, vlans};
 use crate::config::Origins;
 
 /// What things are called, and where the file says what they are.
@@ -30,8 +30,16 @@ pub(crate) fn explain(
     length: usize,
     steps: &[Seen],
 ) -> ExplanationView {
-    let mut story =
-        Story { setting, from, entry: None, bytes, steps: Vec::new(), out: Vec::new(), drops: Vec::new() };
+    let mut story = Story {
+        setting,
+        from,
+        entry: None,
+        vid: None,
+        bytes,
+        steps: Vec::new(),
+        out: Vec::new(),
+        drops: Vec::new(),
+    };
     steps.iter().for_each(|seen| story.tell(*seen));
     let verdict = story.verdict(steps);
     let names = |devices: &[DeviceId]| devices.iter().map(|&id| (setting.name)(id).to_owned()).collect();
@@ -100,6 +108,7 @@ struct Story<'s, 'n> {
     setting: &'s Setting<'n>,
     from: DeviceId,
     entry: Option<Entry>,
+    vid: Option<VlanId>,
     bytes: &'s [u8],
     steps: Vec<StepView>,
     out: Vec<DeviceId>,
@@ -129,6 +138,7 @@ impl Story<'_, '_> {
             }
             Step::Received(device) | Step::Originated(device) => self.role(device),
             Step::Classified(class) => self.class(class),
+            Step::InVlan(vid, from) => self.in_vlan(vid, from),
             Step::Learned(lesson) => self.lesson(lesson),
             Step::Unlearned => {
                 let text = format!("{} learns nothing from it", self.name(self.from));
@@ -154,6 +164,10 @@ impl Story<'_, '_> {
             Step::Answered(device) => {
                 let text = format!("the bridge knows who is asked for, and answers by {}", self.name(device));
                 self.push("answer", text, self.knob(device, "neigh_suppress"));
+            }
+            Step::Retagged(device, retag) => {
+                let text = vlans::retagged(self.name(device), retag);
+                self.push("tag", text, self.member(device, vlans::MEMBERSHIP));
             }
             Step::ChecksumsFound(count) => {
                 self.push("checksum", format!("{count} that its sender left unfinished, completed"), None);
@@ -181,7 +195,10 @@ impl Story<'_, '_> {
         let name = self.name(device).to_owned();
         let origins = self.setting.origins;
         let (text, place) = match self.setting.tables.device(device).role {
-            Role::Bridge(domain) | Role::KnobbedBridge(domain) => {
+            Role::Bridge(domain)
+            | Role::KnobbedBridge(domain)
+            | Role::VlanBridge(domain)
+            | Role::KnobbedVlanBridge(domain) => {
                 let bridge = (self.setting.bridge)(domain);
                 (
                     format!("{name}, a port of {bridge}"),
@@ -224,6 +241,17 @@ impl Story<'_, '_> {
             Class::Refused(reason) => reason.meaning(),
         };
         self.push("parse", text.to_owned(), None);
+    }
+
+    fn in_vlan(&mut self, vid: VlanId, from: VlanFrom) {
+        self.vid = Some(vid);
+        let text = vlans::in_vlan(self.name(self.from), vid, from);
+        let place = match (from, vlans::keys(from)) {
+            (VlanFrom::Mac, _) => self.setting.origins.place(&["bridge", self.bridge()], "mac_vlan"),
+            (_, []) => None,
+            (_, keys) => self.member(self.from, keys),
+        };
+        self.push("vlan", text, place);
     }
 
     fn lesson(&mut self, lesson: Lesson) {
@@ -294,6 +322,11 @@ impl Story<'_, '_> {
                 "it takes no floods of this kind, or is not asked for what the bridge knows",
                 Some("neigh_suppress"),
             ),
+            LeftOut::Vlan => {
+                let vid = self.vid.map_or_else(|| "the VLAN".to_owned(), |vid| format!("VLAN {vid}"));
+                let place = self.member(device, vlans::MEMBERSHIP);
+                return self.push("not to", format!("{name}: it is not in {vid}"), place);
+            }
             LeftOut::NoMember => ("nobody there is in the group", None),
         };
         let place = knob.and_then(|knob| self.knob(device, knob));
@@ -346,6 +379,11 @@ impl Story<'_, '_> {
                 let there = self.entry.map_or(self.from, |entry| entry.egress().device);
                 self.knob(there, "state")
             }
+            DropReason::VlanNoPvid | DropReason::VlanNotMember => self.member(self.from, vlans::MEMBERSHIP),
+            DropReason::VlanEgress => {
+                let there = self.entry.map_or(self.from, |entry| entry.egress().device);
+                self.member(there, vlans::MEMBERSHIP)
+            }
             DropReason::ReservedAddress => self.setting.origins.place(&["bridge", bridge], "group_fwd_mask"),
             DropReason::NoHost => self.setting.origins.place(&["bridge", bridge], "host"),
             _ => None,
@@ -360,6 +398,15 @@ impl Story<'_, '_> {
     /// Where the file says something about a member of the bridge.
     fn knob(&self, device: DeviceId, key: &str) -> Option<String> {
         self.setting.origins.place(&["bridge", self.bridge(), "port", self.name(device)], key)
+    }
+
+    /// The same of the first of these keys that it has; the host's port is the bridge itself.
+    fn member(&self, device: DeviceId, keys: &[&str]) -> Option<String> {
+        let (bridge, name) = (self.bridge(), self.name(device));
+        let of_bridge = ["bridge", bridge];
+        let of_port = ["bridge", bridge, "port", name];
+        let table: &[&str] = if bridge == name { &of_bridge } else { &of_port };
+        self.setting.origins.first_place(table, keys)
     }
 
     /// Where the file has the entry of an address.

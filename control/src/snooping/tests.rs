@@ -305,7 +305,7 @@ proptest! {
         let frame = [&[1, 0, 0x5e, 1, 1, d, 2, 0, 0, 0, 0, 1, 8, 0][..], &header.to_bytes()].concat();
         prop_assert!(Multicast::view(&frame).is_ok());
         let mdb = bridge.snooping.compile();
-        let Path::To(targets) = mdb.way(DeviceId(2), &frame).path else { panic!("to members") };
+        let Path::To(targets) = mdb.way(DeviceId(2), &frame, true).path else { panic!("to members") };
         let devices: Vec<_> = targets.iter().map(|target| target.device.0).collect();
         prop_assert_eq!(devices, if has_member { vec![0, 1] } else { vec![0] });
     }

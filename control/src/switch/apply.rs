@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::bridge::FdbState;
-use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ids::{DeviceId, VlanId};
 use rigswitch_dataplane::ports::{PortConfig, PortKind, XdpConfig, XdpQueue};
 use rigswitch_dataplane::tables::{Entry, Flags, Key, WorkerId};
 use rigswitch_dataplane::worker::Command;
@@ -104,7 +104,7 @@ impl Switch {
         wanted: &Config,
         done: &mut Done,
     ) -> Result<(), SwitchError> {
-        self.domains.admit(&wanted.bridges);
+        self.domains.admit(&wanted.bridges).map_err(|_| SwitchError::TooManyDomains)?;
         let before = self.receiving();
         for (from, to) in &ports.adjusted {
             let Some(id) = self.ports.find(&to.name) else { continue };
@@ -153,7 +153,7 @@ impl Switch {
             let Change::Entry(bridge, Edit::Add(entry) | Edit::Change { to: entry, .. }) = change else {
                 continue;
             };
-            let Some(domain) = self.domains.of(bridge) else { continue };
+            let Some(domain) = self.domains.of_vlan(bridge, entry.vlan) else { continue };
             let key = Key::new(domain, entry.mac);
             done.entries.push((key, self.entry(key)));
             self.put_configured(bridge, entry)?;
@@ -229,18 +229,25 @@ impl Switch {
         for change in &plan.0 {
             if let Change::Entry(bridge, Edit::Remove(entry)) = change
                 && entry.state != FdbState::Dynamic
-                && let Some(domain) = self.domains.of(bridge)
+                && let Some(domain) = self.domains.of_vlan(bridge, entry.vlan)
             {
                 self.macs.remove(Key::new(domain, entry.mac));
             }
         }
-        let moves = |change: &Change| {
-            matches!(change, Change::Member(_, Edit::Remove(_)) | Change::Bridge(Edit::Remove(_)))
+        let moves = |change: &Change| match change {
+            Change::Member(_, Edit::Remove(_)) | Change::Bridge(Edit::Remove(_)) => true,
+            Change::Member(_, Edit::Change { from, to }) => from.vlans != to.vlans,
+            Change::Bridge(Edit::Change { from, to }) => from.vlans != to.vlans,
+            _ => false,
         };
         if !ports.leaving.is_empty() || plan.0.iter().any(moves) {
             let tables = Arc::clone(self.publisher.current());
             let is_member = |key: Key, entry: Entry| {
-                tables.device(entry.egress().device).role.domain() == Some(key.domain())
+                let (device, domain) = (entry.egress().device, key.domain());
+                let is_in =
+                    |vid: VlanId| tables.vlan_port(device).is_some_and(|port| port.is_in(vid.number()));
+                tables.device(device).role.domain() == Some(tables.bridge_of(domain))
+                    && tables.domain(domain).of.is_none_or(|of| is_in(of.vid))
             };
             self.forget(|key, entry| !is_member(key, entry));
         }

@@ -88,7 +88,7 @@ impl Crew {
         let bells = bells.collect::<Result<Vec<_>, _>>()?;
         let mesh = mesh(&bells);
         for (worker, (handoffs, handed_on)) in mesh.into_iter().enumerate() {
-            let counters = Arc::new(WorkerCounters::new());
+            let counters = Arc::new(WorkerCounters::of(u16::try_from(worker).unwrap_or(u16::MAX)));
             let (commands_in, commands) = unbounded();
             let (punt_in, punt_out) = ring(CONTROL_RING);
             let (inject_in, inject_out) = ring(CONTROL_RING);

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::capture::CAPTURES;
 use crate::config::{Frozen, Refused};
+use crate::domains::Domains;
 
 /// What is refused, and why.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +125,15 @@ pub enum SwitchError {
         /// The port named.
         ifname: String,
     },
+    /// A VLAN that an entry cannot be of.
+    #[error("{0}")]
+    Vlan(String),
+    /// More bridges and VLANs than there are numbers, while those that go are still there.
+    #[error(
+        "more bridges and VLANs of bridges than {} at one time, those that go with them: apply it in two steps",
+        Domains::LIMIT
+    )]
+    TooManyDomains,
     /// Nothing to take away.
     #[error("{bridge} has no entry of {mac} behind {ifname}: `rigswitch show fdb` lists those there are")]
     NoEntry {

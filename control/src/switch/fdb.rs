@@ -1,10 +1,11 @@
 //! The forwarding database: what an operator changes in it, and ageing, both off the data path.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState};
-use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTable, Peer, Tick};
 
 use super::error::SwitchError;
@@ -33,7 +34,7 @@ impl Sweep {
     pub(super) fn configure(&mut self, bridges: &[BridgeConfig], domains: &Domains) {
         self.ageing = vec![u32::MAX; domains.places()];
         for bridge in bridges {
-            if let Some(domain) = domains.of(&bridge.name) {
+            for domain in domains.all(&bridge.name) {
                 self.ageing[usize::from(domain.number()) - 1] = ticks(bridge.ageing_time);
             }
         }
@@ -76,11 +77,46 @@ impl Switch {
     pub fn change_fdb(&mut self, change: &FdbChange) -> Result<(), SwitchError> {
         let mac = station(&change.mac)?;
         let (device, domain) = self.member(&change.ifname)?;
+        let domains = self.domains_of_entry(&change.ifname, domain, change.vlan)?;
+        domains.into_iter().try_for_each(|domain| self.change_entry(change, Key::new(domain, mac), device))
+    }
+
+    /// The domains of an entry behind a port: that of the VLAN named, or those of all the port's (`br_fdb_add`).
+    fn domains_of_entry(
+        &self,
+        ifname: &str,
+        domain: DomainId,
+        vlan: Option<u16>,
+    ) -> Result<Vec<DomainId>, SwitchError> {
+        let name = self.bridge(domain);
+        let filters = |bridge: &&BridgeConfig| bridge.name == name && bridge.vlans.filtering;
+        let Some(bridge) = self.config.bridges.iter().find(filters) else {
+            return match vlan {
+                None => Ok(vec![domain]),
+                Some(_) => Err(SwitchError::Vlan(format!(
+                    "{name} does not filter by VLAN, and its entries are of none: leave `vlan` out, or `rigswitch bridge set \
+                     {name} vlan_filtering true`"
+                ))),
+            };
+        };
+        let members = bridge.vlans_of(ifname).unwrap_or_default().members;
+        if let Some(vlan) = vlan
+            && !VlanId::new(vlan).is_some_and(|vid| members.contains_key(&vid))
+        {
+            return Err(SwitchError::Vlan(format!(
+                "{ifname} is not in VLAN {vlan}: `rigswitch show vlans` lists what it is in"
+            )));
+        }
+        let wanted = members.into_keys().filter(|vid| vlan.is_none_or(|vlan| vlan == vid.number()));
+        Ok(wanted.filter_map(|vid| self.domains.of_vlan(name, Some(vid))).collect())
+    }
+
+    fn change_entry(&mut self, change: &FdbChange, key: Key, device: DeviceId) -> Result<(), SwitchError> {
+        let (domain, mac) = (key.domain(), key.mac());
         let is_plain = change.state == FdbStateWord::Permanent && !change.extern_learn && !change.is_use;
         if self.ports.get(device).is_some_and(Port::is_host) && !is_plain {
             return Err(SwitchError::NotPermanent { mac: mac.to_string(), bridge: change.ifname.clone() });
         }
-        let key = Key::new(domain, mac);
         let found = self.entry(key);
         if change.is_use {
             self.use_station(key, device, found);
@@ -147,8 +183,11 @@ impl Switch {
     pub fn remove_fdb(&mut self, removal: &FdbRemoval) -> Result<(), SwitchError> {
         let mac = station(&removal.mac)?;
         let (device, domain) = self.member(&removal.ifname)?;
-        let key = Key::new(domain, mac);
-        if self.entry(key).is_none_or(|entry| entry.egress().device != device) {
+        let domains = self.domains_of_entry(&removal.ifname, domain, removal.vlan)?;
+        let keys = domains.into_iter().map(|domain| Key::new(domain, mac));
+        let is_there = |key: &Key| self.entry(*key).is_some_and(|entry| entry.egress().device == device);
+        let keys: Vec<_> = keys.filter(is_there).collect();
+        if keys.is_empty() {
             let bridge = self.bridge(domain).to_owned();
             return Err(SwitchError::NoEntry {
                 mac: mac.to_string(),
@@ -156,13 +195,22 @@ impl Switch {
                 ifname: removal.ifname.clone(),
             });
         }
-        self.macs.remove(key);
+        for key in &keys {
+            self.macs.remove(*key);
+        }
         // Its room is free at once: who takes one station away again and again would else fill its buckets.
         grace(&mut self.publisher);
-        self.macs.reclaim_at(key);
-        let bridges =
-            self.config.bridges.iter_mut().filter(|bridge| self.domains.of(&bridge.name) == Some(domain));
-        bridges.for_each(|bridge| bridge.fdb.retain(|entry| entry.mac != mac));
+        for key in &keys {
+            self.macs.reclaim_at(*key);
+        }
+        let gone = |of: &str, entry: &FdbEntryConfig| {
+            let domain = self.domains.of_vlan(of, entry.vlan);
+            keys.iter().any(|key| entry.mac == mac && domain == Some(key.domain()))
+        };
+        for bridge in &mut self.config.bridges {
+            let name = &bridge.name;
+            bridge.fdb.retain(|entry| !gone(name, entry));
+        }
         Ok(())
     }
 
@@ -201,7 +249,14 @@ impl Switch {
                 && is(flush.sticky, flags.has(Flags::STICKY))
                 && is(flush.locked, flags.has(Flags::LOCKED))
         };
-        let removed = self.forget(|key, entry| key.domain() == domain && is_wanted(entry));
+        let name = self.bridge(domain);
+        let domains: HashSet<_> = match flush.vlan {
+            None => self.domains.all(name).collect(),
+            Some(vlan) => {
+                VlanId::new(vlan).and_then(|vid| self.domains.of_vlan(name, Some(vid))).into_iter().collect()
+            }
+        };
+        let removed = self.forget(|key, entry| domains.contains(&key.domain()) && is_wanted(entry));
         Ok(u64::try_from(removed).unwrap_or(u64::MAX))
     }
 
@@ -223,7 +278,7 @@ impl Switch {
 
     /// Puts an entry of the file in place.
     pub(super) fn put_configured(&mut self, bridge: &str, entry: &FdbEntryConfig) -> Result<(), SwitchError> {
-        let place = self.ports.find(&entry.device).zip(self.domains.of(bridge));
+        let place = self.ports.find(&entry.device).zip(self.domains.of_vlan(bridge, entry.vlan));
         let Some((device, domain)) = place else { return Ok(()) };
         self.put(Key::new(domain, entry.mac), device, flags(entry.state, entry.sticky))
     }
@@ -259,12 +314,13 @@ impl Switch {
         aged.into_iter().for_each(|(key, device)| self.tell_aged(key, device));
     }
 
-    /// Bounds what each bridge may learn.
+    /// Bounds what each bridge may learn, in all of its VLANs together (`fdb_n_learned`, net/bridge/br_fdb.c).
     pub(super) fn bound_learning(&self) {
+        let table = self.macs.table();
         for bridge in &self.config.bridges {
-            if let Some(domain) = self.domains.of(&bridge.name) {
-                self.macs.table().set_limit(domain, bridge.fdb_max_learned);
-            }
+            let Some(domain) = self.domains.of(&bridge.name) else { continue };
+            self.domains.all(&bridge.name).for_each(|of| table.share_quota(of, domain));
+            table.set_limit(domain, bridge.fdb_max_learned);
         }
     }
 

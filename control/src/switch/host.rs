@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rigswitch_dataplane::bridge::BridgeConfig;
+use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig};
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::{Entry, Flags, Key};
 
@@ -95,7 +95,9 @@ impl Switch {
     fn is_in_file(&self, key: Key) -> bool {
         let name = self.bridge(key.domain());
         let bridge = self.config.bridges.iter().find(|bridge| bridge.name == name);
-        bridge.is_some_and(|bridge| bridge.fdb.iter().any(|entry| entry.mac == key.mac()))
+        let is =
+            |entry: &FdbEntryConfig| entry.mac == key.mac() && entry.vlan == self.domains.vlan(key.domain());
+        bridge.is_some_and(|bridge| bridge.fdb.iter().any(is))
     }
 }
 

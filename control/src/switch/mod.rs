@@ -22,6 +22,7 @@ mod tests;
 mod time;
 mod trees;
 mod uppers;
+mod vlans;
 mod watch;
 
 pub use error::SwitchError;
@@ -39,7 +40,7 @@ use rigswitch_dataplane::tables::{
 };
 use rigswitch_dataplane::worker::{self, Command, Links};
 
-use crate::compile::{PortFacts, compile};
+use crate::compile::{PortFacts, VlanCounts, compile};
 use crate::config::Config;
 use crate::domains::Domains;
 use crate::events::{Event, Events};
@@ -71,6 +72,7 @@ pub struct Switch {
     events: Events,
     differences: Differences,
     domains: Domains,
+    vlan_counts: VlanCounts,
     publisher: Publisher<Tables>,
     macs: MacControl,
     sweep: Sweep,
@@ -112,7 +114,7 @@ impl Switch {
         let shared = Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock };
         let (crew, links) = Crew::new(&config.switch, &memory, shared)?;
         let mut domains = Domains::default();
-        domains.admit(&config.bridges);
+        domains.admit(&config.bridges).map_err(|_| SwitchError::TooManyDomains)?;
         let mut sweep = Sweep::new(macs.table(), publisher.advance());
         sweep.configure(&config.bridges, &domains);
         let switch = Self {
@@ -123,6 +125,7 @@ impl Switch {
             events: Events::default(),
             differences: Differences::default(),
             domains,
+            vlan_counts: VlanCounts::new(),
             publisher,
             macs,
             sweep,
@@ -318,13 +321,14 @@ impl Switch {
         let now = self.time.elapsed();
         let fallen = self.follow_links();
         self.follow_bridges();
+        self.follow_vlan_counts();
         self.note_own_addresses();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let state = |id| self.moves.state(id).or(self.trees.state(id));
         self.groups.follow(&self.config.bridges, &self.domains, &self.ports, state, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
         let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, state(id))).collect();
-        let tables = compile(&facts, &self.config, &self.domains, &self.groups.mdbs());
+        let tables = compile(&facts, &self.config, &self.domains, &self.groups.mdbs(), &self.vlan_counts);
         self.bound_learning();
         self.name_captured();
         let generation = self.publisher.publish(tables);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState, NeighborConfig};
 use rigswitch_dataplane::counters::{Counter, DeviceCounters, Ledger, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ids::{DeviceId, VlanId};
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::wire::bpdu::BridgeId;
 
@@ -47,16 +47,20 @@ impl Switch {
         self.config.bridges.iter().map(view).collect()
     }
 
-    /// Every forwarding entry, by bridge and address.
+    /// Every forwarding entry, by bridge, address and VLAN.
     pub fn fdb(&self) -> Vec<FdbView> {
         let now = self.clock.tick();
         let mut entries: Vec<_> = self.macs.iter().collect();
-        entries.sort_unstable_by_key(|(key, _)| *key);
+        entries.sort_by_cached_key(|(key, _)| {
+            let domain = key.domain();
+            (self.domains.of(self.bridge(domain)), key.mac(), self.domains.vlan(domain), domain)
+        });
         // One that two workers learn at this moment may be seen twice.
         entries.dedup_by_key(|(key, _)| *key);
         let view = |(key, entry): (Key, Entry)| FdbView {
             mac: key.mac().to_string(),
             ifname: self.name(entry.egress().device).to_owned(),
+            vlan: self.domains.vlan(key.domain()).map(VlanId::number),
             used: Some(seconds(now.since(entry.updated()))),
             updated: Some(seconds(now.since(entry.updated()))),
             flags: flags(entry),
@@ -190,13 +194,15 @@ impl Switch {
             let state = if entry.is_local() { FdbState::Permanent } else { FdbState::Static };
             let device = self.name(entry.egress().device).to_owned();
             let sticky = entry.flags().has(Flags::STICKY);
-            let name = self.bridge(key.domain());
+            let (name, vlan) = (self.bridge(key.domain()), self.domains.vlan(key.domain()));
             let Some(bridge) = config.bridges.iter_mut().find(|bridge| bridge.name == name) else { continue };
-            bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, state, sticky });
+            if bridge.vlans.filtering == vlan.is_some() {
+                bridge.fdb.push(FdbEntryConfig { mac: key.mac(), device, vlan, state, sticky });
+            }
         }
         for bridge in &mut config.bridges {
-            bridge.fdb.sort_by_key(|entry| (entry.mac, ages(entry)));
-            bridge.fdb.dedup_by_key(|entry| entry.mac);
+            bridge.fdb.sort_by_key(|entry| (entry.mac, entry.vlan, ages(entry)));
+            bridge.fdb.dedup_by_key(|entry| (entry.mac, entry.vlan));
         }
         config
     }

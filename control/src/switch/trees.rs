@@ -160,7 +160,7 @@ impl Switch {
         for bridge in &self.config.bridges {
             if let Some(domain) = self.domains.of(&bridge.name) {
                 let time = self.trees.fast_ageing(domain).unwrap_or(bridge.ageing_time);
-                self.sweep.set(domain, time);
+                self.domains.all(&bridge.name).for_each(|domain| self.sweep.set(domain, time));
             }
         }
     }

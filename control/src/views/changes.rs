@@ -115,6 +115,8 @@ pub enum EditObject {
     Bridge,
     /// A `[[vlan]]`, and the `[[bridge.port]]` that it may be.
     Vlan,
+    /// The VLANs of a port, or of a bridge itself, whose name it is: `vid` (10 or 10-20), and, to add them, `pvid` and `untagged`.
+    Membership,
     /// A `[[neighbor]]`, whose name is its address; its `device` is always to be said. To set one that is not there adds it.
     Neighbor,
 }

@@ -1,10 +1,14 @@
 //! What an operator may say about a bridge and about a cross-connect, validated: the only model of it there is.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{MacMoves, MdbEntryConfig, MulticastConfig, MulticastPort, SpanningTreeConfig, SpanningTreePort};
-use crate::ids::MacAddr;
+use super::{
+    MacMoves, MdbEntryConfig, Membership, MulticastConfig, MulticastPort, PortVlans, SpanningTreeConfig,
+    SpanningTreePort, VlanConfig,
+};
+use crate::ids::{MacAddr, VlanId};
 use crate::ports::{HostAddress, HostPortConfig, PortConfig, PortKind};
 use crate::tables::PortState;
 
@@ -34,6 +38,8 @@ pub struct BridgeConfig {
     pub spanning_tree: SpanningTreeConfig,
     /// How it snoops multicast groups.
     pub multicast: MulticastConfig,
+    /// Whether and how it tells VLANs apart.
+    pub vlans: VlanConfig,
     /// Member devices, by name.
     pub ports: Vec<BridgePortConfig>,
     /// Entries the operator put there.
@@ -47,6 +53,27 @@ impl BridgeConfig {
     pub const DEFAULT_AGEING_TIME: Duration = Duration::from_secs(300);
     /// The kernel's `BR_GROUPFWD_RESTRICTED`: spanning tree, PAUSE and LACP pass no bridge by its own mask.
     pub const GROUP_FWD_RESTRICTED: u16 = 0b111;
+
+    /// What a member, or the bridge itself, is in while it filters; `None` for a device that is neither.
+    pub fn vlans_of(&self, device: &str) -> Option<Membership> {
+        if device == self.name {
+            return Some(self.vlans.of_bridge());
+        }
+        let port = self.ports.iter().find(|port| port.device == device)?;
+        Some(self.vlans.of_port(&port.vlans).into_owned())
+    }
+
+    /// The VLANs that anybody is in, each a learning domain of its own; none in a bridge that does not filter.
+    pub fn vlans_in_use(&self) -> BTreeSet<VlanId> {
+        if !self.vlans.filtering {
+            return BTreeSet::new();
+        }
+        let mut vlans: BTreeSet<VlanId> = self.vlans.of_bridge().members.into_keys().collect();
+        for port in &self.ports {
+            vlans.extend(self.vlans.of_port(&port.vlans).members.keys());
+        }
+        vlans
+    }
 
     /// The host's port, if there is to be one: a port of the bridge's name.
     pub fn host_port(&self) -> Option<PortConfig> {
@@ -100,6 +127,8 @@ pub struct BridgePortConfig {
     pub multicast: MulticastPort,
     /// Whether every reserved address passes from here, PAUSE too, which the kernel cannot do.
     pub transparent: bool,
+    /// Its VLANs, which matter while the bridge filters.
+    pub vlans: PortVlans,
 }
 
 impl BridgePortConfig {
@@ -124,6 +153,7 @@ impl BridgePortConfig {
             transparent: false,
             spanning_tree: SpanningTreePort::default(),
             multicast: MulticastPort::default(),
+            vlans: PortVlans::default(),
         }
     }
 }
@@ -157,6 +187,8 @@ pub struct FdbEntryConfig {
     pub mac: MacAddr,
     /// The member it is behind, by name.
     pub device: String,
+    /// The VLAN that it is of, in a bridge that filters, and only there.
+    pub vlan: Option<VlanId>,
     /// How long it lasts.
     pub state: FdbState,
     /// Whether it stays where it is when its station is seen elsewhere. Never of a permanent one, which does anyway.

@@ -4,13 +4,14 @@
 //! lists of the [`Domain`](crate::tables::Domain).
 
 use super::BridgeStage;
-use super::snooping::snooped;
+use super::knobs::is_in_vlan;
+use super::snooping::{as_it_is, snooped};
 use super::stage::show_left_out;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, LeftOut, Observer, Step, Transmit, Verdict};
-use crate::tables::{Entry, Flood, HostPort, Key, PortState};
+use crate::pipeline::{Context, Egress, Leaving, LeftOut, Observer, Step, Transmit, Verdict};
+use crate::tables::{Entry, Flood, HostPort, Key, PortState, Tables};
 
 impl BridgeStage {
     /// Takes a burst that the host sent through its bridge. Nobody is learned, and no address is too odd for the host to send
@@ -37,8 +38,8 @@ impl BridgeStage {
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, host, to, frame),
                 Verdict::Flood(domain, kind) => {
-                    if let Some(frame) = snooped(cx, host, domain, kind, egress, frame) {
-                        let others = others(kind).map(Into::into);
+                    if let Some(frame) = snooped(cx, host, domain, kind, (true, as_it_is), egress, frame) {
+                        let others = others(kind);
                         show_left_out(cx, host, domain, LeftOut::Unwanted, others.clone(), &frame);
                         egress.flood(cx, host, others, frame);
                     }
@@ -61,13 +62,29 @@ fn decide<O: Observer, T: Transmit>(
         return (Verdict::Drop(DropReason::Truncated), None);
     };
     let destination = MacAddr::new(*destination);
+    let entry = if destination.is_group() {
+        None
+    } else {
+        cx.macs.find(cx.macs.locate(Key::new(domain, destination)))
+    };
+    verdict(cx.tables, host, domain, destination, entry)
+}
+
+/// The same, of a frame to this address in this domain, whose station is at `entry`.
+pub(super) fn verdict(
+    tables: &Tables,
+    host: DeviceId,
+    domain: DomainId,
+    destination: MacAddr,
+    entry: Option<Entry>,
+) -> (Verdict, Option<Entry>) {
     if destination.is_group() {
         let all = destination == MacAddr::BROADCAST;
         return (Verdict::Flood(domain, if all { Flood::Broadcast } else { Flood::Multicast }), None);
     }
-    let entry = cx.macs.find(cx.macs.locate(Key::new(domain, destination)));
     // One that is older than the tables names what is no member any more.
-    let is_member = |entry: &Entry| cx.tables.device(entry.egress().device).role.domain() == Some(domain);
+    let bridge = Some(tables.bridge_of(domain));
+    let is_member = |entry: &Entry| tables.device(entry.egress().device).role.domain() == bridge;
     let Some(entry) = entry.filter(is_member) else {
         return (Verdict::Flood(domain, Flood::Unicast), None);
     };
@@ -75,8 +92,10 @@ fn decide<O: Observer, T: Transmit>(
     let to = entry.egress().device;
     let verdict = if to == host {
         Verdict::Drop(DropReason::SamePort)
-    } else if cx.tables.device(to).knobs.state != PortState::Forwarding {
+    } else if tables.device(to).knobs.state != PortState::Forwarding {
         Verdict::Drop(DropReason::PortState)
+    } else if !is_in_vlan(tables, domain, to) {
+        Verdict::Drop(DropReason::VlanEgress)
     } else {
         Verdict::Forward(to)
     };
@@ -90,11 +109,12 @@ pub(super) fn to_host<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
     host: HostPort,
+    to: impl Leaving,
     egress: &mut Egress,
     mut frame: Frame,
 ) {
     if let Some(destination) = frame.bytes_mut().first_chunk_mut() {
         *destination = host.mac.octets();
     }
-    egress.forward(cx, from, host.device, frame);
+    egress.forward(cx, from, to, frame);
 }

@@ -96,18 +96,30 @@ fn without_leave(knobs: &Knobs, source: Option<Entry>, device: DeviceId) -> Opti
 pub(super) fn deliver(tables: &Tables, device: DeviceId, domain: DomainId, entry: Entry) -> Option<Verdict> {
     let to = entry.egress().device;
     let (from, there) = (&tables.device(device).knobs, tables.device(to));
-    if there.role.domain() != Some(domain) {
+    let of = tables.domain(domain);
+    if there.role.domain() != Some(tables.bridge_of(domain)) {
         return None;
     }
     Some(if entry.is_local() {
-        tables.domain(domain).host.map_or(Verdict::Drop(DropReason::NoHost), Verdict::Host)
+        // A host that is there, and not in the VLAN, is a port that is not.
+        let has_host = || of.of.is_some_and(|of| tables.domain(of.bridge).host.is_some());
+        let no_host = || if has_host() { DropReason::VlanEgress } else { DropReason::NoHost };
+        of.host.map_or_else(|| Verdict::Drop(no_host()), Verdict::Host)
     } else if to == device && !from.hairpin {
         Verdict::Drop(DropReason::SamePort)
     } else if there.knobs.state != PortState::Forwarding {
         Verdict::Drop(DropReason::PortState)
+    } else if !is_in_vlan(tables, domain, to) {
+        Verdict::Drop(DropReason::VlanEgress)
     } else if from.isolated && there.knobs.isolated {
         Verdict::Drop(DropReason::Isolated)
     } else {
         Verdict::Forward(to)
     })
+}
+
+/// Whether a port is in the VLAN that a domain is of, if it is of one (`br_allowed_egress`, net/bridge/br_vlan.c).
+pub(super) fn is_in_vlan(tables: &Tables, domain: DomainId, port: DeviceId) -> bool {
+    let Some(of) = tables.domain(domain).of else { return true };
+    tables.vlan_port(port).is_some_and(|port| port.is_in(of.vid.number()))
 }

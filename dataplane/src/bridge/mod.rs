@@ -9,6 +9,7 @@ mod proxy;
 mod snooping;
 mod spanning_tree;
 mod stage;
+mod vlans;
 
 pub use config::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, FdbState, HostConfig, NeighborConfig, XconnectConfig,
@@ -18,3 +19,5 @@ pub use multicast::{MdbEntryConfig, MulticastConfig, MulticastPort, RouterPort, 
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
 pub(crate) use stage::BridgeStage;
 pub use stage::Class;
+pub(crate) use vlans::VlanStage;
+pub use vlans::{MacVlanConfig, Membership, PortVlans, VlanConfig, VlanProtocol, vlan_of};

@@ -10,6 +10,7 @@ use crate::tables::Key;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Ethernet};
 use crate::wire::neighbor::Neighbor;
+use crate::wire::vlan::Vlan;
 
 /// What is left to do with a frame that is to be flooded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,20 +23,27 @@ pub(super) enum Asked {
     Answered,
 }
 
-/// Looks into a frame from `device` that is to be flooded in `domain`, and answers what it asks if that is known.
+/// Looks into a frame from `device` that is to be flooded in `domain`, and answers what it asks if that is known. Behind the
+/// bridge's own tag, if it has one, is what it asks.
 #[cold]
 pub(super) fn ask<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     domain: DomainId,
+    is_tagged: bool,
     egress: &mut Egress,
     frame: &Frame,
 ) -> Asked {
     let Ok(ethernet) = Ethernet::view(frame.bytes()) else { return Asked::Flood };
-    match ethernet.ether_type() {
-        EtherType::ARP | EtherType::RARP => Arp::view(ethernet.payload())
+    let (mut ether_type, mut payload) = (ethernet.ether_type(), ethernet.payload());
+    if is_tagged {
+        let Ok(tag) = Vlan::view(payload) else { return Asked::Flood };
+        (ether_type, payload) = (tag.ether_type(), tag.payload());
+    }
+    match ether_type {
+        EtherType::ARP | EtherType::RARP => Arp::view(payload)
             .map_or(Asked::Flood, |arp| arp_asks(cx, device, domain, egress, &ethernet, arp)),
-        EtherType::IPV6 => match Neighbor::view(ethernet.payload()) {
+        EtherType::IPV6 => match Neighbor::view(payload) {
             Ok(Some(neighbor)) => neighbor_asks(cx, device, domain, egress, &ethernet, neighbor),
             _ => Asked::Flood,
         },
@@ -103,7 +111,7 @@ fn answer<O: Observer, T: Transmit, const LEN: usize>(
     let Some(mac) = known else { return Asked::Flood };
     let Some(entry) = cx.macs.find(cx.macs.locate(Key::new(domain, mac))) else { return Asked::Flood };
     let there = cx.tables.device(entry.egress().device);
-    if there.role.domain() != Some(domain) {
+    if there.role.domain() != Some(cx.tables.bridge_of(domain)) {
         return Asked::Flood;
     }
     let reply = if there.knobs.neigh_suppress { reply(mac) } else { None };

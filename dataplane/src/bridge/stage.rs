@@ -10,13 +10,13 @@ use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Egress, LeftOut, Lesson, Observer, Step, Transmit, Verdict};
 use crate::punt::{Move, PuntReason};
-use crate::tables::{Entry, Flood, Key, Knobs, Learned, PortState, Role, Spot, Target};
+use crate::tables::{Entry, Flood, Key, Knobs, Learned, PortState, Role, Spot};
 use crate::wire::ethernet::reserved_group;
 
 use super::host::to_host;
-use super::knobs::{Teaches, admit, deliver, reserved};
+use super::knobs::{Teaches, admit, deliver, is_in_vlan, reserved};
 use super::proxy::{Asked, ask};
-use super::snooping::snooped;
+use super::snooping::{as_it_is, snooped};
 
 /// What parsing found in a frame: its class, and its addresses as places in the MAC table.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ impl BridgeStage {
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, device, to, frame),
                 Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
-                Verdict::Host(host) => to_host(cx, device, host, egress, frame),
+                Verdict::Host(host) => to_host(cx, device, host, host.device, egress, frame),
                 Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
                 Verdict::Punt(reason) => punt(cx, device, reason, frame),
             }
@@ -157,7 +157,7 @@ fn learn<O: Observer, T: Transmit>(
 
 /// Counts what a source address taught, and tells control of a station that has moved where it wants to know. It is told
 /// of no more than it can follow.
-fn news<O: Observer, T: Transmit>(
+pub(super) fn news<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     source: Spot,
@@ -192,7 +192,7 @@ fn news<O: Observer, T: Transmit>(
 
 /// What the addresses of a frame say about its way, and they themselves: destination, then source.
 #[inline]
-fn classify(bytes: &[u8], knobs: Option<&Knobs>) -> (Class, MacAddr, MacAddr) {
+pub(super) fn classify(bytes: &[u8], knobs: Option<&Knobs>) -> (Class, MacAddr, MacAddr) {
     let Some(header) = bytes.first_chunk::<14>() else {
         return (Class::Refused(DropReason::Truncated), MacAddr::ZERO, MacAddr::ZERO);
     };
@@ -248,7 +248,7 @@ fn decide<O: Observer, T: Transmit>(
 
 /// The same for what is not for one station.
 #[cold]
-fn decide_rare(domain: DomainId, class: Class) -> Verdict {
+pub(super) fn decide_rare(domain: DomainId, class: Class) -> Verdict {
     match class {
         Class::Individual => Verdict::Flood(domain, Flood::Unicast),
         Class::Multicast => Verdict::Flood(domain, Flood::Multicast),
@@ -273,9 +273,9 @@ fn flood<O: Observer, T: Transmit>(
         return flood_with(cx, device, domain, kind, knobs, egress, frame);
     }
     let tables = cx.tables;
-    let Some(frame) = snooped(cx, device, domain, kind, egress, frame) else { return };
+    let Some(frame) = snooped(cx, device, domain, kind, (true, as_it_is), egress, frame) else { return };
     let members = tables.domain(domain).members(kind).iter().copied();
-    let members = members.filter(|&member| member != device).map(Into::into);
+    let members = members.filter(|&member| member != device);
     show_left_out(cx, device, domain, LeftOut::Unwanted, members.clone(), &frame);
     egress.flood(cx, device, members, frame);
 }
@@ -292,8 +292,8 @@ fn flood_with<O: Observer, T: Transmit>(
     frame: Frame,
 ) {
     let tables = cx.tables;
-    let asked = if knobs.answers { ask(cx, device, domain, egress, &frame) } else { Asked::Flood };
-    let Some(frame) = snooped(cx, device, domain, kind, egress, frame) else { return };
+    let asked = if knobs.answers { ask(cx, device, domain, false, egress, &frame) } else { Asked::Flood };
+    let Some(frame) = snooped(cx, device, domain, kind, (true, as_it_is), egress, frame) else { return };
     let keeps_from = |member| {
         let other = &tables.device(member).knobs;
         knobs.isolated && other.isolated || asked != Asked::Flood && other.neigh_suppress
@@ -301,13 +301,13 @@ fn flood_with<O: Observer, T: Transmit>(
     let members = tables.domain(domain).members(kind).iter().copied();
     let members = members.filter(|&member| (member != device || knobs.hairpin) && !keeps_from(member));
     let rest = if asked == Asked::Flood { LeftOut::Unwanted } else { LeftOut::Suppressed };
-    show_left_out(cx, device, domain, rest, members.clone().map(Into::into), &frame);
+    show_left_out(cx, device, domain, rest, members.clone(), &frame);
     let mut members = members.peekable();
     if asked == Asked::Answered && members.peek().is_none() {
         cx.counters.consumed.add(1);
         return cx.pool.free(frame);
     }
-    egress.flood(cx, device, members.map(Into::into), frame);
+    egress.flood(cx, device, members, frame);
 }
 
 /// Tells an observer which members of a domain are not among the `targets` of a flood; what has no other reason has `rest`.
@@ -317,7 +317,7 @@ pub(super) fn show_left_out<O: Observer, T: Transmit>(
     from: DeviceId,
     domain: DomainId,
     rest: LeftOut,
-    targets: impl Iterator<Item = Target> + Clone,
+    targets: impl Iterator<Item = DeviceId> + Clone,
     frame: &Frame,
 ) {
     if !O::LOOKS {
@@ -326,13 +326,17 @@ pub(super) fn show_left_out<O: Observer, T: Transmit>(
     let tables = cx.tables;
     let here = &tables.device(from).knobs;
     for (id, device) in (0..).map(DeviceId).zip(tables.devices()) {
-        if device.role.domain() != Some(domain) || targets.clone().any(|target| target.device == id) {
+        if device.role.domain() != Some(tables.bridge_of(domain))
+            || targets.clone().any(|target| target == id)
+        {
             continue;
         }
         let why = if id == from && !here.hairpin {
             LeftOut::Ingress
         } else if device.knobs.state != PortState::Forwarding {
             LeftOut::State
+        } else if !is_in_vlan(tables, domain, id) {
+            LeftOut::Vlan
         } else if here.isolated && device.knobs.isolated {
             LeftOut::Isolated
         } else {
@@ -344,7 +348,7 @@ pub(super) fn show_left_out<O: Observer, T: Transmit>(
 
 /// Hands a frame to control.
 #[cold]
-fn punt<O: Observer, T: Transmit>(
+pub(super) fn punt<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     reason: PuntReason,

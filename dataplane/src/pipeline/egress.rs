@@ -9,9 +9,7 @@ use crate::ids::DeviceId;
 use crate::ports::{Now, Witness};
 use crate::tables::{Descent, Device, Role, Tables, Target};
 use crate::vlan;
-use crate::wire::ethernet::Ethernet;
-use crate::wire::vlan::TAG_LEN;
-use crate::wire::{self, segment::Segmenter};
+use crate::wire::{self, ethernet::Ethernet, segment::Segmenter, vlan::TAG_LEN};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
 pub trait Transmit {
@@ -31,6 +29,49 @@ pub struct TransmitIo<'a> {
     pub now: Now,
     /// Who wants to see what is discarded.
     pub witness: Option<&'a mut dyn Witness>,
+}
+
+/// How one copy of a frame leaves.
+pub(crate) trait Leaving: Copy {
+    /// Where.
+    fn device(self) -> DeviceId;
+
+    /// Makes the copy what it is to be there.
+    ///
+    /// # Errors
+    /// [`DropReason`], if that cannot be: the copy ends.
+    fn dress<O: Observer>(self, observer: &mut O, frame: &mut Frame) -> Result<(), DropReason>;
+}
+
+/// As it is.
+impl Leaving for DeviceId {
+    #[inline(always)]
+    fn device(self) -> DeviceId {
+        self
+    }
+
+    #[inline(always)]
+    fn dress<O: Observer>(self, _observer: &mut O, _frame: &mut Frame) -> Result<(), DropReason> {
+        Ok(())
+    }
+}
+
+/// To the target's station, if it has one.
+impl Leaving for Target {
+    #[inline]
+    fn device(self) -> DeviceId {
+        self.device
+    }
+
+    #[inline]
+    fn dress<O: Observer>(self, _observer: &mut O, frame: &mut Frame) -> Result<(), DropReason> {
+        if let Some(station) = self.station
+            && let Some(destination) = frame.bytes_mut().first_chunk_mut()
+        {
+            *destination = station.octets();
+        }
+        Ok(())
+    }
 }
 
 /// Copies that may wait to be sent at one time: a flood goes out in slices, so that one broadcast on a thousand ports
@@ -62,18 +103,18 @@ impl Egress {
 
     /// `frame`, which came from `from`, leaves by `to`.
     #[inline]
-    pub(crate) fn forward<O: Observer, T: Transmit>(
+    pub(crate) fn forward<O: Observer, T: Transmit, L: Leaving>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         from: DeviceId,
-        to: DeviceId,
+        to: L,
         mut frame: Frame,
     ) {
         self.forwarded += 1;
         if !frame.is_wire_ready() {
             find_partial_checksums(cx, from, &mut frame);
         }
-        self.leave(cx, to, frame);
+        self.leave_as(cx, to, frame);
     }
 
     /// `frame`, which the host sends by `upper`, leaves this way.
@@ -110,11 +151,11 @@ impl Egress {
 
     /// `frame`, which came from `from`, leaves for all of `members`: fresh copies for all but the last, which takes the
     /// original.
-    pub(crate) fn flood<O: Observer, T: Transmit>(
+    pub(crate) fn flood<O: Observer, T: Transmit, L: Leaving>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         from: DeviceId,
-        mut members: impl Iterator<Item = Target>,
+        mut members: impl Iterator<Item = L>,
         mut frame: Frame,
     ) {
         let Some(mut member) = members.next() else {
@@ -126,16 +167,21 @@ impl Egress {
             self.copy_out(cx, member, &frame);
             member = next;
         }
-        self.leave(cx, member.device, addressed(frame, member));
+        self.leave_as(cx, member, frame);
     }
 
-    fn copy_out<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: Target, frame: &Frame) {
+    fn copy_out<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: impl Leaving,
+        frame: &Frame,
+    ) {
         if self.waiting >= SLICE {
             self.flush(cx);
         }
         match cx.pool.copy(frame) {
-            Some(copy) => self.leave(cx, to.device, addressed(copy, to)),
-            None => self.no_memory(cx, to.device, frame),
+            Some(copy) => self.leave_as(cx, to, copy),
+            None => self.no_memory(cx, to.device(), frame),
         }
     }
 
@@ -145,6 +191,23 @@ impl Egress {
         self.copies += 1;
         cx.observer.see(Step::Dropped(to, Direction::Tx, DropReason::PoolEmpty), of);
         cx.counters.device(to).drops(Direction::Tx, DropReason::PoolEmpty).add(1, of.len() as u64);
+    }
+
+    /// One copy leaves, made what it is to be there.
+    #[inline(always)]
+    fn leave_as<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: impl Leaving,
+        mut frame: Frame,
+    ) {
+        match to.dress(cx.observer, &mut frame) {
+            Ok(()) => self.leave(cx, to.device(), frame),
+            Err(reason) => {
+                self.copies += 1;
+                cx.discard(to.device(), Direction::Tx, reason, frame);
+            }
+        }
     }
 
     /// One copy leaves by `to`.
@@ -317,17 +380,6 @@ impl Egress {
         }
         cx.pool.free(whole);
     }
-}
-
-/// The frame, to the target's station if it has one.
-#[inline]
-fn addressed(mut frame: Frame, target: Target) -> Frame {
-    if let Some(station) = target.station
-        && let Some(destination) = frame.bytes_mut().first_chunk_mut()
-    {
-        *destination = station.octets();
-    }
-    frame
 }
 
 /// Makes a frame that is not to be cut fit for `device`: a checksum that the device would not pass on is completed.

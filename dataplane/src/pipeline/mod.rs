@@ -1,7 +1,7 @@
 //! The straight line: what happens to a burst between the device it came from and the ones it leaves by.
 //!
 //! ```text
-//! receive → tags → role ┬ bridge: parse → learn → look up ┬→ egress: fit, finish, queue → transmit
+//! receive → tags → role ┬ bridge: parse → learn → look up ┬→ egress: tag, fit, finish, queue → transmit
 //!    ↑                  ├ host port: look up ─────────────┤      │
 //!    │                  ├ router: read → look up ─────────┤      │ down: what a device that stands on another
 //!    │                  ├ cross-connect ──────────────────┤      ↓ puts on a frame, and out by that
@@ -16,10 +16,11 @@ mod egress;
 mod observer;
 mod surface;
 
+pub(crate) use egress::Leaving;
 pub use egress::{Egress, Transmit, TransmitIo};
-pub use observer::{LeftOut, Lesson, Observer, Step, Verdict};
+pub use observer::{LeftOut, Lesson, Observer, Retag, Step, Verdict, VlanFrom};
 
-use crate::bridge::BridgeStage;
+use crate::bridge::{BridgeStage, VlanStage};
 use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame, Pool};
@@ -76,6 +77,7 @@ pub struct Line {
 struct Stages {
     bridge: BridgeStage,
     routing: RoutingStage,
+    vlans: VlanStage,
     egress: Egress,
 }
 
@@ -178,6 +180,15 @@ impl Stages {
             Role::Bridge(domain) => self.bridge.run(cx, device, domain, None, burst, &mut self.egress),
             Role::KnobbedBridge(domain) => {
                 self.bridge.run(cx, device, domain, Some(&of.knobs), burst, &mut self.egress);
+            }
+            Role::VlanBridge(bridge) => {
+                self.vlans.run(cx, device, bridge, None, burst, &mut self.egress);
+            }
+            Role::KnobbedVlanBridge(bridge) => {
+                self.vlans.run(cx, device, bridge, Some(&of.knobs), burst, &mut self.egress);
+            }
+            Role::Host(domain) if tables.domain(domain).vlans.is_some() => {
+                VlanStage::run_host(cx, device, domain, burst, &mut self.egress);
             }
             Role::Host(domain) => BridgeStage::run_host(cx, device, domain, burst, &mut self.egress),
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),

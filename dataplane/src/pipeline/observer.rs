@@ -4,7 +4,7 @@
 use crate::bridge::Class;
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
-use crate::ids::{DeviceId, DomainId};
+use crate::ids::{DeviceId, DomainId, VlanId};
 use crate::ports::Witness;
 use crate::punt::PuntReason;
 use crate::routing::Fate;
@@ -59,6 +59,34 @@ pub enum LeftOut {
     NoMember,
     /// It takes no floods of this kind, or is not asked for what the bridge knows.
     Suppressed,
+    /// It is not in the frame's VLAN.
+    Vlan,
+}
+
+/// What says of which VLAN a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VlanFrom {
+    /// Its tag.
+    Tag,
+    /// Its tag, of this identifier, which the port translates.
+    Translated(u16),
+    /// The port: it has no tag, or one without a VLAN.
+    Pvid,
+    /// The port, whatever tags it has.
+    Tunnel,
+    /// Its source address.
+    Mac,
+}
+
+/// What is done to a frame's tag as it leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Retag {
+    /// It had none, and gets this one.
+    Pushed(Tci),
+    /// It has this one instead of its own.
+    Rewritten(Tci),
+    /// It has none any more.
+    Popped,
 }
 
 /// One step of a frame's way. A burst goes from stage to stage as a whole: [`Step::Turn`] says which of its frames is next,
@@ -83,6 +111,8 @@ pub enum Step {
     Descended(DeviceId),
     /// What a bridge reads in its addresses.
     Classified(Class),
+    /// It is of this VLAN.
+    InVlan(VlanId, VlanFrom),
     /// Its source address was looked at.
     Learned(Lesson),
     /// The port it came from learns nothing from it.
@@ -101,6 +131,8 @@ pub enum Step {
     Routed(Fate),
     /// It is too long for this device, and leaves by it in so many fragments.
     Fragmented(DeviceId, usize),
+    /// It, or a copy of it, leaves by this device with another tag, or without.
+    Retagged(DeviceId, Retag),
     /// So many checksums in it were found unfinished, and completed.
     ChecksumsFound(u32),
     /// The checksum that its sender left to the device was completed, for this device does not do it.

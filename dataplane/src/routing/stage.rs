@@ -157,8 +157,7 @@ fn without_priority<O: Observer, T: Transmit>(
     if tci.vid() != 0 || inner.is_tag() {
         return Err(Fate::Drop(DropReason::NoVlanDevice));
     }
-    vlan::pop(frame.bytes_mut());
-    let popped = frame.pull_front(4);
+    let popped = vlan::pop(frame.bytes_mut()).is_ok() && frame.pull_front(4);
     debug_assert!(popped, "the tag was there");
     cx.observer.see(Step::Popped(tpid, tci), frame);
     Ok(inner)

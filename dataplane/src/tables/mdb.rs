@@ -67,10 +67,11 @@ pub struct Way<'a> {
 }
 
 impl Mdb {
-    /// What to do with the whole frame `frame` from `device`, which is to a group (`br_handle_frame_finish`,
-    /// net/bridge/br_input.c).
-    pub fn way(&self, device: DeviceId, frame: &[u8]) -> Way<'_> {
-        let (path, is_heard) = match Multicast::view(frame) {
+    /// What to do with the whole frame `frame` from `device`, which is to a group and may have one tag if `may_be_tagged`
+    /// (`br_handle_frame_finish`, net/bridge/br_input.c).
+    pub fn way(&self, device: DeviceId, frame: &[u8], may_be_tagged: bool) -> Way<'_> {
+        let view = if may_be_tagged { Multicast::view } else { Multicast::view_untagged };
+        let (path, is_heard) = match view(frame) {
             Err(_) => (Path::Refused(DropReason::GroupMalformed), false),
             Ok(Multicast::Message { ipv4, message }) => {
                 let path = match &message {

@@ -11,6 +11,7 @@ pub mod route;
 mod routing;
 mod snapshot;
 mod stack;
+mod vlans;
 
 pub use adjacency::Adjacencies;
 pub use knobs::{Knobs, PortState};
@@ -22,5 +23,6 @@ pub use mdb::{Family, Mdb, Path, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
 pub use routing::{Interface, Routing};
-pub use snapshot::{Device, Domain, Flood, HostPort, Role, Tables, WorkerId};
+pub use snapshot::{Device, Domain, Flood, HostPort, OfVlan, Role, Tables, WorkerId};
 pub use stack::{Descent, Tags, TagsId, VlanDescent};
+pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};

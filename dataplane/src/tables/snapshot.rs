@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Descent, Knobs, Mdb, Neighbors, Routing, Tags, TagsId};
-use crate::ids::{DeviceId, DomainId, MacAddr};
+use super::{Descent, Knobs, Mdb, Neighbors, Routing, Tags, TagsId, VlanPort, Vlans};
+use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::ports::Capabilities;
 
 /// Which worker: dense, from 0.
@@ -27,6 +27,10 @@ pub enum Role {
     Bridge(DomainId),
     /// The same of a member whose [`Knobs`] are not all at rest.
     KnobbedBridge(DomainId),
+    /// It is a plain member of a bridge that filters by VLAN, which has this domain: each frame is of a domain of its VLAN.
+    VlanBridge(DomainId),
+    /// The same of a member with [`Knobs`], or a [`VlanPort`], that is not a plain one.
+    KnobbedVlanBridge(DomainId),
     /// It is the host's port of a bridge: they are what the host sends.
     Host(DomainId),
     /// It is one end of a wire, and they leave by the other.
@@ -44,10 +48,20 @@ impl Role {
         if *knobs == Knobs::PLAIN { Self::Bridge(domain) } else { Self::KnobbedBridge(domain) }
     }
 
-    /// The learning domain of a member, or of a host's port.
+    /// A member of the bridge that filters and has this domain.
+    pub fn vlan_member(bridge: DomainId, knobs: &Knobs, port: &VlanPort) -> Self {
+        let is_plain = *knobs == Knobs::PLAIN && port.is_plain();
+        if is_plain { Self::VlanBridge(bridge) } else { Self::KnobbedVlanBridge(bridge) }
+    }
+
+    /// The learning domain of a member, or of a host's port; that of the bridge, where each VLAN has its own.
     pub fn domain(self) -> Option<DomainId> {
         match self {
-            Self::Bridge(domain) | Self::KnobbedBridge(domain) | Self::Host(domain) => Some(domain),
+            Self::Bridge(domain)
+            | Self::KnobbedBridge(domain)
+            | Self::VlanBridge(domain)
+            | Self::KnobbedVlanBridge(domain)
+            | Self::Host(domain) => Some(domain),
             Self::Unused | Self::Xconnect(_) | Self::Upper(_) | Self::Routed => None,
         }
     }
@@ -128,6 +142,19 @@ pub struct Domain {
     pub tells_moves: bool,
     /// Who has which IP address, for members that are spared questions about it.
     pub neighbors: Neighbors,
+    /// The VLANs of a bridge that filters, in its own domain, which no frame is of.
+    pub vlans: Option<Box<Vlans>>,
+    /// The VLAN that this is the domain of.
+    pub of: Option<OfVlan>,
+}
+
+/// A VLAN of a bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OfVlan {
+    /// The domain that its members have in their roles.
+    pub bridge: DomainId,
+    /// The VLAN.
+    pub vid: VlanId,
 }
 
 /// The port of a bridge to the host that it runs on.
@@ -164,6 +191,7 @@ pub struct Tables {
     domains: Box<[Domain]>,
     tags: Box<[Tags]>,
     routing: Option<Arc<Routing>>,
+    vlan_ports: Box<[Option<Box<VlanPort>>]>, // by device
 }
 
 impl Tables {
@@ -172,19 +200,48 @@ impl Tables {
     /// # Panics
     /// If a device or domain refers to one that is not there: compiling has gone wrong.
     pub fn new(devices: Box<[Device]>, domains: Box<[Domain]>) -> Self {
+        Self::with_vlans(devices, domains, Box::default())
+    }
+
+    /// The same, and what ports are in which VLANs, by their number.
+    ///
+    /// # Panics
+    /// As [`Tables::new`]; if a member of a bridge that filters is in a VLAN that the bridge has no domain for.
+    pub fn with_vlans(
+        devices: Box<[Device]>,
+        domains: Box<[Domain]>,
+        vlan_ports: Box<[Option<Box<VlanPort>>]>,
+    ) -> Self {
         let known = |device: DeviceId| device.index() < devices.len();
         let is_sound = |way| match way {
             Descent::Queues => true,
             Descent::Vlan(way) => known(way.link),
         };
-        for device in &devices {
+        let has_vlans = |number: usize, bridge: DomainId| {
+            let vlans =
+                domains.get(usize::from(bridge.number()) - 1).and_then(|domain| domain.vlans.as_ref());
+            let port = vlan_ports.get(number).and_then(Option::as_ref);
+            let has = |vid: VlanId| {
+                let domain = vlans.and_then(|vlans| vlans.domain(vid.number()));
+                domain.is_some_and(|domain| usize::from(domain.number()) <= domains.len())
+            };
+            vlans.is_some() && port.is_some_and(|port| port.vlans().all(has))
+        };
+        for (number, device) in devices.iter().enumerate() {
             match device.role {
                 Role::Unused | Role::Routed => {}
                 Role::Bridge(domain) | Role::KnobbedBridge(domain) => {
                     assert!(usize::from(domain.number()) <= domains.len());
                     assert_eq!(device.role, Role::member(domain, &device.knobs));
                 }
-                Role::Host(domain) => assert!(usize::from(domain.number()) <= domains.len()),
+                Role::VlanBridge(bridge) | Role::KnobbedVlanBridge(bridge) => {
+                    assert!(has_vlans(number, bridge));
+                }
+                Role::Host(domain) => {
+                    assert!(usize::from(domain.number()) <= domains.len());
+                    let filters = domains[usize::from(domain.number()) - 1].vlans.is_some();
+                    assert!(!filters || has_vlans(number, domain));
+                }
                 Role::Xconnect(peer) => assert!(known(peer)),
                 Role::Upper(way) => assert!(is_sound(way)),
             }
@@ -195,7 +252,7 @@ impl Tables {
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
-        Self { devices, domains, tags: Box::default(), routing: None }
+        Self { devices, domains, tags: Box::default(), routing: None, vlan_ports }
     }
 
     /// The same with these sub-interfaces, of which its devices tell by number.
@@ -233,6 +290,12 @@ impl Tables {
         self.routing.as_deref().expect("a device is routed")
     }
 
+    /// What a port of a bridge that filters is in.
+    #[inline]
+    pub fn vlan_port(&self, device: DeviceId) -> Option<&VlanPort> {
+        self.vlan_ports.get(device.index())?.as_deref()
+    }
+
     /// What is known of a device.
     #[inline]
     pub fn device(&self, device: DeviceId) -> &Device {
@@ -248,6 +311,11 @@ impl Tables {
     /// All devices, by number.
     pub fn devices(&self) -> &[Device] {
         &self.devices
+    }
+
+    /// The domain by which a domain's members are known: its bridge's.
+    pub fn bridge_of(&self, domain: DomainId) -> DomainId {
+        self.domain(domain).of.map_or(domain, |of| of.bridge)
     }
 
     /// What is known of a domain that a device of these tables has.

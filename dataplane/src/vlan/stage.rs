@@ -90,8 +90,7 @@ fn pop<O: Observer, T: Transmit>(
     frame: &mut Frame,
     (tpid, tci): (EtherType, Tci),
 ) {
-    vlan::pop(frame.bytes_mut());
-    let popped = frame.pull_front(4);
+    let popped = vlan::pop(frame.bytes_mut()).is_ok() && frame.pull_front(4);
     debug_assert!(popped, "the tag was there");
     cx.observer.see(Step::Popped(tpid, tci), frame);
 }

@@ -123,15 +123,32 @@ impl Multicast<'_> {
             let tag = Vlan::view(payload)?;
             (ether_type, payload) = (tag.ether_type(), tag.payload());
         }
-        match ether_type {
-            EtherType::IPV4 => view_ipv4(payload),
-            EtherType::IPV6 => view_ipv6(&Ipv6::view(payload)?),
-            _ => Ok(Multicast::Data {
-                group: Group::Mac(ethernet.destination()),
-                for_routers: false,
-                from_router: false,
-            }),
-        }
+        view_payload(&ethernet, ether_type, payload)
+    }
+
+    /// The same of one whose tags are payload.
+    ///
+    /// # Errors
+    /// As [`Multicast::view`].
+    pub fn view_untagged(frame: &[u8]) -> Result<Multicast<'_>, Malformed> {
+        let ethernet = Ethernet::view(frame)?;
+        view_payload(&ethernet, ethernet.ether_type(), ethernet.payload())
+    }
+}
+
+fn view_payload<'a>(
+    ethernet: &Ethernet<'a>,
+    ether_type: EtherType,
+    payload: &'a [u8],
+) -> Result<Multicast<'a>, Malformed> {
+    match ether_type {
+        EtherType::IPV4 => view_ipv4(payload),
+        EtherType::IPV6 => view_ipv6(&Ipv6::view(payload)?),
+        _ => Ok(Multicast::Data {
+            group: Group::Mac(ethernet.destination()),
+            for_routers: false,
+            from_router: false,
+        }),
     }
 }
 

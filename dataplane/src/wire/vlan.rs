@@ -28,6 +28,12 @@ impl Tci {
     pub const fn pcp(self) -> u8 {
         (self.0 >> 13) as u8
     }
+
+    /// The same priority in another VLAN; of `vid` the low 12 bits count.
+    #[must_use]
+    pub const fn with_vid(self, vid: u16) -> Self {
+        Self(self.0 & 0xf000 | vid & 0xfff)
+    }
 }
 
 /// What stands behind the EtherType of a tag: its control word, the next EtherType and the rest.
@@ -105,13 +111,27 @@ pub fn push(bytes: &mut [u8], tpid: EtherType, tci: Tci) -> Result<(), Malformed
     Ok(())
 }
 
-/// Takes the outermost tag off the frame in `bytes`, which then starts 4 bytes in. Nothing is changed if the frame is shorter
-/// than a header and a tag.
+/// Takes the outermost tag, whatever its EtherType, out of the frame at the start of `bytes`; afterwards the frame starts 4
+/// bytes further on.
+///
+/// # Errors
+/// [`Malformed::Vlan`] if there is none, for want of bytes; nothing is changed.
 #[inline]
-pub fn pop(bytes: &mut [u8]) {
-    if let Some(start) = bytes.first_chunk_mut::<{ TAG_LEN + ethernet::HEADER_LEN }>() {
-        start.copy_within(..ADDRESSES_LEN, TAG_LEN);
-    }
+pub fn pop(bytes: &mut [u8]) -> Result<(), Malformed> {
+    let (start, _) = bytes.split_first_chunk_mut::<{ ADDRESSES_LEN + TAG_LEN }>().ok_or(Malformed::Vlan)?;
+    start.copy_within(..ADDRESSES_LEN, TAG_LEN);
+    Ok(())
+}
+
+/// Writes another control word into the outermost tag of the frame.
+///
+/// # Errors
+/// [`Malformed::Vlan`] if there is none, for want of bytes; nothing is changed.
+#[inline]
+pub fn rewrite(bytes: &mut [u8], tci: Tci) -> Result<(), Malformed> {
+    let (start, _) = bytes.split_first_chunk_mut::<{ ADDRESSES_LEN + TAG_LEN }>().ok_or(Malformed::Vlan)?;
+    start[ADDRESSES_LEN + 2..].copy_from_slice(&tci.0.to_be_bytes());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -124,6 +144,7 @@ mod tests {
     fn tci_splits_as_the_standard_says() {
         let tci = Tci(0xb064);
         assert_eq!((tci.pcp(), tci.dei(), tci.vid()), (5, true, 100));
+        assert_eq!(tci.with_vid(0x1007), Tci(0xb007));
     }
 
     proptest! {
@@ -149,10 +170,18 @@ mod tests {
                 let view = Vlan::view(Ethernet::view(&frame).unwrap().payload()).unwrap();
                 prop_assert_eq!(view.tci(), Tci(tci));
                 prop_assert_eq!(view.ether_type().0, tag.ether_type.0);
-                let mut popped = frame.clone();
-                pop(&mut popped);
-                push(&mut popped, EtherType::STAG, Tci(tci)).unwrap();
-                prop_assert_eq!(&popped, &frame);
+            }
+            if let [.., last] = tcis[..] {
+                let mut other = frame.clone();
+                rewrite(&mut other, Tci(!last)).unwrap();
+                prop_assert_eq!(&other[14..16], &(!last).to_be_bytes());
+                pop(&mut other).unwrap();
+                let mut shorter = original.clone();
+                for &tci in &tcis[..tcis.len() - 1] {
+                    shorter.splice(0..0, [0xee; TAG_LEN]);
+                    push(&mut shorter, EtherType::STAG, Tci(tci)).unwrap();
+                }
+                prop_assert_eq!(&other[TAG_LEN..], &shorter[..]);
             }
             prop_assert_eq!(&frame[..12], &original[..12]);
             prop_assert!(frame.ends_with(&original[12..]));
@@ -176,6 +205,11 @@ mod tests {
             let mut bytes = bytes;
             if push(&mut bytes, EtherType::CTAG, Tci(1)).is_err() {
                 prop_assert!(before.len() < TAG_LEN + ethernet::HEADER_LEN);
+                prop_assert_eq!(&bytes, &before);
+            }
+            let mut bytes = before.clone();
+            if rewrite(&mut bytes, Tci(1)).and_then(|()| pop(&mut bytes)).is_err() {
+                prop_assert!(before.len() < ADDRESSES_LEN + TAG_LEN);
                 prop_assert_eq!(bytes, before);
             }
         }

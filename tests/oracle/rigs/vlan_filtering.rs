@@ -99,7 +99,7 @@ fn rig(name: &str, bridge: &str, ports: [Port; PORTS], cases: Vec<Case>) -> Rig 
         ours += &format!("[[bridge.port]]\ndevice = \"p{n}\"\n");
         if !vlans.is_empty() {
             kernel += &format!("bridge vlan del dev p{n} vid 1\n");
-            ours += &membership(vlans);
+            ours += &membership(vlans, bridge);
         }
         vlans.iter().for_each(|vlan| kernel += &format!("bridge vlan add dev p{n} vid {vlan}\n"));
         if !knobs.is_empty() {
@@ -111,7 +111,11 @@ fn rig(name: &str, bridge: &str, ports: [Port; PORTS], cases: Vec<Case>) -> Rig 
     Rig::new(name, kernel, ours, [vec![("everything from everywhere", everything())], cases].concat())
 }
 
-fn membership(vlans: &[&str]) -> String {
+/// What is said of a port, and the default that `del … vid 1` does not take away, unless it is said anew.
+fn membership(said: &[&str], bridge: &str) -> String {
+    let default = if bridge == "vlan_default_pvid 5" { Some("5 pvid untagged") } else { None };
+    let default = default.filter(|_| !said.iter().any(|vlan| vlan.split(' ').next() == Some("5")));
+    let vlans: Vec<_> = said.iter().copied().chain(default).collect();
     let list = |untagged: bool| {
         let wanted = vlans.iter().filter(|vlan| vlan.contains("untagged") == untagged);
         let ids = wanted.map(|vlan| vlan.split(' ').next().unwrap());

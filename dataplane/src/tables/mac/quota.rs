@@ -1,4 +1,5 @@
-//! How many addresses each domain has learned, exactly, and how many it may.
+//! How many addresses each domain has learned, exactly, and how many it may. Domains may share a count: those of the VLANs of
+//! a bridge do.
 
 use crate::ids::DomainId;
 use crate::sync::{AtomicU32, Ordering::Relaxed};
@@ -12,6 +13,7 @@ pub(super) struct Quotas(Box<[Quota]>);
 
 #[derive(Debug, Default)]
 struct Quota {
+    of: AtomicU32, // the domain whose count it is, zero: its own; control writes
     learned: AtomicU32,
     limit: AtomicU32, // zero: none; control writes
 }
@@ -24,13 +26,24 @@ impl Quotas {
     /// The same counts and limits once more.
     pub(super) fn copy(&self) -> Self {
         let copy = |of: &AtomicU32| AtomicU32::new(of.load(Relaxed));
-        Self(
-            self.0.iter().map(|one| Quota { learned: copy(&one.learned), limit: copy(&one.limit) }).collect(),
-        )
+        let quota =
+            |one: &Quota| Quota { of: copy(&one.of), learned: copy(&one.learned), limit: copy(&one.limit) };
+        Self(self.0.iter().map(quota).collect())
     }
 
     fn of(&self, domain: DomainId) -> Option<&Quota> {
-        self.0.get(usize::from(domain.number()) - 1)
+        let own = self.0.get(usize::from(domain.number()) - 1)?;
+        match own.of.load(Relaxed) {
+            0 => Some(own),
+            other => self.0.get(other as usize - 1),
+        }
+    }
+
+    /// Has `domain`, of which nothing is learned, count with `other`, which counts for itself.
+    pub(super) fn share(&self, domain: DomainId, other: DomainId) {
+        if let Some(quota) = self.0.get(usize::from(domain.number()) - 1) {
+            quota.of.store(if domain == other { 0 } else { other.number().into() }, Relaxed);
+        }
     }
 
     /// Counts one more; false if the domain has as many as it may.

@@ -92,6 +92,12 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
         self.quotas.set_limit(domain, limit);
     }
 
+    /// Has `domain` count, and be bounded, together with `other`, which counts for itself; with itself, on its own. For control,
+    /// while no table that workers consult has the domain, and nothing is learned of it.
+    pub fn share_quota(&self, domain: DomainId, other: DomainId) {
+        self.quotas.share(domain, other);
+    }
+
     pub(super) fn quotas(&self) -> &Quotas {
         &self.quotas
     }
@@ -136,6 +142,12 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
             return Learned::Known;
         }
         self.learn_news(spot, fresh)
+    }
+
+    /// Whether [`MacTable::learn`] would find nothing to write.
+    #[inline]
+    pub fn knows(&self, spot: Spot, egress: Egress, now: Tick) -> bool {
+        self.bucket(spot.first).find(spot.key) == Some(Entry::new(egress, now, Flags::LEARNED))
     }
 
     /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.

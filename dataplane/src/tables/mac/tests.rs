@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{DeviceId, DomainId, MacAddr};
+use crate::sync::Arc;
 
 const NOW: Tick = Tick::new(7);
 
@@ -337,4 +338,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn domains_that_share_a_quota_are_bounded_together() {
+    let storage = std::iter::repeat_with(Bucket::default).take(64).collect::<Vec<_>>();
+    let mut control = MacControl::new(MacTable::new(storage, 42).unwrap().with_quotas(3));
+    let [bridge, vlan, other] = [1, 2, 3].map(|number| DomainId::new(number).unwrap());
+    let table = Arc::clone(control.table());
+    table.share_quota(vlan, bridge);
+    table.set_limit(bridge, 2);
+    let mac = MacAddr::from_bits(0x0200_0000_0001);
+    let learn = |domain| table.learn(table.locate(Key::new(domain, mac)), device(1), NOW);
+    assert_eq!([vlan, bridge, other].map(learn), [Learned::New; 3]);
+    let counts = || [bridge, vlan, other].map(|domain| table.learned(domain));
+    assert_eq!(counts(), [2, 2, 1]);
+    let one_more = Key::new(vlan, MacAddr::from_bits(0x0200_0000_0002));
+    assert_eq!(table.learn(table.locate(one_more), device(1), NOW), Learned::Limited);
+    control.remove(Key::new(vlan, mac));
+    assert_eq!(counts(), [1, 1, 1]);
+    table.share_quota(vlan, vlan);
+    assert_eq!((counts(), learn(vlan)), ([1, 0, 1], Learned::New));
 }

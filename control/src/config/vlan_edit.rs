@@ -1,0 +1,183 @@
+//! `vlan add` and `vlan del`: the memberships of a port, or of a bridge itself, changed by hand (`br_vlan_info`,
+//! net/bridge/br_netlink.c).
+
+use std::ops::Range;
+
+use rigswitch_dataplane::bridge::{BridgeConfig, Membership};
+use rigswitch_dataplane::ids::VlanId;
+use serde_json::{Map, Value};
+
+use super::Config;
+use super::problem::Refused;
+use super::vlans::parse_range;
+use crate::views::{EditAction, EditRequest};
+
+/// What is asked.
+struct Asked {
+    vids: Range<u16>,
+    pvid: bool,
+    untagged: bool,
+}
+
+/// Changes the memberships as asked. What comes of it is read as any other configuration.
+pub(super) fn edit(config: &mut Config, edit: &EditRequest) -> Result<(), Refused> {
+    let asked = Asked::read(&edit.keys)?;
+    let name = &*edit.name;
+    let bridge = config.bridges.iter_mut().find(|bridge| bridge.vlans_of(name).is_some());
+    let Some(bridge) = bridge else {
+        let why = format!("{name} is neither a bridge nor a port of one: `rigswitch show vlans` lists them");
+        return Err(Refused::because(why));
+    };
+    let before = said(bridge, name);
+    if before.tunnel {
+        let why =
+            format!("{name} is a tunnel, of one VLAN: `rigswitch port set {name} tunnel N` makes it another");
+        return Err(Refused::because(why));
+    }
+    let mut after = before.clone();
+    if edit.action == EditAction::Del {
+        let gone = |vid: &VlanId| asked.vids.contains(&vid.number());
+        if !before.members.keys().any(gone) {
+            let why = format!(
+                "{name} is in no VLAN of {}: `rigswitch show vlans` lists what it is in",
+                asked.text()
+            );
+            return Err(Refused::because(why));
+        }
+        after.members.retain(|vid, _| !gone(vid));
+        after.pvid.take_if(|vid| gone(vid));
+        // What was put there by hand for a VLAN goes with it.
+        bridge.fdb.retain(|entry| entry.device != name || !entry.vlan.as_ref().is_some_and(gone));
+    } else {
+        for vid in asked.vids.filter_map(VlanId::new) {
+            after.members.insert(vid, asked.untagged);
+            if asked.pvid {
+                after.pvid = Some(vid);
+            } else {
+                after.pvid.take_if(|pvid| *pvid == vid);
+            }
+        }
+    }
+    if name == bridge.name {
+        bridge.vlans.own = Some(after);
+    } else if let Some(port) = bridge.ports.iter_mut().find(|port| port.device == name) {
+        port.vlans.said = Some(after);
+    }
+    Ok(())
+}
+
+/// What is said of a device, without the VLANs that it is in for the sake of stations.
+fn said(bridge: &BridgeConfig, name: &str) -> Membership {
+    let default = || Membership::untagged(bridge.vlans.default_pvid);
+    match bridge.ports.iter().find(|port| port.device == name) {
+        Some(port) => port.vlans.said.clone().unwrap_or_else(default),
+        None => bridge.vlans.of_bridge(),
+    }
+}
+
+impl Asked {
+    fn read(keys: &Map<String, Value>) -> Result<Self, Refused> {
+        let refuse = |why: String| Err(Refused::because(why));
+        if let Some(other) = keys.keys().find(|key| !["vid", "pvid", "untagged"].contains(&&***key)) {
+            return refuse(format!("`{other}` is nothing of a VLAN's: give vid, pvid and untagged"));
+        }
+        let text = match keys.get("vid") {
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::String(text)) => text.clone(),
+            _ => return refuse("which VLAN? Say vid 10, or vid 10-20".into()),
+        };
+        let Some(vids) = parse_range(&text) else {
+            let most = VlanId::MAX;
+            return refuse(format!(
+                "`{text}` is neither a VLAN nor a range of VLANs from 1 to {most}: say vid 10, or vid 10-20"
+            ));
+        };
+        let flag = |key: &str| keys.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let asked = Self { vids, pvid: flag("pvid"), untagged: flag("untagged") };
+        if asked.pvid && asked.vids.len() > 1 {
+            return refuse(format!(
+                "VLANs {text} are many, and one is the pvid: say vid N pvid for that one"
+            ));
+        }
+        Ok(asked)
+    }
+
+    fn text(&self) -> String {
+        match self.vids.len() {
+            1 => self.vids.start.to_string(),
+            _ => format!("{}-{}", self.vids.start, self.vids.end - 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Plan;
+    use crate::views::EditObject;
+
+    const RIG: &str = r#"
+        port = [{ name = "p0", memory = true }, { name = "p1", memory = true }]
+        [[bridge]]
+        name = "br0"
+        vlan_filtering = true
+        mcast_snooping = false
+        port = [{ device = "p0", vlan = { pvid = 10, untagged = [10], tagged = ["20-22"] } }, { device = "p1" }]
+        fdb = [{ mac = "02:00:00:00:00:01", device = "p0", vlan = 20 }]
+    "#;
+
+    fn edited(action: EditAction, name: &str, keys: Value) -> Result<String, String> {
+        let before = Config::parse(RIG, "rig.toml").unwrap();
+        let Value::Object(keys) = keys else { panic!("keys are a table") };
+        let request = EditRequest { action, object: EditObject::Membership, name: name.into(), keys };
+        let after = before.edited(&request).map_err(|error| error.to_string())?;
+        let plan = Plan::between(&before, &after).unwrap();
+        Ok(plan.view().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn memberships_come_and_go_as_by_bridge_8() {
+        use EditAction::{Add, Del};
+        let before = "~ bridge br0 port p0: vlan { pvid = 10, tagged = [\"20-22\"], untagged = [10] } → ";
+        let cases = [
+            (
+                Add,
+                json!({ "vid": "30-31" }),
+                "{ pvid = 10, tagged = [\"20-22\", \"30-31\"], untagged = [10] }",
+            ),
+            (Add, json!({ "vid": 21, "pvid": true }), "{ pvid = 21, tagged = [\"20-22\"], untagged = [10] }"),
+            (Add, json!({ "vid": 10, "untagged": true }), "{ tagged = [\"20-22\"], untagged = [10] }"),
+            (Del, json!({ "vid": "10" }), "{ tagged = [\"20-22\"] }"),
+        ];
+        for (action, keys, after) in cases {
+            assert_eq!(edited(action, "p0", keys).unwrap(), format!("{before}{after}"));
+        }
+        assert_eq!(
+            edited(Del, "p0", json!({ "vid": "20-22" })).unwrap(),
+            format!("{before}{{ pvid = 10, untagged = [10] }}\n- bridge br0 fdb 02:00:00:00:00:01 vlan 20")
+        );
+        assert_eq!(
+            edited(Add, "br0", json!({ "vid": 10 })).unwrap(),
+            "~ bridge br0: vlan unset → { pvid = 1, tagged = [10], untagged = [1] }"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        use EditAction::{Add, Del};
+        for (action, name, keys, rule) in [
+            (Add, "p0", json!({}), "which VLAN?"),
+            (Add, "p0", json!({ "vid": 4095 }), "`4095` is neither a VLAN nor a range"),
+            (Add, "p0", json!({ "vid": "20-10" }), "`20-10` is neither a VLAN nor a range"),
+            (Add, "p0", json!({ "vid": "10-20", "pvid": true }), "one is the pvid"),
+            (Add, "p0", json!({ "vid": 10, "tunnel_info": 5 }), "`tunnel_info` is nothing of a VLAN's"),
+            (Add, "p9", json!({ "vid": 10 }), "p9 is neither a bridge nor a port of one"),
+            (Del, "p1", json!({ "vid": 10 }), "p1 is in no VLAN of 10"),
+        ] {
+            let said = edited(action, name, keys).unwrap_err();
+            assert!(said.contains(rule), "{said}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The tag of a frame: what it has on the wire, what it has to have, and making that so. Only the header moves.
+
+use crate::counters::VlanTraffic;
+use crate::drops::DropReason;
+use crate::frames::Frame;
+use crate::ids::DeviceId;
+use crate::pipeline::{Leaving, Observer, Retag, Step};
+use crate::tables::{Role, Tables, Target};
+use crate::wire::ethernet::{EtherType, HEADER_LEN};
+use crate::wire::vlan::{self, TAG_LEN, Tci};
+
+/// Bytes that a tag adds, as frames count them.
+#[allow(clippy::cast_possible_truncation)] // four
+const LEN: u16 = TAG_LEN as u16;
+
+/// The tag of a frame that is in a VLAN, or was refused one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tag {
+    /// With which it leaves a port that tags it. Its VID is zero if the frame may not come in.
+    pub(super) tci: Tci,
+    /// Whether the outermost tag of the frame is the bridge's.
+    pub(super) is_there: bool,
+    /// Whether that one has other contents.
+    pub(super) differs: bool,
+}
+
+impl Tag {
+    /// Of a frame in no VLAN.
+    pub(super) const NONE: Self = Self { tci: Tci(0), is_there: false, differs: false };
+
+    /// The VLAN; zero for none.
+    #[inline]
+    pub(super) fn vid(self) -> u16 {
+        self.tci.vid()
+    }
+
+    /// The bytes of a frame that the kernel counts in a VLAN: without Ethernet header and tag.
+    pub(super) fn counted(self, frame: &Frame) -> u64 {
+        let headers = HEADER_LEN + if self.is_there { TAG_LEN } else { 0 };
+        frame.len().saturating_sub(headers) as u64
+    }
+}
+
+/// A copy of a frame in a VLAN, and how it is tagged where it leaves (`br_handle_vlan`).
+#[derive(Clone, Copy)]
+pub(super) struct VlanTarget<'t> {
+    target: Target,
+    tag: Tag,
+    protocol: EtherType,
+    untagged: bool,
+    longest: u32,
+    sent: Option<&'t VlanTraffic>,
+}
+
+impl<'t> VlanTarget<'t> {
+    /// Of a frame with this tag, to a port that is in its VLAN.
+    #[inline]
+    pub(super) fn new(
+        tables: &'t Tables,
+        worker: usize,
+        target: Target,
+        mut tag: Tag,
+        protocol: EtherType,
+    ) -> Self {
+        let vid = tag.vid();
+        let device = tables.device(target.device);
+        let longest = device.longest;
+        let Some(port) = tables.vlan_port(target.device) else {
+            return Self { target, tag, protocol, untagged: false, longest, sent: None };
+        };
+        let untagged = port.untags(vid);
+        let mut sent = None;
+        if !matches!(device.role, Role::VlanBridge(_)) {
+            sent = port.special.stats.as_ref().and_then(|stats| stats.of(worker, vid));
+            if let Some(translation) = &port.special.translation {
+                let outward = tag.tci.with_vid(translation.outward(vid));
+                tag.differs |= outward != tag.tci;
+                tag.tci = outward;
+            }
+        }
+        Self { target, tag, protocol, untagged, longest, sent }
+    }
+}
+
+impl Leaving for VlanTarget<'_> {
+    #[inline]
+    fn device(self) -> DeviceId {
+        self.target.device
+    }
+
+    #[inline]
+    fn dress<O: Observer>(self, observer: &mut O, frame: &mut Frame) -> Result<(), DropReason> {
+        let Tag { tci, is_there, differs } = self.tag;
+        if let Some(sent) = self.sent {
+            sent.sent.add(1, self.tag.counted(frame));
+        }
+        if self.target.station.is_some() {
+            self.target.dress(observer, frame)?;
+        }
+        let retag = match (is_there, self.untagged) {
+            (false, true) => return self.check(frame),
+            (true, false) if !differs => return Ok(()),
+            (false, false) => push(frame, self.protocol, tci).map(|()| Retag::Pushed(tci)),
+            (true, true) => pop(frame).map(|()| Retag::Popped),
+            (true, false) => vlan::rewrite(frame.bytes_mut(), tci).ok().map(|()| Retag::Rewritten(tci)),
+        };
+        // There are always hundreds of bytes ahead of a frame, and its tag was read. What has none of that has no memory.
+        let retag = retag.ok_or(DropReason::PoolEmpty)?;
+        observer.see(Step::Retagged(self.target.device, retag), frame);
+        if retag == Retag::Popped { self.check(frame) } else { Ok(()) }
+    }
+}
+
+impl VlanTarget<'_> {
+    /// What leaves untagged is measured whole: a tag that it has is payload. A super-frame is measured where it is cut.
+    #[inline]
+    fn check(self, frame: &Frame) -> Result<(), DropReason> {
+        let is_too_long = frame.len() > self.longest as usize && frame.gso().is_none();
+        if is_too_long { Err(DropReason::MtuExceeded) } else { Ok(()) }
+    }
+}
+
+#[inline]
+fn push(frame: &mut Frame, protocol: EtherType, tci: Tci) -> Option<()> {
+    if !frame.push_front(LEN) {
+        return None;
+    }
+    vlan::push(frame.bytes_mut(), protocol, tci).ok()
+}
+
+#[inline]
+fn pop(frame: &mut Frame) -> Option<()> {
+    vlan::pop(frame.bytes_mut()).ok()?;
+    frame.pull_front(LEN).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::{Checksum, Pool, PoolConfig};
+
+    /// What leaves of `bytes`, as it is tagged there.
+    fn leaving(bytes: &[u8], tag: Tag, untagged: bool) -> Result<Vec<u8>, DropReason> {
+        let mut pool = Pool::new(PoolConfig::singles(1));
+        let mut frame = pool.alloc(bytes.len()).unwrap();
+        assert!(frame.fill(bytes));
+        frame.set_checksum(Checksum::Partial { start: 100, offset: 6 });
+        let target = Target::from(DeviceId(0));
+        let target =
+            VlanTarget { target, tag, protocol: EtherType::STAG, untagged, longest: 1518, sent: None };
+        let dressed = target.dress(&mut (), &mut frame).map(|()| frame.bytes().to_vec());
+        if let (Ok(after), Checksum::Partial { start, .. }) = (&dressed, frame.checksum()) {
+            assert_eq!(
+                usize::from(start) + bytes.len(),
+                100 + after.len(),
+                "it is where it was in the payload"
+            );
+        }
+        pool.free(frame);
+        dressed
+    }
+
+    #[test]
+    fn a_tag_is_pushed_popped_written_over_or_left_alone_and_the_payload_stays() {
+        let plain: Vec<u8> = (0..60).collect();
+        let tagged = |tci: u16| {
+            let [high, low] = tci.to_be_bytes();
+            [&plain[..12], &[0x88, 0xa8, high, low], &plain[12..]].concat()
+        };
+        let tag = |is_there, differs| Tag { tci: Tci(0xb00a), is_there, differs };
+        assert_eq!(leaving(&plain, tag(false, false), true).unwrap(), plain);
+        assert_eq!(leaving(&plain, tag(false, true), false).unwrap(), tagged(0xb00a));
+        assert_eq!(leaving(&tagged(0xb000), tag(true, true), false).unwrap(), tagged(0xb00a));
+        assert_eq!(leaving(&tagged(0xb00a), tag(true, false), false).unwrap(), tagged(0xb00a));
+        assert_eq!(leaving(&tagged(0xb000), tag(true, true), true).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_frame_without_room_for_a_tag_ends() {
+        let mut pool = Pool::new(PoolConfig::singles(1));
+        let mut frame = pool.alloc(60).unwrap();
+        assert!(frame.fill(&[2; 60]));
+        let all = u16::try_from(frame.headroom()).unwrap();
+        assert!(frame.push_front(all));
+        let target = Target::from(DeviceId(0));
+        let tag = Tag { tci: Tci(7), is_there: false, differs: true };
+        let target =
+            VlanTarget { target, tag, protocol: EtherType::CTAG, untagged: false, longest: 1518, sent: None };
+        assert_eq!(target.dress(&mut (), &mut frame), Err(DropReason::PoolEmpty));
+        pool.free(frame);
+    }
+}
