@@ -123,3 +123,35 @@ fn it_comes_and_goes_and_becomes_another_while_the_rest_forwards() {
     assert!(!run_in(&rig.hosts[0], "ip -o link show").contains("host0"));
     rig.settled();
 }
+
+#[test]
+fn a_vlan_within_a_vlan_of_the_hosts_is_kept_from_the_host() {
+    let Some(rig) = rig("uppers-stacked") else { return };
+    let _switch = start(&rig, "packet", "802.1Q");
+    reaches(&rig, 0, 1);
+    // VLAN 7 within host 0's VLAN 10 and within VLAN 20 at the other end: the hosts reach each other as before, and by it.
+    let text = std::fs::read_to_string(rig.folder.path("rig.toml")).unwrap();
+    let mut inner = String::new();
+    for n in [0, 1] {
+        let (netns, address) = (rig.hosts[n].name(), v4(n).to_string().replace("10.66.0", "10.66.7"));
+        inner += &format!("[[vlan]]\nname = \"inner{n}\"\nlink = \"host{n}\"\nid = 7\n");
+        inner += &format!("host = {{ addresses = [\"{address}/24\"], netns = \"{netns}\" }}\n");
+    }
+    rig.folder.write("rig.toml", &(text + &inner));
+    rig.folder.ask("apply rig.toml");
+    reaches(&rig, 0, 1);
+    let target: std::net::IpAddr = "10.66.7.2".parse().unwrap();
+    wait_for("the inner VLAN to work", || {
+        lab::ping(&rig.hosts[0], target, 1, 1000, PATIENCE).ok().filter(|ping| ping.lost() == 0)
+    });
+    let heard = || -> u64 {
+        let said = run_in(&rig.hosts[1], "ip -j -s link show dev host1");
+        let links: serde_json::Value = serde_json::from_str(&said).unwrap();
+        links[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+    };
+    let before = heard();
+    lab::ping(&rig.hosts[0], target, 5, 20, PATIENCE).unwrap();
+    assert!(shown(&rig, "inner1").rx.packets >= 5);
+    assert!(heard() < before + 5, "what is for the VLAN within does not go to the host as well");
+    rig.settled();
+}

@@ -119,7 +119,7 @@ impl Line {
                     cx.observer.see(Step::Turn(place), frame);
                     cx.observer.see(Step::Resumed, frame);
                 }
-                stages.receive(cx, device, burst, rest);
+                stages.take_up(cx, device, burst, rest);
             }
             if !stages.egress.has_surfaced() {
                 return;
@@ -151,7 +151,7 @@ impl Line {
 }
 
 impl Stages {
-    /// Does with a burst, which is there by now, what is done with what `device` receives. It is empty afterwards.
+    /// Does with a burst what is done with what `device` receives by its queues. It is empty afterwards.
     #[inline]
     fn receive<O: Observer, T: Transmit>(
         &mut self,
@@ -161,9 +161,39 @@ impl Stages {
         rest: &mut Burst,
     ) {
         let tables = cx.tables;
-        let Some(tags) = tables.device(device).tags else { return self.play(cx, device, burst) };
-        vlan::sort(cx, device, tables.tags(tags), burst, rest, &mut self.egress);
-        self.play(cx, device, rest);
+        let of = tables.device(device);
+        match of.tags {
+            // What the host sends by a device of its own is not for others that stand on it.
+            Some(tags) if !matches!(of.role, Role::Upper(_)) => {
+                vlan::sort(cx, device, tables.tags(tags), burst, rest, &mut self.egress);
+                self.play(cx, device, rest);
+            }
+            _ => self.play(cx, device, burst),
+        }
+    }
+
+    /// The same with what has surfaced on `device`.
+    fn take_up<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        burst: &mut Burst,
+        rest: &mut Burst,
+    ) {
+        let tables = cx.tables;
+        let of = tables.device(device);
+        if !matches!(of.role, Role::Upper(_)) {
+            return self.receive(cx, device, burst, rest);
+        }
+        if let Some(tags) = of.tags {
+            vlan::sort(cx, device, tables.tags(tags), burst, rest, &mut self.egress);
+        } else {
+            std::mem::swap(burst, rest);
+        }
+        for (place, frame) in rest.drain().enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
+            self.egress.forward(cx, device, device, frame); // to the host, by its queue
+        }
     }
 
     /// The device plays its role.
