@@ -1,5 +1,6 @@
 //! Configuration → tables: what workers execute, decided before a frame arrives.
 
+mod ipvlan;
 mod vlans;
 
 pub use vlans::VlanCounts;
@@ -11,8 +12,8 @@ use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{
-    Descent, Device, Domain, HostPort, Knobs, Mdb, Neighbors, PortState, Role, Tables, Tags, TagsId,
-    VlanDescent, VlanPort, WorkerId,
+    Descent, Device, Domain, HostPort, IpvlanDescent, Knobs, Mdb, Neighbors, PortState, Role, Tables, Tags,
+    TagsId, VlanDescent, VlanPort, WorkerId,
 };
 use rigswitch_dataplane::upper::UpperKind;
 use rigswitch_dataplane::vlan::VlanConfig;
@@ -114,6 +115,7 @@ pub fn compile(
         }
         domains[place(domain)] = whole;
     }
+    let children = ipvlan::children(config, &named, &mut devices);
     stand(config, &named, &mut devices);
     for wire in &config.xconnects {
         let (Some(a), Some(b)) = (named.get(&*wire.a), named.get(&*wire.b)) else { continue };
@@ -121,7 +123,8 @@ pub fn compile(
         devices[b.id.index()].role = Role::Xconnect(a.id);
     }
     let tags = tags(config, &named, &mut devices);
-    Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into()).with_tags(tags)
+    let tables = Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into());
+    tables.with_tags(tags).with_children(children)
 }
 
 type Named<'p> = HashMap<&'p str, &'p PortFacts<'p>>;
@@ -137,6 +140,11 @@ fn stand(config: &Config, named: &Named<'_>, devices: &mut [Device]) {
                 vlan: id,
                 longest: Device::longest_for_mtu(facts.mtu),
             }),
+            UpperKind::Ipvlan(_) => {
+                let Role::Ipvlan(children) = devices[link.id.index()].role else { continue };
+                let longest = Device::longest_for_mtu(facts.mtu);
+                Descent::Ipvlan(IpvlanDescent { link: link.id, children, longest })
+            }
         };
         let device = &mut devices[facts.id.index()];
         if upper.host.is_some() {
@@ -152,7 +160,7 @@ fn tags(config: &Config, named: &Named<'_>, devices: &mut [Device]) -> Box<[Tags
     let mut by_link: BTreeMap<DeviceId, Vec<_>> = BTreeMap::new();
     for upper in &config.uppers {
         let (Some(facts), Some(link)) = (named.get(&*upper.name), named.get(&*upper.link)) else { continue };
-        let UpperKind::Vlan(VlanConfig { id, protocol }) = upper.kind;
+        let UpperKind::Vlan(VlanConfig { id, protocol }) = upper.kind else { continue };
         // A wire takes everything.
         if matches!(devices[link.id.index()].role, Role::Xconnect(_)) {
             continue;

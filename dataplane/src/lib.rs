@@ -7,6 +7,7 @@
 //!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
 //!        ├─ bridge  parse → learn → look up
 //!        ├─ vlan    sub-interfaces: sort by tag, put it on
+//!        ├─ ipvlan  children of a device: sort by address, to each other and out
 //!        ├─ routing read → look up → next hop
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
 //! frames            packet memory: area, pool, frame, burst, offload state
@@ -16,7 +17,7 @@
 //! ring bell punt    between threads: copies of frames, and wake-ups
 //! ```
 //!
-//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan routing pipeline`, and
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan ipvlan routing pipeline`, and
 //! `frames → ports`; [`worker`] joins ports, pipeline and [`watch`]. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
@@ -29,6 +30,7 @@ pub mod filter;
 #[allow(unsafe_code)]
 pub mod frames;
 pub mod ids;
+pub mod ipvlan;
 pub mod pipeline;
 pub mod ports;
 pub mod punt;

@@ -3,10 +3,11 @@
 
 use crate::bridge::HostConfig;
 use crate::ids::MacAddr;
+use crate::ipvlan::IpvlanConfig;
 use crate::ports::{HostPortConfig, PortConfig, PortKind};
 use crate::vlan::VlanConfig;
 
-/// One device that stands on another: a `[[vlan]]`.
+/// One device that stands on another: a `[[vlan]]` or an `[[ipvlan]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpperConfig {
     /// Its name, 1 to 15 bytes.
@@ -28,6 +29,8 @@ pub struct UpperConfig {
 pub enum UpperKind {
     /// One VLAN of it.
     Vlan(VlanConfig),
+    /// One that shares its address, and has what is for some IP addresses.
+    Ipvlan(IpvlanConfig),
 }
 
 impl UpperKind {
@@ -35,6 +38,7 @@ impl UpperKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Vlan(_) => "vlan",
+            Self::Ipvlan(_) => "ipvlan",
         }
     }
 }

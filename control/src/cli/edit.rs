@@ -1,4 +1,4 @@
-//! `rigswitch port` and `rigswitch bridge`: one thing of the running switch, in the words of its file.
+//! `rigswitch port`, `rigswitch bridge` and `rigswitch ipvlan`: one thing of the running switch, in the words of its file.
 
 use clap::Subcommand;
 use serde_json::{Map, Value};
@@ -61,7 +61,8 @@ fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
 
 /// A value of the file: what looks like a number or a switch is one, but for names.
 fn value_of(key: &str, text: &str) -> Value {
-    const NAMES: [&str; 9] = ["master", "xdp", "tap", "packet", "pcap", "device", "netns", "input", "output"];
+    const NAMES: [&str; 10] =
+        ["master", "link", "xdp", "tap", "packet", "pcap", "device", "netns", "input", "output"];
     let last = key.rsplit('.').next().unwrap_or(key);
     if NAMES.contains(&last) {
         return text.into();

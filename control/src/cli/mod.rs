@@ -1,5 +1,6 @@
 //! The command line: its words, its exit codes, and one clear line when something is refused.
 
+mod address;
 mod capture;
 mod change;
 mod doctor;
@@ -73,6 +74,12 @@ enum Command {
     /// Change the bridges of the running switch
     #[command(subcommand)]
     Bridge(edit::Edit),
+    /// Change the ipvlans of the running switch
+    #[command(subcommand)]
+    Ipvlan(edit::Edit),
+    /// Give ipvlans of the running switch their IP addresses, in ip-address(8)'s words
+    #[command(subcommand)]
+    Address(address::Address),
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
@@ -158,6 +165,8 @@ impl Command {
             Self::Apply(file) => file.send(&client(socket), "/v1/apply"),
             Self::Port(edit) => edit.run(&client(socket), EditObject::Port),
             Self::Bridge(edit) => edit.run(&client(socket), EditObject::Bridge),
+            Self::Ipvlan(edit) => edit.run(&client(socket), EditObject::Ipvlan),
+            Self::Address(address) => address.run(&client(socket)),
             Self::Doctor(doctor) => doctor.run(socket),
             Self::Show(show) => show.run(&client(socket)),
             Self::Capture(capture) => capture.run(client(socket)),

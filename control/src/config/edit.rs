@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::bridge::MEMBER;
 use super::fields::Shape;
+use super::ipvlan::IPVLAN;
 use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
 use super::upper::VLAN;
 use super::vlans::WAYS;
-use super::{Config, Document, suggest, vlan_edit};
+use super::{Config, Document, host, suggest, vlan_edit};
 use crate::views::{EditAction, EditObject, EditRequest};
 
 impl Config {
@@ -28,6 +29,8 @@ impl Config {
             EditObject::Membership => {}
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
+            EditObject::Ipvlan => edit_device(&mut document, "ipvlan", &IPVLAN, edit)?,
+            EditObject::Address => edit_address(&mut document, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
         }
@@ -38,7 +41,7 @@ impl Config {
 }
 
 /// The tables of devices that stand on others.
-const UPPERS: [&str; 1] = ["vlan"];
+const UPPERS: [&str; 2] = ["vlan", "ipvlan"];
 
 /// A device of its own, of which the file has tables called `object` and of this shape.
 fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditRequest) -> Result<(), Refused> {
@@ -89,6 +92,7 @@ fn remove_device(document: &mut Value, name: &str) {
         list(bridge, "mdb").retain(|entry| entry["device"] != *name);
     }
     list(document, "xconnect").retain(|wire| wire["a"] != *name && wire["b"] != *name);
+    list(document, "address").retain(|said| said["device"] != *name);
     for object in UPPERS {
         let on_it = list(document, object).iter().filter(|upper| upper["link"] == *name);
         let names: Vec<_> = on_it.filter_map(|upper| upper["name"].as_str().map(str::to_owned)).collect();
@@ -123,6 +127,32 @@ fn edit_bridge(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> 
         list(document, "neighbor").retain(|neighbor| neighbor["device"] != *edit.name);
     } else if let Some(table) = find(list(document, "bridge"), "name", &edit.name) {
         edit.keys.iter().for_each(|(key, value)| put(table, key, value));
+    }
+    Ok(())
+}
+
+/// An address is told with its prefix and its device, and has nothing else.
+fn edit_address(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+    let address = host::address(&edit.name).map_or_else(|| edit.name.clone(), |address| address.to_string());
+    let device = edit.keys.get("device").and_then(Value::as_str).unwrap_or_default();
+    let addresses = list(document, "address");
+    let place = addresses.iter().position(|said| said["address"] == *address && said["device"] == *device);
+    match (edit.action, place) {
+        (EditAction::Del, Some(place)) => drop(addresses.remove(place)),
+        (EditAction::Del, None) => {
+            let why =
+                format!("{address} is no address of {device}: `rigswitch show config` lists those there are");
+            return Err(Refused::because(why));
+        }
+        (EditAction::Add, Some(_)) => {
+            return Err(Refused::because(format!("{address} is an address of {device} already")));
+        }
+        (EditAction::Add | EditAction::Set, _) => {
+            addresses.retain(|said| said["address"] != *address || said["device"] != *device);
+            let mut table = edit.keys.clone();
+            table.insert("address".into(), address.into());
+            addresses.push(table.into());
+        }
     }
     Ok(())
 }
@@ -231,6 +261,13 @@ mod tests {
         device = "br0"
         address = "10.0.0.1"
         mac = "02:00:00:00:00:01"
+        [[ipvlan]]
+        name = "iv1"
+        link = "p2"
+        mode = "l2"
+        [[address]]
+        device = "iv1"
+        address = "10.66.0.1/24"
     "#;
 
     fn edit(action: EditAction, object: EditObject, name: &str, keys: Value) -> Result<Vec<String>, String> {
@@ -244,7 +281,7 @@ mod tests {
     #[test]
     fn an_edit_is_a_few_small_changes() {
         use EditAction::{Add, Del, Set};
-        use EditObject::{Bridge, Neighbor, Port};
+        use EditObject::{Address, Bridge, Ipvlan, Neighbor, Port};
         let lines = |action, object, name, keys| edit(action, object, name, keys).unwrap().join("\n");
         assert_eq!(
             lines(
@@ -285,13 +322,31 @@ mod tests {
             "~ neighbor br0 10.0.0.1: mac 02:00:00:00:00:01 → 02:00:00:00:00:02"
         );
         assert_eq!(lines(Del, Neighbor, "10.0.0.1", json!({ "device": "br0" })), "- neighbor br0 10.0.0.1");
+        assert_eq!(
+            lines(Add, Address, "FD66:0::1/64", json!({ "device": "iv1" })),
+            "+ address iv1 fd66::1/64"
+        );
+        assert_eq!(
+            lines(Del, Address, "10.66.0.1/24", json!({ "device": "iv1" })),
+            "- address iv1 10.66.0.1/24"
+        );
+        assert_eq!(
+            lines(Set, Ipvlan, "iv1", json!({ "flag": "vepa", "mtu": 1400 })),
+            "~ ipvlan iv1: flag unset → vepa, mtu unset → 1400"
+        );
+        assert_eq!(
+            lines(Add, Ipvlan, "iv2", json!({ "link": "p2", "mode": "l2", "master": "br1" })),
+            "+ ipvlan iv2: link p2, mode l2\n+ bridge br1 port iv2"
+        );
+        assert_eq!(lines(Del, Ipvlan, "iv1", json!({})), "- ipvlan iv1\n- address iv1 10.66.0.1/24");
+        assert_eq!(lines(Del, Port, "p2", json!({})), "- port p2\n- ipvlan iv1\n- address iv1 10.66.0.1/24");
         assert_eq!(lines(Del, Bridge, "br0", json!({})), "- bridge br0\n- neighbor br0 10.0.0.1");
     }
 
     #[test]
     fn what_cannot_be_edited_says_why_in_one_line() {
         use EditAction::{Add, Del, Set};
-        use EditObject::{Bridge, Neighbor, Port};
+        use EditObject::{Address, Bridge, Neighbor, Port};
         for (action, object, name, keys, line) in [
             (Add, Port, "p0", json!({}), "there is a port p0 already: `port set` changes it"),
             (
@@ -321,6 +376,27 @@ mod tests {
                 "10.0.0.1",
                 json!({ "device": "br1" }),
                 "10.0.0.1 is no neighbour of br1: `rigswitch show neighbors` lists those there are",
+            ),
+            (
+                Add,
+                Address,
+                "10.66.0.1/24",
+                json!({ "device": "iv1" }),
+                "10.66.0.1/24 is an address of iv1 already",
+            ),
+            (
+                Del,
+                Address,
+                "10.66.0.9/24",
+                json!({ "device": "iv1" }),
+                "10.66.0.9/24 is no address of iv1: `rigswitch show config` lists those there are",
+            ),
+            (
+                Add,
+                Address,
+                "10.66.0.1",
+                json!({ "device": "iv1" }),
+                "`10.66.0.1` is not an address of a host with its prefix: write it as 192.0.2.1/24 or 2001:db8::1/64",
             ),
             (Set, Port, "p0", json!({ "master": "br7" }), "there is no bridge br7: did you mean `br0`?"),
             (Set, Port, "p0", json!({ "mut": 1500 }), "unknown key `mut` in [[port]]: did you mean `mtu`?"),

@@ -55,6 +55,11 @@ impl<'d> Fields<'d> {
         Self { table, span, shape, problems }
     }
 
+    /// Whether a table of its shape may have this key.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.shape.keys.contains(&key)
+    }
+
     /// The value of `key` and where it stands.
     pub(super) fn value(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
         debug_assert!(self.shape.keys.contains(&key), "{key} is a key of {}", self.shape.label);

@@ -21,7 +21,7 @@ pub(super) fn read(
     name: Option<&Text<'_>>,
     roles: &mut Roles<'_>,
 ) -> Option<HostConfig> {
-    let host = host(fields)?;
+    let host = host(fields, name, roles)?;
     if let Some(name) = name {
         roles.take_device(host.netns.as_deref(), name);
     }
@@ -38,35 +38,41 @@ pub(super) fn read_mtu(fields: &Fields<'_>, host: Option<&HostConfig>) -> Option
     mtu
 }
 
-fn host(fields: &Fields<'_>) -> Option<HostConfig> {
+fn host(fields: &Fields<'_>, name: Option<&Text<'_>>, roles: &mut Roles<'_>) -> Option<HostConfig> {
     let value = fields.value("host")?;
     if !value.get_ref().is_table() {
         return fields.boolean("host")?.then(HostConfig::default);
     }
     let table = fields.table("host", &HOST)?;
     let netns = table.text("netns").and_then(|text| netns_name(&table, text));
-    Some(HostConfig { addresses: addresses(&table), netns })
+    Some(HostConfig { addresses: addresses(&table, name, roles), netns })
 }
 
-fn addresses(table: &Fields<'_>) -> Vec<HostAddress> {
+fn addresses(table: &Fields<'_>, name: Option<&Text<'_>>, roles: &mut Roles<'_>) -> Vec<HostAddress> {
     let mut addresses = Vec::new();
     for text in table.texts("addresses") {
-        let refuse = |rule: String, remedy: &str| table.problems.push(text.span.clone(), rule, remedy);
-        match address(text.value) {
-            None => refuse(
-                format!("`{}` is not an address of a host with its prefix", text.value),
-                "write it as 192.0.2.1/24 or 2001:db8::1/64",
-            ),
-            Some(address) if addresses.contains(&address) => {
-                refuse(format!("`{address}` is there twice"), "keep one of the two");
-            }
-            Some(address) => addresses.push(address),
+        let Some(address) = address_at(table, &text) else { continue };
+        if addresses.contains(&address) {
+            table.problems.push(text.span, format!("`{address}` is there twice"), "keep one of the two");
+            continue;
         }
+        name.iter().for_each(|name| roles.assign(name.value, address.address, &text));
+        addresses.push(address);
     }
     addresses
 }
 
-fn address(text: &str) -> Option<HostAddress> {
+/// The address with its prefix at `text`.
+pub(super) fn address_at(fields: &Fields<'_>, text: &Text<'_>) -> Option<HostAddress> {
+    let address = address(text.value);
+    if address.is_none() {
+        let rule = format!("`{}` is not an address of a host with its prefix", text.value);
+        fields.problems.push(text.span.clone(), rule, "write it as 192.0.2.1/24 or 2001:db8::1/64");
+    }
+    address
+}
+
+pub(super) fn address(text: &str) -> Option<HostAddress> {
     let (address, prefix) = text.split_once('/')?;
     let address: IpAddr =
         address.parse().ok().filter(|it: &IpAddr| !it.is_unspecified() && !it.is_multicast())?;

@@ -116,17 +116,31 @@
 //! # mtu = 1500                        # at most that of the device it stands on, which it is without this
 //! # host = true                       # it is handed to the host as a TAP of its name; or { addresses, netns } as of a bridge
 //!
+//! # [[ipvlan]]                        # shares the address of a device, and has what is for its own IP addresses
+//! # name = "iv1"
+//! # link = "eth0"                     # a device that has no other use: a port, or a [[vlan]]
+//! # mode = "l2"                       # to be said: the kernel's is l3 where nothing is
+//! # flag = "bridge"                   # or private (kept from the others on the device), vepa (they meet on the wire); of all there
+//! # mtu = 1500                        # as of a [[vlan]]
+//! # host = true                       # as of a [[vlan]]; its `addresses` are the ipvlan's, and need no [[address]]
+//!
+//! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this
+//! # device = "iv1"                    # an ipvlan
+//! # address = "10.66.0.1/24"          # or an IPv6 address with its prefix; of one ipvlan on a device only
+//!
 //! [[neighbor]]                        # who has an address, for neigh_suppress
 //! device = "br0"                      # a bridge
 //! address = "10.0.0.1"                # or an IPv6 address
 //! mac = "02:00:00:00:00:01"
 //! ```
 
+mod address;
 mod bridge;
 mod edit;
 mod fdb;
 mod fields;
 mod host;
+mod ipvlan;
 mod mac_moves;
 mod multicast;
 mod neighbor;
@@ -153,7 +167,7 @@ use std::path::{Path, PathBuf};
 
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::ports::{PortConfig, PortKind};
+use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
 use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
@@ -177,6 +191,8 @@ pub struct Config {
     pub xconnects: Vec<XconnectConfig>,
     /// Every device that stands on another, in the order of the file.
     pub uppers: Vec<UpperConfig>,
+    /// Every `[[address]]`, in the order of the file.
+    pub addresses: Vec<AddressConfig>,
     /// Every `[[neighbor]]`, in the order of the file.
     pub neighbors: Vec<NeighborConfig>,
     /// Where the file says so.
@@ -322,8 +338,8 @@ impl Config {
 
 const FILE: Shape = Shape {
     label: "the file",
-    keys: &["switch", "port", "bridge", "xconnect", "vlan", "neighbor"],
-    later: &["macvlan", "ipvlan", "vxlan", "ipip", "address", "route", "routing", "binding"],
+    keys: &["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "address", "neighbor"],
+    later: &["macvlan", "vxlan", "ipip", "route", "routing", "binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
@@ -333,6 +349,7 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let ports = port::read_all(&file, switch.workers.count(), &mut roles);
     let (bridges, xconnects) = bridge::read_all(&file, &mut roles);
     let uppers = upper::read_all(&file, &mut roles);
+    let addresses = address::read_all(&file, &mut roles);
     let neighbors = neighbor::read_all(&file, &bridges, &roles);
     roles.check();
     let devices = ports.len() + bridges.len() + uppers.len();
@@ -340,5 +357,5 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
         let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
         problems.push(0..0, rule, "divide them between switches");
     }
-    Config { switch, ports, bridges, xconnects, uppers, neighbors, origins: Origins::default() }
+    Config { switch, ports, bridges, xconnects, uppers, addresses, neighbors, origins: Origins::default() }
 }

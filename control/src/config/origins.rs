@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::host;
+
 /// The lines of one file. Of a configuration that was changed by hand since nothing is known.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Origins(Arc<(String, Lines)>);
@@ -27,6 +29,8 @@ impl Origins {
         found.tables(document, "port", &["name"], &[]);
         found.tables(document, "bridge", &["name"], &[]);
         found.tables(document, "vlan", &["name"], &[]);
+        found.tables(document, "ipvlan", &["name"], &[]);
+        found.addresses(document);
         found.tables(document, "xconnect", &["a"], &[]);
         found.tables(document, "xconnect", &["b"], &[]);
         for bridge in elements(document, "bridge") {
@@ -69,11 +73,32 @@ impl Finder {
             let Some(table) = element.get_ref().as_table() else { continue };
             let Some(name) = named.first().and_then(|named| text_of(table, named)) else { continue };
             let path: Vec<_> = parents.iter().copied().chain([key, &name]).map(str::to_owned).collect();
-            self.lines.insert((path.clone(), String::new()), self.line(element.span().start));
-            for (word, _) in table.iter() {
-                let line = self.line(word.span().start);
-                self.lines.insert((path.clone(), word.get_ref().to_string()), line);
-            }
+            self.table(path, element.span().start, table);
+        }
+    }
+
+    /// Notes every `[[address]]`, by its device and itself without its prefix.
+    fn addresses(&mut self, document: &DeTable<'_>) {
+        let Some(array) = document.get("address").and_then(|value| value.get_ref().as_array()) else {
+            return;
+        };
+        for element in array.iter() {
+            let Some(table) = element.get_ref().as_table() else { continue };
+            let (Some(device), Some(text)) = (text_of(table, "device"), text_of(table, "address")) else {
+                continue;
+            };
+            let Some(address) = host::address(&text) else { continue };
+            let path = vec!["address".to_owned(), device, address.address.to_string()];
+            self.table(path, element.span().start, table);
+        }
+    }
+
+    /// Notes a table that starts there, and its keys.
+    fn table(&mut self, path: Vec<String>, start: usize, table: &DeTable<'_>) {
+        self.lines.insert((path.clone(), String::new()), self.line(start));
+        for (word, _) in table.iter() {
+            let line = self.line(word.span().start);
+            self.lines.insert((path.clone(), word.get_ref().to_string()), line);
         }
     }
 

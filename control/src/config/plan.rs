@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rigswitch_dataplane::bridge::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
-use rigswitch_dataplane::ports::PortConfig;
+use rigswitch_dataplane::ports::{AddressConfig, PortConfig};
 use rigswitch_dataplane::upper::UpperConfig;
 
 use super::Config;
@@ -46,6 +46,8 @@ pub enum Change {
     Wire(Edit<XconnectConfig>),
     /// A device that stands on another.
     Upper(Edit<UpperConfig>),
+    /// An `[[address]]`.
+    Address(Edit<AddressConfig>),
     /// A `[[neighbor]]`.
     Neighbor(Edit<NeighborConfig>),
 }
@@ -87,6 +89,10 @@ impl Plan {
         }
         let wires = edits(&running.xconnects, &wanted.xconnects, |wire| (wire.a.clone(), wire.b.clone()));
         changes.extend(wires.into_iter().map(Change::Wire));
+        let key =
+            |said: &AddressConfig| (said.device.clone(), said.address.address, said.address.prefix_length);
+        let addresses = edits(&running.addresses, &wanted.addresses, key);
+        changes.extend(addresses.into_iter().map(Change::Address));
         let key = |neighbor: &NeighborConfig| (neighbor.device.clone(), neighbor.address);
         let neighbors = edits(&running.neighbors, &wanted.neighbors, key);
         changes.extend(neighbors.into_iter().map(Change::Neighbor));
@@ -192,6 +198,7 @@ impl Change {
                 let (Edit::Add(upper) | Edit::Remove(upper) | Edit::Change { to: upper, .. }) = edit;
                 view(upper.kind.name(), None, edit, &["name"])
             }
+            Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address"]),
         }
     }

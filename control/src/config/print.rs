@@ -5,12 +5,13 @@ use rigswitch_dataplane::bridge::{
 };
 use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{
-    PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+    AddressConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
 use rigswitch_dataplane::tables::PortState;
 use rigswitch_dataplane::upper::UpperConfig;
 use serde::Serialize;
 
+use super::address::AddressWords;
 use super::host::HostWords;
 use super::upper::UpperWords;
 use super::values::duration_text;
@@ -30,6 +31,10 @@ pub struct Document<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vlan: Vec<UpperWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    ipvlan: Vec<UpperWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    address: Vec<AddressWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     neighbor: Vec<Neighbor<'c>>,
 }
 
@@ -45,6 +50,8 @@ impl<'c> Document<'c> {
             bridge: config.bridges.iter().map(Bridge::new).collect(),
             xconnect: config.xconnects.iter().map(Xconnect::new).collect(),
             vlan: of("vlan"),
+            ipvlan: of("ipvlan"),
+            address: config.addresses.iter().map(Into::into).collect(),
             neighbor: config.neighbors.iter().map(Neighbor::new).collect(),
         }
     }
@@ -400,6 +407,12 @@ impl Printed for XconnectConfig {
 impl Printed for UpperConfig {
     fn words(&self) -> Words {
         words(&UpperWords::from(self))
+    }
+}
+
+impl Printed for AddressConfig {
+    fn words(&self) -> Words {
+        words(&AddressWords::from(self))
     }
 }
 

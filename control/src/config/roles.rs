@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use rigswitch_dataplane::upper::UpperConfig;
@@ -15,7 +16,20 @@ use super::problem::{Problems, line_number};
 pub(super) enum Kind {
     Port,
     Bridge,
-    Upper,
+    Vlan,
+    Ipvlan,
+}
+
+impl Kind {
+    /// What an operator calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::Bridge => "bridge",
+            Self::Vlan => "vlan",
+            Self::Ipvlan => "ipvlan",
+        }
+    }
 }
 
 /// What a device is used for.
@@ -26,6 +40,15 @@ pub(super) enum Role {
     Wire(String),
     /// Handed to the host.
     Host,
+    /// Devices of this kind stand on it, and take what it receives.
+    Parent(Kind),
+}
+
+impl Role {
+    /// Whether a device can have both: only more of one kind stand on it beside each other.
+    fn goes_with(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Parent(one), Self::Parent(other)) if one == other)
+    }
 }
 
 impl fmt::Display for Role {
@@ -34,6 +57,7 @@ impl fmt::Display for Role {
             Self::Member(bridge) => write!(f, "a port of {bridge}"),
             Self::Wire(other) => write!(f, "cross-connected with {other}"),
             Self::Host => write!(f, "handed to the host"),
+            Self::Parent(kind) => write!(f, "the parent of {}s", kind.name()),
         }
     }
 }
@@ -47,6 +71,7 @@ pub(super) struct Roles<'d> {
     devices: BTreeMap<(Option<String>, String), Range<usize>>,
     uses: Vec<(Role, String, Range<usize>)>,
     links: BTreeMap<String, (String, Range<usize>)>, // of devices that stand on others
+    addresses: Vec<(String, IpAddr, Range<usize>)>,
 }
 
 impl<'d> Roles<'d> {
@@ -59,6 +84,7 @@ impl<'d> Roles<'d> {
             devices: BTreeMap::new(),
             uses: Vec::new(),
             links: BTreeMap::new(),
+            addresses: Vec::new(),
         }
     }
 
@@ -100,12 +126,39 @@ impl<'d> Roles<'d> {
         self.links.insert(upper.value.to_owned(), (link.value.to_owned(), link.span.clone()));
     }
 
+    /// A device has this address.
+    pub(super) fn assign(&mut self, device: &str, address: IpAddr, text: &Text<'_>) {
+        self.addresses.push((device.to_owned(), address, text.span.clone()));
+    }
+
+    /// Every address that a device has, and where the file says so.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (&str, IpAddr, &Range<usize>)> {
+        self.addresses.iter().map(|(device, address, span)| (&**device, *address, span))
+    }
+
+    /// What the device of this name is, if there is one.
+    pub(super) fn kind(&self, name: &str) -> Option<Kind> {
+        self.names.get(name).copied()
+    }
+
+    /// What a device stands on, if it does.
+    pub(super) fn link(&self, name: &str) -> Option<&str> {
+        self.links.get(name).map(|(link, _)| &**link)
+    }
+
+    /// The device that may be meant by a name that none has.
+    pub(super) fn suggest(&self, name: &str) -> String {
+        suggest_port(name, self.devices_below())
+    }
+
     /// Every use is of a device that exists and has no other use, and what stands on others does so without a ring.
     pub(super) fn check(&self) {
         self.check_links();
         let mut first_uses: BTreeMap<&str, (&Role, &Range<usize>)> = BTreeMap::new();
         for (role, device, span) in &self.uses {
             match self.names.get(device) {
+                // What is wrong with the device below is said of what stands on it.
+                None | Some(Kind::Bridge) if matches!(role, Role::Parent(_)) => {}
                 None => {
                     let rule = format!("there is no port `{device}`");
                     self.problems.push(span.clone(), rule, suggest_port(device, self.devices_below()));
@@ -114,8 +167,11 @@ impl<'d> Roles<'d> {
                     let rule = format!("`{device}` is a bridge, and cannot be {role}");
                     self.problems.push(span.clone(), rule, "name a port");
                 }
-                Some(Kind::Port | Kind::Upper) => {
+                Some(Kind::Port | Kind::Vlan | Kind::Ipvlan) => {
                     if let Some((first, at)) = first_uses.get(&**device) {
+                        if first.goes_with(role) {
+                            continue;
+                        }
                         let rule = format!("`{device}` is already {first}: line {} says so", self.line(at));
                         self.problems.push(span.clone(), rule, "a device has one role: keep one of the two");
                     } else {
@@ -140,6 +196,10 @@ impl<'d> Roles<'d> {
                 Some(Kind::Bridge) => {
                     let rule = format!("`{link}` is a bridge, on which nothing stands in this version");
                     refuse(rule, "name a port, or a device that stands on one".into());
+                }
+                Some(Kind::Ipvlan) if self.names.get(upper) == Some(&Kind::Ipvlan) => {
+                    let rule = format!("`{link}` is an ipvlan itself, and cannot be the parent of ipvlans");
+                    refuse(rule, format!("name the device below: {}", self.link(link).unwrap_or("its link")));
                 }
                 Some(_) if self.height(upper).is_none() => {
                     let most = UpperConfig::HIGHEST;

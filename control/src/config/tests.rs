@@ -8,8 +8,9 @@ use rigswitch_dataplane::bridge::{
     SpanningTreePort, VlanProtocol,
 };
 use rigswitch_dataplane::ids::VlanId;
+use rigswitch_dataplane::ipvlan::IpvlanConfig;
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
-use rigswitch_dataplane::tables::PortState;
+use rigswitch_dataplane::tables::{IpvlanFlag, PortState};
 use rigswitch_dataplane::upper::UpperKind;
 use rigswitch_dataplane::vlan::VlanConfig;
 use rigswitch_dataplane::wire::ethernet::EtherType;
@@ -155,6 +156,32 @@ protocol = "802.1ad"
 address = "02:00:00:00:00:0a"
 mtu = 1400
 host = { addresses = ["192.0.2.9/24"] }
+
+[[port]]
+name = "c5"
+packet = "veth-c5"
+[[ipvlan]]
+name = "iv1"
+link = "c5"
+mode = "l2"
+flag = "private"
+mtu = 1400
+host = { addresses = ["10.66.0.1/24"], netns = "blue" }
+[[ipvlan]]
+name = "iv2"
+link = "c5"
+mode = "l2"
+flag = "private"
+[[ipvlan]]
+name = "iv3"
+link = "eth0.10"
+mode = "l2"
+[[address]]
+device = "iv1"
+address = "FD66:0::1/64"
+[[address]]
+device = "iv3"
+address = "10.66.0.1/32"
 "#;
 
 #[test]
@@ -206,7 +233,7 @@ fn every_key_is_read() {
     assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));
     let neighbors = config.neighbors.iter().map(|neighbor| (&*neighbor.device, neighbor.address.to_string()));
     assert!(neighbors.eq([("br0", "10.0.0.1".into()), ("br1", "fd00::1".into())]));
-    let [plain, stacked] = &config.uppers[..] else { panic!("two that stand on others") };
+    let [plain, stacked, ipvlans @ ..] = &config.uppers[..] else { panic!("two that stand on others") };
     let vlan = |id, protocol| UpperKind::Vlan(VlanConfig { id: VlanId::new(id).unwrap(), protocol });
     assert_eq!((&*plain.link, plain.kind, &plain.host), ("eth0", vlan(10, EtherType::CTAG), &None));
     assert_eq!(
@@ -214,6 +241,12 @@ fn every_key_is_read() {
         ("eth0.10", vlan(20, EtherType::STAG), Some(1400))
     );
     assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
+    let flags = [IpvlanFlag::Private, IpvlanFlag::Private, IpvlanFlag::Bridge];
+    let kinds = flags.map(|flag| UpperKind::Ipvlan(IpvlanConfig { flag }));
+    assert!(ipvlans.iter().map(|upper| upper.kind).eq(kinds));
+    assert_eq!((&*ipvlans[0].link, ipvlans[0].mtu, ipvlans[0].address), ("c5", Some(1400), None));
+    let addresses = config.addresses.iter().map(|said| (&*said.device, said.address.to_string()));
+    assert!(addresses.eq([("iv1", "fd66::1/64".into()), ("iv3", "10.66.0.1/32".into())]));
     assert_eq!((&*config.xconnects[0].a, &*config.xconnects[0].b), ("file", "mem"));
     read_vlans(br2);
 }
@@ -338,10 +371,10 @@ proptest! {
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
-            "link", "id", "protocol",
+            "link", "id", "protocol", "mode", "flag",
             "vlan", "vlan_filtering", "access", "trunk", "native", "tunnel", "translate", "mac_vlan",
         ]),
-        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "neighbor"]),
+        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "address", "neighbor"]),
         value in proptest::sample::select(vec![
             "1", "-1", "9223372036854775808", "0x10", "1.5", "inf", "true", "\"\"", "\"x\"", "[]", "[[]]", "[1, \"a\"]",
             "{}", "{ device = 1 }", "[{}]", "[{ device = \"x\" }]", "1979-05-27", "\"99999999999h\"",

@@ -1,8 +1,9 @@
-//! Devices that stand on others: `[[vlan]]`.
+//! Devices that stand on others: `[[vlan]]`, and what all kinds have.
 
 use std::collections::BTreeMap;
 
 use rigswitch_dataplane::ids::VlanId;
+use rigswitch_dataplane::tables::IpvlanFlag;
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 use rigswitch_dataplane::vlan::VlanConfig;
 use rigswitch_dataplane::wire::ethernet::EtherType;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
 use super::host::{self, HostWords, LONGEST_MTU};
+use super::ipvlan;
 use super::roles::{Kind, Role, Roles};
 use super::values::{device_name, station};
 
@@ -30,22 +32,34 @@ pub(super) const VLAN: Shape = Shape {
 /// Every device that stands on another, its name, what it stands on and its use by the host entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<UpperConfig> {
     let mut tags = BTreeMap::new();
-    let vlans = file.tables("vlan", &VLAN);
-    vlans
-        .iter()
-        .filter_map(|fields| read(fields, roles, |fields, link, roles| vlan(fields, link, roles, &mut tags)))
-        .collect()
+    let vlans = read_tables(file, "vlan", &VLAN, Kind::Vlan, roles, |fields, link, roles| {
+        vlan(fields, link, roles, &mut tags)
+    });
+    vlans.into_iter().chain(ipvlan::read_all(file, roles)).collect()
 }
 
-/// What all kinds have; `kind` reads what is its own, given what it stands on.
+/// Every table called `key`; `own` reads what the kind has of its own, given what it stands on.
+pub(super) fn read_tables<'d>(
+    file: &Fields<'d>,
+    key: &str,
+    shape: &'static Shape,
+    kind: Kind,
+    roles: &mut Roles<'_>,
+    mut own: impl FnMut(&Fields<'d>, Option<&Text<'d>>, &mut Roles<'_>) -> Option<UpperKind>,
+) -> Vec<UpperConfig> {
+    file.tables(key, shape).iter().filter_map(|fields| read(fields, kind, roles, &mut own)).collect()
+}
+
+/// What all kinds have, and what one has of its own.
 fn read<'d>(
     fields: &Fields<'d>,
+    kind: Kind,
     roles: &mut Roles<'_>,
-    mut kind: impl FnMut(&Fields<'d>, Option<&Text<'d>>, &Roles<'_>) -> Option<UpperKind>,
+    own: &mut impl FnMut(&Fields<'d>, Option<&Text<'d>>, &mut Roles<'_>) -> Option<UpperKind>,
 ) -> Option<UpperConfig> {
     let text = fields.required("name", "\"eth0.10\"");
     if let Some(text) = &text {
-        roles.declare(Kind::Upper, text);
+        roles.declare(kind, text);
     }
     let name = text.clone().and_then(|text| device_name(fields, "name", text));
     let link = fields.required("link", "\"eth0\"");
@@ -56,9 +70,13 @@ fn read<'d>(
     if let (Some(_), Some(name)) = (&host, &text) {
         roles.enter(Role::Host, name);
     }
-    let address = fields.text("address").and_then(|text| station(fields, &text));
+    let address = fields
+        .knows("address")
+        .then(|| fields.text("address"))
+        .flatten()
+        .and_then(|text| station(fields, &text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
-    let kind = kind(fields, link.as_ref(), roles);
+    let kind = own(fields, link.as_ref(), roles);
     Some(UpperConfig { name: name?, link: link?.value.to_owned(), kind: kind?, address, mtu, host })
 }
 
@@ -117,6 +135,11 @@ enum KindWords {
         #[serde(skip_serializing_if = "Option::is_none")]
         protocol: Option<&'static str>,
     },
+    Ipvlan {
+        mode: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flag: Option<&'static str>,
+    },
 }
 
 impl<'c> From<&'c UpperConfig> for UpperWords<'c> {
@@ -125,6 +148,10 @@ impl<'c> From<&'c UpperConfig> for UpperWords<'c> {
             UpperKind::Vlan(vlan) => {
                 let protocol = (vlan.protocol != EtherType::CTAG).then(|| vlan.protocol_name());
                 KindWords::Vlan { id: vlan.id.number(), protocol }
+            }
+            UpperKind::Ipvlan(ipvlan) => {
+                let flag = (ipvlan.flag != IpvlanFlag::default()).then(|| ipvlan.flag_name());
+                KindWords::Ipvlan { mode: ipvlan::L2, flag }
             }
         };
         Self {

@@ -1,12 +1,14 @@
 //! The steps of a frame in words, each with the line of the file that decided.
 
+use std::net::IpAddr;
+
 use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
-use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
+use rigswitch_dataplane::tables::{Descent, Entry, Flags, Flood, Role, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::vlan::Tci;
 
@@ -137,6 +139,7 @@ impl Story<'_, '_> {
                 self.push("down", format!("{}, {length} bytes", self.name(device)), None)
             }
             Step::Received(device) | Step::Originated(device) => self.role(device),
+            Step::Sought(address, child) => self.sought(address, child),
             Step::Classified(class) => self.class(class),
             Step::InVlan(vid, from) => self.in_vlan(vid, from),
             Step::Learned(lesson) => self.lesson(lesson),
@@ -216,9 +219,13 @@ impl Story<'_, '_> {
                 let place = origins.place(&["xconnect", &name], "a");
                 (format!("{name}, cross-connected with {}", self.name(peer)), place)
             }
-            Role::Upper(_) => {
+            Role::Upper(way) => {
                 let text = format!("{name}, which the host has");
-                (text, origins.place(&["vlan", &name], "host"))
+                let object = if matches!(way, Descent::Ipvlan(_)) { "ipvlan" } else { "vlan" };
+                (text, origins.place(&[object, &name], "host"))
+            }
+            Role::Ipvlan(_) => {
+                (format!("{name}, the parent of ipvlans"), origins.place(&["port", &name], "name"))
             }
             Role::Routed => {
                 (format!("{name}, a routed device"), origins.place(&["address", &name], "address"))
@@ -229,6 +236,18 @@ impl Story<'_, '_> {
             ),
         };
         self.push("in", text, place);
+    }
+
+    /// Who has the address that a frame is for.
+    fn sought(&mut self, address: IpAddr, child: Option<DeviceId>) {
+        let Some(child) = child else {
+            return self.push("look up", format!("no ipvlan has {address}"), None);
+        };
+        let name = self.name(child).to_owned();
+        let origins = self.setting.origins;
+        let said = origins.place(&["address", &name, &address.to_string()], "address");
+        let place = said.or_else(|| origins.place(&["ipvlan", &name], "host"));
+        self.push("look up", format!("{address} is {name}'s"), place);
     }
 
     fn class(&mut self, class: Class) {

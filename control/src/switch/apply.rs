@@ -88,7 +88,7 @@ impl Switch {
     /// [`SwitchError`], and the switch is as it was.
     pub fn edit(&mut self, edit: &EditRequest) -> Result<Plan, SwitchError> {
         let wanted = self.config().edited(edit)?;
-        if matches!(edit.object, EditObject::Port | EditObject::Vlan)
+        if matches!(edit.object, EditObject::Port | EditObject::Vlan | EditObject::Ipvlan)
             && let Some(id) = self.ports.find(&edit.name)
         {
             self.moves.forgive(id); // the publish to come puts it in force

@@ -11,12 +11,12 @@ use serde_json::Value;
 pub struct ChangeView {
     /// What happens.
     pub action: ChangeAction,
-    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect`, `vlan` or `neighbor`.
+    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect`, `vlan`, `ipvlan`, `address` or `neighbor`.
     pub object: String,
     /// The bridge that it is in: a port of it, or an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Its name; the address of an entry, the two ends of a wire, a bridge and its neighbour's address.
+    /// Its name; the address of an entry, the two ends of a wire, a device and its address, a bridge and its neighbour's address.
     pub name: String,
     /// What its keys are in the configuration in force, as far as they change.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
@@ -117,6 +117,10 @@ pub enum EditObject {
     Vlan,
     /// The VLANs of a port, or of a bridge itself, whose name it is: `vid` (10 or 10-20), and, to add them, `pvid` and `untagged`.
     Membership,
+    /// An `[[ipvlan]]`, and the `[[bridge.port]]` that it may be.
+    Ipvlan,
+    /// An `[[address]]`, whose name is the address with its prefix; its `device` is always to be said.
+    Address,
     /// A `[[neighbor]]`, whose name is its address; its `device` is always to be said. To set one that is not there adds it.
     Neighbor,
 }

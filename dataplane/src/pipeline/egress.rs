@@ -6,6 +6,7 @@ use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
 use crate::ids::DeviceId;
+use crate::ipvlan;
 use crate::ports::{Now, Witness};
 use crate::tables::{Descent, Device, Role, Tables, Target};
 use crate::vlan;
@@ -176,13 +177,39 @@ impl Egress {
         to: impl Leaving,
         frame: &Frame,
     ) {
+        if let Some(copy) = self.copy(cx, to.device(), frame) {
+            self.leave_as(cx, to, copy);
+        }
+    }
+
+    /// A copy of `frame` surfaces on `to`.
+    pub(crate) fn copy_up<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: &Frame,
+    ) {
+        if let Some(copy) = self.copy(cx, to, frame) {
+            self.rise(cx, to, copy);
+        }
+    }
+
+    /// A copy for `to`, after what is in the way of having room for it.
+    #[inline]
+    fn copy<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        frame: &Frame,
+    ) -> Option<Frame> {
         if self.waiting >= SLICE {
             self.flush(cx);
         }
-        match cx.pool.copy(frame) {
-            Some(copy) => self.leave_as(cx, to, copy),
-            None => self.no_memory(cx, to.device(), frame),
+        let copy = cx.pool.copy(frame);
+        if copy.is_none() {
+            self.no_memory(cx, to, frame);
         }
+        copy
     }
 
     /// A copy that could not be made for want of packet memory.
@@ -312,6 +339,7 @@ impl Egress {
         match way {
             Descent::Queues => unreachable!("a device with queues of its own sends by them"),
             Descent::Vlan(way) => vlan::send(cx, way, frame, self),
+            Descent::Ipvlan(way) => ipvlan::send(cx, upper, way, frame, self),
         }
         self.depth -= 1;
     }
@@ -433,7 +461,7 @@ fn segment(pool: &mut Pool, segmenter: &Segmenter<'_>, n: usize) -> Option<Frame
 /// Frames of AF_XDP come with no word about their checksums: partial ones are found by looking, once, before any copy
 /// is made.
 #[cold]
-fn find_partial_checksums<O: Observer, T: Transmit>(
+pub(super) fn find_partial_checksums<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
     frame: &mut Frame,

@@ -5,12 +5,13 @@
 //!    ↑                  ├ host port: look up ─────────────┤      │
 //!    │                  ├ router: read → look up ─────────┤      │ down: what a device that stands on another
 //!    │                  ├ cross-connect ──────────────────┤      ↓ puts on a frame, and out by that
-//!    │                  └ upper device of the host's ─────┘
+//!    │                  ├ upper device of the host's ─────┘
+//!    │                  └ parent of ipvlans: sort by address
 //!    └──────────────────────── up: surfaced on a device that stands on this one
 //! ```
 //!
 //! The stages are functions over a burst, in that order; those of protocols live in their folders ([`crate::bridge`],
-//! [`crate::vlan`]). Nothing here allocates, locks, logs or calls the kernel.
+//! [`crate::vlan`], [`crate::ipvlan`]). Nothing here allocates, locks, logs or calls the kernel.
 
 mod egress;
 mod observer;
@@ -25,6 +26,7 @@ use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame, Pool};
 use crate::ids::DeviceId;
+use crate::ipvlan::IpvlanStage;
 use crate::ports::{Now, PortIo};
 use crate::punt::Punt;
 use crate::routing::RoutingStage;
@@ -76,6 +78,7 @@ pub struct Line {
 #[derive(Default)]
 struct Stages {
     bridge: BridgeStage,
+    ipvlan: IpvlanStage,
     routing: RoutingStage,
     vlans: VlanStage,
     egress: Egress,
@@ -223,6 +226,9 @@ impl Stages {
             Role::Host(domain) => BridgeStage::run_host(cx, device, domain, burst, &mut self.egress),
             Role::Xconnect(peer) => self.cross(cx, device, peer, burst),
             Role::Routed => self.routing.run(cx, device, burst, &mut self.egress),
+            Role::Ipvlan(children) => {
+                self.ipvlan.run(cx, device, tables.children(children), burst, &mut self.egress);
+            }
             Role::Upper(way) => {
                 for (place, frame) in burst.drain().enumerate() {
                     cx.observer.see(Step::Turn(place), &frame);

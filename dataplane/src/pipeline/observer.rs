@@ -1,6 +1,8 @@
 //! Seeing what the line decides: the stages are generic over an [`Observer`], so that explaining and capturing are
 //! the very code that forwards, and cost nothing when nobody looks.
 
+use std::net::IpAddr;
+
 use crate::bridge::Class;
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
@@ -109,6 +111,8 @@ pub enum Step {
     Pushed(EtherType, Tci),
     /// It, or a copy of it, leaves by this device, which stands on another, as it is there.
     Descended(DeviceId),
+    /// The ipvlan with this address was looked for: the one that has it, if any does.
+    Sought(IpAddr, Option<DeviceId>),
     /// What a bridge reads in its addresses.
     Classified(Class),
     /// It is of this VLAN.

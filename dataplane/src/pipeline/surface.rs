@@ -1,6 +1,7 @@
 //! Going up: frames that surface on a device which stands on the one they came from are received by it, and go down the
 //! line again.
 
+use super::egress::find_partial_checksums;
 use super::{Context, Egress, Observer, Step, Transmit};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};
@@ -78,6 +79,25 @@ impl Egress {
     ) {
         self.forwarded += 1;
         self.rise(cx, to, frame);
+    }
+
+    /// `frame`, which came from `from`, surfaces on all of `devices`: fresh copies for all but the last, which takes the original.
+    pub(crate) fn surface_all<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        from: DeviceId,
+        devices: &[DeviceId],
+        mut frame: Frame,
+    ) {
+        let Some((&last, others)) = devices.split_last() else {
+            return cx.discard(from, Direction::Rx, DropReason::NoEgress, frame);
+        };
+        self.forwarded += 1;
+        find_partial_checksums(cx, from, &mut frame);
+        for &device in others {
+            self.copy_up(cx, device, &frame);
+        }
+        self.rise(cx, last, frame);
     }
 
     /// One copy surfaces on `to`. What is decided already happens at once; all else in the next round.

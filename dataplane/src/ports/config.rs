@@ -97,6 +97,15 @@ impl fmt::Display for HostAddress {
     }
 }
 
+/// One `[[address]]`: that of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressConfig {
+    /// The device, by name.
+    pub device: String,
+    /// Its address and the prefix of its network.
+    pub address: HostAddress,
+}
+
 /// `pcap = { … }`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PcapConfig {

@@ -10,8 +10,8 @@ mod vnet_header;
 mod xdp;
 
 pub use config::{
-    HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig,
-    XdpMode, XdpQueues,
+    AddressConfig, HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig,
+    XdpConfig, XdpMode, XdpQueues,
 };
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};

@@ -1,6 +1,7 @@
 //! What workers consult and do not own: the compiled tables, published whole, and the MAC table, learned live.
 
 mod adjacency;
+mod children;
 mod knobs;
 pub mod mac;
 mod mdb;
@@ -14,6 +15,7 @@ mod stack;
 mod vlans;
 
 pub use adjacency::Adjacencies;
+pub use children::{Children, ChildrenId, IpvlanFlag, Place};
 pub use knobs::{Knobs, PortState};
 pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
@@ -24,5 +26,5 @@ pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
 pub use routing::{Interface, Routing};
 pub use snapshot::{Device, Domain, Flood, HostPort, OfVlan, Role, Tables, WorkerId};
-pub use stack::{Descent, Tags, TagsId, VlanDescent};
+pub use stack::{Descent, IpvlanDescent, Tags, TagsId, VlanDescent};
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};

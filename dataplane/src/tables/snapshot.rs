@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Descent, Knobs, Mdb, Neighbors, Routing, Tags, TagsId, VlanPort, Vlans};
+use super::{Children, ChildrenId, Descent, Knobs, Mdb, Neighbors, Routing, Tags, TagsId, VlanPort, Vlans};
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::ports::Capabilities;
 
@@ -40,6 +40,8 @@ pub enum Role {
     Upper(Descent),
     /// It is routed: packets to its address go on by their destination's.
     Routed,
+    /// Ipvlans stand on it, which take what is for their addresses; the rest is dropped.
+    Ipvlan(ChildrenId),
 }
 
 impl Role {
@@ -62,7 +64,7 @@ impl Role {
             | Self::VlanBridge(domain)
             | Self::KnobbedVlanBridge(domain)
             | Self::Host(domain) => Some(domain),
-            Self::Unused | Self::Xconnect(_) | Self::Upper(_) | Self::Routed => None,
+            Self::Unused | Self::Xconnect(_) | Self::Upper(_) | Self::Routed | Self::Ipvlan(_) => None,
         }
     }
 }
@@ -190,6 +192,7 @@ pub struct Tables {
     devices: Box<[Device]>,
     domains: Box<[Domain]>,
     tags: Box<[Tags]>,
+    children: Box<[Children]>,
     routing: Option<Arc<Routing>>,
     vlan_ports: Box<[Option<Box<VlanPort>>]>, // by device
 }
@@ -216,6 +219,7 @@ impl Tables {
         let is_sound = |way| match way {
             Descent::Queues => true,
             Descent::Vlan(way) => known(way.link),
+            Descent::Ipvlan(way) => known(way.link),
         };
         let has_vlans = |number: usize, bridge: DomainId| {
             let vlans =
@@ -244,6 +248,7 @@ impl Tables {
                 }
                 Role::Xconnect(peer) => assert!(known(peer)),
                 Role::Upper(way) => assert!(is_sound(way)),
+                Role::Ipvlan(_) => {} // until they are given: see `with_children`
             }
             assert!(is_sound(device.descent));
         }
@@ -252,7 +257,7 @@ impl Tables {
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
-        Self { devices, domains, tags: Box::default(), routing: None, vlan_ports }
+        Self { devices, domains, tags: Box::default(), children: Box::default(), routing: None, vlan_ports }
     }
 
     /// The same with these sub-interfaces, of which its devices tell by number.
@@ -265,6 +270,25 @@ impl Tables {
         assert!(self.devices.iter().all(|device| device.tags.is_none_or(has)));
         assert!(tags.iter().flat_map(Tags::devices).all(|device| device.index() < self.devices.len()));
         Self { tags, ..self }
+    }
+
+    /// The same with these ipvlans, of which its devices tell by number.
+    ///
+    /// # Panics
+    /// If a device tells of some that are not there.
+    #[must_use]
+    pub fn with_children(self, children: Box<[Children]>) -> Self {
+        let has = |id: ChildrenId| usize::from(id.0) < children.len();
+        let has_all = |way| !matches!(way, Descent::Ipvlan(way) if !has(way.children));
+        let is_sound = |device: &Device| match device.role {
+            Role::Ipvlan(id) => has(id),
+            Role::Upper(way) => has_all(way),
+            _ => true,
+        };
+        assert!(self.devices.iter().all(|device| is_sound(device) && has_all(device.descent)));
+        let mut all = children.iter().flat_map(Children::all);
+        assert!(all.all(|device| device.index() < self.devices.len()));
+        Self { children, ..self }
     }
 
     /// The same with what its routed devices go by.
@@ -323,9 +347,16 @@ impl Tables {
     pub fn domain(&self, domain: DomainId) -> &Domain {
         &self.domains[usize::from(domain.number()) - 1]
     }
+
     /// Sub-interfaces that a device of these tables tells of.
     #[inline]
     pub fn tags(&self, id: TagsId) -> &Tags {
         &self.tags[usize::from(id.0)]
+    }
+
+    /// Ipvlans that a device of these tables tells of.
+    #[inline]
+    pub fn children(&self, id: ChildrenId) -> &Children {
+        &self.children[usize::from(id.0)]
     }
 }

@@ -1,5 +1,6 @@
 //! Devices that stand on others, compiled: how what they send leaves, and which frames of the device below are theirs.
 
+use super::ChildrenId;
 use crate::ids::{DeviceId, VlanId};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
@@ -12,6 +13,8 @@ pub enum Descent {
     Queues,
     /// With a tag, by the device it stands on.
     Vlan(VlanDescent),
+    /// To the other ipvlans of the device it stands on, or by that.
+    Ipvlan(IpvlanDescent),
 }
 
 /// How what a VLAN's sub-interface sends leaves.
@@ -27,12 +30,24 @@ pub struct VlanDescent {
     pub longest: u32,
 }
 
+/// How what an ipvlan sends leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpvlanDescent {
+    /// The device it stands on.
+    pub link: DeviceId,
+    /// Itself and the others there.
+    pub children: ChildrenId,
+    /// The longest frame it sends, as [`Device::longest`](super::Device::longest).
+    pub longest: u32,
+}
+
 impl Descent {
     /// The longest frame that leaves so, without what is put before it; `None` if the device's queues decide.
     pub fn longest(self) -> Option<u32> {
         match self {
             Self::Queues => None,
             Self::Vlan(way) => Some(way.longest),
+            Self::Ipvlan(way) => Some(way.longest),
         }
     }
 }

@@ -1,0 +1,167 @@
+//! Sorting frames out to ipvlans by the addresses that they are for, and sending what those send: to each other if they may, and
+//! out by the device that they stand on.
+
+use arrayvec::ArrayVec;
+
+use super::seek::{End, address};
+use crate::drops::{Direction, DropReason};
+use crate::frames::{BURST, Burst, Frame};
+use crate::ids::DeviceId;
+use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
+use crate::tables::{Children, IpvlanDescent, IpvlanFlag, Place};
+use crate::wire::ethernet::{EtherType, Ethernet};
+
+/// Which ipvlans a frame is for.
+#[derive(Clone, Copy)]
+enum Sought {
+    /// The one with the address that is looked for there.
+    One(Place),
+    /// All of them.
+    All,
+    /// None of them, for this reason.
+    Nobody(DropReason),
+}
+
+/// The stage's working memory: what was found in a burst, frame by frame.
+#[derive(Default)]
+pub(crate) struct IpvlanStage {
+    sought: ArrayVec<Sought, BURST>,
+}
+
+impl IpvlanStage {
+    /// Sorts a burst from `device` out to those that stand on it (`ipvlan_handle_mode_l2`, drivers/net/ipvlan/ipvlan_core.c). It is
+    /// empty afterwards: the device has no other use for what is for none of them.
+    pub(crate) fn run<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        children: &Children,
+        burst: &mut Burst,
+        egress: &mut Egress,
+    ) {
+        self.sought.clear();
+        for frame in burst.iter() {
+            let sought = seek(children, frame.bytes());
+            if let Sought::One(place) = sought {
+                children.prefetch(place);
+            }
+            // The burst has no more frames than this has room for.
+            let _ = self.sought.try_push(sought);
+        }
+        for (place, (frame, sought)) in burst.drain().zip(self.sought.iter()).enumerate() {
+            cx.observer.see(Step::Turn(place), &frame);
+            match *sought {
+                Sought::One(place) => match find(cx, children, place, &frame) {
+                    Some(child) => egress.surface(cx, child, frame),
+                    None => cx.discard(device, Direction::Rx, DropReason::NoIpvlan, frame),
+                },
+                Sought::All => egress.surface_all(cx, device, children.all(), frame),
+                Sought::Nobody(reason) => cx.discard(device, Direction::Rx, reason, frame),
+            }
+        }
+    }
+}
+
+/// Whom a frame from outside is for.
+#[inline]
+fn seek(children: &Children, frame: &[u8]) -> Sought {
+    let Ok(header) = Ethernet::view(frame) else { return Sought::Nobody(DropReason::Truncated) };
+    if header.destination().is_group() {
+        return seek_group(children, &header);
+    }
+    match address(&header, End::Destination) {
+        Ok(Some(address)) => Sought::One(children.locate(address)),
+        Ok(None) => Sought::Nobody(DropReason::NoIpvlan),
+        Err(_) => Sought::Nobody(DropReason::IpvlanMalformed),
+    }
+}
+
+/// The same of one to a group or to all. What they have sent themselves has been to the others (`ipvlan_external_frame`), and PAUSE
+/// is for the device alone (`ipvlan_multicast_enqueue`).
+#[cold]
+fn seek_group(children: &Children, header: &Ethernet<'_>) -> Sought {
+    let is_own = || {
+        let source = address(header, End::Source).ok().flatten();
+        source.is_some_and(|source| children.find(children.locate(source)).is_some())
+    };
+    if header.ether_type() == EtherType::PAUSE || header.source() == children.mac && is_own() {
+        return Sought::Nobody(DropReason::NoIpvlan);
+    }
+    Sought::All
+}
+
+/// The one that has the address of `place`.
+#[inline]
+fn find<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    children: &Children,
+    place: Place,
+    frame: &Frame,
+) -> Option<DeviceId> {
+    let child = children.find(place);
+    if O::LOOKS {
+        cx.observer.see(Step::Sought(place.address(), child), frame);
+    }
+    child
+}
+
+/// Sends what leaves by `child` (`ipvlan_xmit_mode_l2`). That it is for another on the same device shows in its two addresses, which
+/// are the same then.
+pub(crate) fn send<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    child: DeviceId,
+    way: IpvlanDescent,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    let tables = cx.tables;
+    let children = tables.children(way.children);
+    let Ok(header) = Ethernet::view(frame.bytes()) else {
+        unreachable!("what leaves has an Ethernet header")
+    };
+    if children.flag != IpvlanFlag::Vepa && header.destination() == header.source() {
+        return send_aside(cx, child, way, children, frame, egress);
+    }
+    if header.destination().is_group() {
+        return send_to_all(cx, child, way, children, frame, egress);
+    }
+    egress.pass_down(cx, way.link, frame);
+}
+
+/// To another of them, if one has the address; else it is for the device that they stand on.
+fn send_aside<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    child: DeviceId,
+    way: IpvlanDescent,
+    children: &Children,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    let header = Ethernet::view(frame.bytes());
+    let address = header.and_then(|header| address(&header, End::Destination)).ok().flatten();
+    match address.and_then(|address| find(cx, children, children.locate(address), &frame)) {
+        Some(_) if children.flag == IpvlanFlag::Private => {
+            egress.refuse(cx, child, DropReason::IpvlanPrivate, frame);
+        }
+        Some(sibling) => egress.rise(cx, sibling, frame),
+        None => egress.rise(cx, way.link, frame),
+    }
+}
+
+/// To all the others, and out (`ipvlan_process_multicast`).
+fn send_to_all<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    child: DeviceId,
+    way: IpvlanDescent,
+    children: &Children,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    if Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type() == EtherType::PAUSE) {
+        return egress.refuse(cx, child, DropReason::NoIpvlan, frame);
+    }
+    for &sibling in children.all().iter().filter(|&&sibling| sibling != child) {
+        egress.copy_up(cx, sibling, &frame);
+    }
+    egress.pass_down(cx, way.link, frame);
+}

@@ -1,0 +1,212 @@
+//! The ipvlans of one device, compiled: which of them has an address.
+
+use std::net::IpAddr;
+
+use crate::ids::{DeviceId, MacAddr};
+use crate::sys::hints;
+
+/// A number of [`Children`] in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ChildrenId(pub u16);
+
+/// How the ipvlans of one device reach each other (`IPVLAN_F_PRIVATE` and `IPVLAN_F_VEPA`, include/uapi/linux/if_link.h).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum IpvlanFlag {
+    /// At once.
+    #[default]
+    Bridge,
+    /// Not at all, but by broadcasts and groups.
+    Private,
+    /// By whatever is on the wire, which sends back what is for them.
+    Vepa,
+}
+
+/// The ipvlans that stand on one device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Children {
+    /// The address that they share with it.
+    pub mac: MacAddr,
+    /// How they reach each other.
+    pub flag: IpvlanFlag,
+    all: Box<[DeviceId]>,
+    slots: Box<[Slot]>, // a power of two, and at least half of them free
+}
+
+/// An address as it is looked for, and where in the table that begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    key: Key,
+    first: usize,
+}
+
+/// An address as a number, and of which family: none of a free slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Key {
+    number: u128,
+    family: Family,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Family {
+    #[default]
+    Free,
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Slot {
+    key: Key,
+    device: DeviceId,
+}
+
+impl From<IpAddr> for Key {
+    #[inline]
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self { number: u32::from(address).into(), family: Family::Ipv4 },
+            IpAddr::V6(address) => Self { number: address.into(), family: Family::Ipv6 },
+        }
+    }
+}
+
+impl Children {
+    /// These ipvlans, with these addresses. No address may be two's.
+    pub fn new(
+        mac: MacAddr,
+        flag: IpvlanFlag,
+        all: impl IntoIterator<Item = DeviceId>,
+        addresses: impl IntoIterator<Item = (IpAddr, DeviceId)>,
+    ) -> Self {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        let free = Slot { key: Key::default(), device: DeviceId(0) };
+        let slots = vec![free; (2 * addresses.len()).next_power_of_two()].into();
+        let mut children = Self { mac, flag, all: all.into_iter().collect(), slots };
+        for (address, device) in addresses {
+            let place = children.locate(address);
+            let mut slot = place.first;
+            while children.slots[slot].key.family != Family::Free {
+                slot = (slot + 1) & (children.slots.len() - 1);
+            }
+            children.slots[slot] = Slot { key: place.key, device };
+        }
+        children
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> &[DeviceId] {
+        &self.all
+    }
+
+    /// Where an address is looked for.
+    #[inline]
+    pub fn locate(&self, address: IpAddr) -> Place {
+        let key = Key::from(address);
+        Place { key, first: scatter(key.number) & (self.slots.len() - 1) }
+    }
+
+    /// Starts to bring that place closer.
+    #[inline]
+    pub fn prefetch(&self, place: Place) {
+        hints::prefetch(&self.slots[place.first]);
+    }
+
+    /// The one that has the address of `place`.
+    #[inline]
+    pub fn find(&self, place: Place) -> Option<DeviceId> {
+        let mut slot = place.first;
+        loop {
+            let Slot { key, device } = self.slots[slot];
+            if key == place.key {
+                return Some(device);
+            }
+            if key.family == Family::Free {
+                return None;
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+impl Place {
+    /// The address that is looked for.
+    pub fn address(self) -> IpAddr {
+        let octets = self.key.number.to_be_bytes();
+        match (self.key.family, octets.last_chunk::<4>()) {
+            (Family::Ipv4, Some(&octets)) => octets.into(),
+            _ => octets.into(),
+        }
+    }
+}
+
+/// A number of which every bit depends on the low bits of both halves: addresses of one network differ in those of one.
+#[inline]
+fn scatter(number: u128) -> usize {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let [high, low] = halves(number);
+    (high.wrapping_mul(GOLDEN).wrapping_add(low).wrapping_mul(GOLDEN) >> 32) as usize
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves are what is left")]
+fn halves(number: u128) -> [u64; 2] {
+    [(number >> 64) as u64, number as u64]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn children(addresses: impl IntoIterator<Item = (IpAddr, DeviceId)>) -> Children {
+        Children::new(MacAddr::ZERO, IpvlanFlag::Bridge, [1, 2].map(DeviceId), addresses)
+    }
+
+    fn find(children: &Children, address: impl Into<IpAddr>) -> Option<u16> {
+        let place = children.locate(address.into());
+        children.prefetch(place);
+        children.find(place).map(|device| device.0)
+    }
+
+    #[test]
+    fn each_is_found_by_its_addresses_and_nobody_else() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let children = children([
+            (address("10.66.0.1"), DeviceId(1)),
+            (address("fd66::1"), DeviceId(1)),
+            (address("10.66.0.2"), DeviceId(2)),
+        ]);
+        for (text, child) in [
+            ("10.66.0.1", Some(1)),
+            ("10.66.0.2", Some(2)),
+            ("10.66.0.3", None),
+            ("fd66::1", Some(1)),
+            ("fd66::2", None),
+            // The same number, and of the other family.
+            ("::10.66.0.1", None),
+            ("0.0.0.0", None),
+            ("::", None),
+        ] {
+            assert_eq!(find(&children, address(text)), child, "{text}");
+            assert_eq!(children.locate(address(text)).address(), address(text));
+        }
+        assert_eq!(children.all(), [1, 2].map(DeviceId));
+        assert_eq!(find(&self::children([]), address("10.66.0.1")), None);
+    }
+
+    #[test]
+    fn many_are_found_in_few_steps() {
+        let of = |n: u32| -> [IpAddr; 2] {
+            [
+                (0x0a00_0000 + n).to_be_bytes().into(),
+                ((0xfd66_u128 << 112) + (u128::from(n) << 64) + 1).to_be_bytes().into(),
+            ]
+        };
+        let count = 30_000;
+        let children = children((0..count).flat_map(|n| of(n).map(|it| (it, DeviceId(n as u16)))));
+        let longest = children.slots.split(|slot| slot.key.family == Family::Free).map(<[_]>::len).max();
+        assert!(longest < Some(64), "{longest:?} slots in a row are taken");
+        for n in 0..count {
+            assert_eq!(of(n).map(|it| find(&children, it)), [Some(n as u16); 2]);
+            assert_eq!(of(n + count).map(|it| find(&children, it)), [None; 2]);
+        }
+    }
+}
