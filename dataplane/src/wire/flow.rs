@@ -68,7 +68,6 @@ impl FlowHasher {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
     fn finish(&self, sum: u64) -> FlowHash {
         FlowHash((self.mix(sum, self.key[0]) >> 32) as u32)
     }
@@ -153,7 +152,7 @@ mod tests {
         ) {
             let packet = |n: usize, ports: [u8; 4]| {
                 let payload = [&ports[..], &rest[n]].concat();
-                v4(addresses, protocol, &payload, |header| (header.identification, header.time_to_live) = (ids[n], n as u8))
+                v4(addresses, protocol, &payload, |header| (header.identification, header.time_to_live) = (ids[n], u8::try_from(n).unwrap()))
             };
             for policy in [Policy::Addresses, Policy::Ports] {
                 prop_assert_eq!(hash4(&packet(0, ports), policy), hash4(&packet(1, ports), policy));
@@ -201,12 +200,14 @@ mod tests {
         }
     }
 
+    type Flows = (&'static str, fn(u32) -> FlowHash);
+
     /// Flows that differ in one field only, counted up, fall evenly on 64 ways: Pearson's χ² with 63 degrees of freedom
     /// exceeds 120 once in 50,000 times. The key is fixed, so the answer is.
     #[test]
     fn flows_in_a_row_spread_evenly() {
         const FLOWS: u32 = 1 << 14;
-        let flows: [(&str, fn(u32) -> FlowHash); 4] = [
+        let flows: [Flows; 4] = [
             ("sources", |n| {
                 hash4(
                     &v4([(0x0a00_0000 + n).to_be_bytes(), [10, 1, 0, 1]], 1, &[], |_| ()),

@@ -36,7 +36,7 @@ pub enum Refused {
     MartianDestination,
 }
 
-/// The IPv4 packet at the start of `bytes`, if it is one that a router deals with: header, checksum, options and addresses are
+/// The IPv4 packet at the start of `bytes`, if it is one that a router deals with: header, checksum, addresses and options are
 /// right. Of its options only source routes are acted on, by refusal; routes and times are not recorded.
 ///
 /// # Errors
@@ -47,10 +47,10 @@ pub fn accept_ipv4(bytes: &[u8]) -> Result<Ipv4<'_>, Refused> {
     if !packet.is_intact() {
         return Err(Refused::Checksum);
     }
+    check_ipv4_addresses(packet.source(), packet.destination(), packet.protocol())?;
     if !packet.options().is_empty() {
         check_options(packet.options())?;
     }
-    check_ipv4_addresses(packet.source(), packet.destination(), packet.protocol())?;
     Ok(packet)
 }
 
@@ -83,28 +83,17 @@ fn check_ipv4_addresses(
 }
 
 #[cold]
-fn check_options(options: &[u8]) -> Result<(), Refused> {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    const LOOSE_SOURCE_ROUTE: u8 = 131;
-    const STRICT_SOURCE_ROUTE: u8 = 137;
-    let mut rest = options;
-    loop {
+fn check_options(bytes: &[u8]) -> Result<(), Refused> {
+    for (offset, option) in ipv4::options(bytes) {
         // A header has 60 bytes at most.
         #[expect(clippy::cast_possible_truncation, reason = "below 60")]
-        let pointer = (ipv4::HEADER_LEN + options.len() - rest.len()) as u8;
-        let len = match *rest {
-            [] | [END, ..] => return Ok(()),
-            [NO_OPERATION, ..] => 1,
-            [_, len, ..] if len >= 2 => usize::from(len),
-            _ => return Err(Refused::Option { pointer }),
-        };
-        let (option, behind) = rest.split_at_checked(len).ok_or(Refused::Option { pointer })?;
-        if matches!(option[0], LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE) {
+        let pointer = (ipv4::HEADER_LEN + offset) as u8;
+        let option = option.ok_or(Refused::Option { pointer })?;
+        if matches!(option[0], ipv4::LOOSE_SOURCE_ROUTE | ipv4::STRICT_SOURCE_ROUTE) {
             return Err(Refused::SourceRoute);
         }
-        rest = behind;
     }
+    Ok(())
 }
 
 /// The IPv6 packet at the start of `bytes`, if it is one that a node deals with: header and addresses are right, as
@@ -116,8 +105,7 @@ fn check_options(options: &[u8]) -> Result<(), Refused> {
 pub fn accept_ipv6(bytes: &[u8]) -> Result<Ipv6<'_>, Refused> {
     let packet = Ipv6::view(bytes)?;
     let (source, destination) = (packet.source(), packet.destination());
-    // A mapped source would be an IPv4 address that passed no check (draft-itojun-v6ops-v4mapped-harmful).
-    if source.is_multicast() || source.is_loopback() || source.to_ipv4_mapped().is_some() {
+    if source.is_multicast() || source.is_loopback() {
         return Err(Refused::MartianSource);
     }
     // Scopes 0, reserved, and 1, within a node (RFC 4291 §2.7 and erratum 3480).
@@ -128,7 +116,7 @@ pub fn accept_ipv6(bytes: &[u8]) -> Result<Ipv6<'_>, Refused> {
     Ok(packet)
 }
 
-/// Why an IPv6 packet that is not for us goes no further.
+/// Why an IPv6 packet that is not for us goes to no other link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Confined {
     /// It comes from the unspecified address: its sender has none yet (RFC 4291 §2.5.2).
@@ -140,7 +128,7 @@ pub enum Confined {
     LinkLocalDestination,
 }
 
-/// Whether addresses allow that a packet is forwarded to another link (`ip6_forward`).
+/// Whether addresses allow that a packet is forwarded to another link than it came from (`ip6_forward`).
 ///
 /// # Errors
 /// Why not.
@@ -276,7 +264,8 @@ mod tests {
             ("::1", "2001:db8:1::1", Some(Source)),
             ("2001:db8::1", "::1", Some(Destination)),
             ("ff02::1", "2001:db8:1::1", Some(Source)),
-            ("::ffff:10.0.0.1", "2001:db8:1::1", Some(Source)),
+            // An IPv4 address in disguise is for hosts to refuse: the kernel forwards it.
+            ("::ffff:10.0.0.1", "2001:db8:1::1", None),
             ("2001:db8::1", "ff00::1", Some(Destination)),
             ("2001:db8::1", "ff01::1", Some(Destination)),
             ("2001:db8::1", "ff11::1", Some(Destination)),

@@ -87,31 +87,22 @@ impl<'a> Fragmenter<'a> {
         let offset = self.offset + u16::try_from(start / UNIT).ok()?;
         put_u16(header, TOTAL_LEN, len)?;
         put_u16(header, FRAGMENT_WORD, more | offset)?;
-        if n > 0 {
-            blank_options(header.get_mut(ipv4::HEADER_LEN..)?);
+        // The kernel takes those of a later fragment for blanked already.
+        if n > 0 && self.offset == 0 {
+            blank_options(&self.header[ipv4::HEADER_LEN..], &mut header[ipv4::HEADER_LEN..]);
         }
         ipv4::seal(header)?;
         Some(fragment.len())
     }
 }
 
-/// Options of which only the first fragment has a copy become no-operations, so that all headers are of one length (`ip_options_fragment`).
-fn blank_options(mut options: &mut [u8]) {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
+/// Options of which only the first fragment has a copy become no-operations, so that all headers are of one length
+/// (`ip_options_fragment`). `original` are the options as they were.
+fn blank_options(original: &[u8], options: &mut [u8]) {
     const COPIED: u8 = 0x80;
-    loop {
-        let len = match *options {
-            [] | [END, ..] => return,
-            [NO_OPERATION, ..] => 1,
-            [_, len, ..] if len >= 2 => usize::from(len),
-            _ => return,
-        };
-        let Some((option, rest)) = options.split_at_mut_checked(len) else { return };
-        if option[0] & COPIED == 0 {
-            option.fill(NO_OPERATION);
-        }
-        options = rest;
+    let whole = ipv4::options(original).filter_map(|(offset, option)| Some((offset, option?)));
+    for (offset, option) in whole.filter(|(_, option)| option[0] & COPIED == 0) {
+        options[offset..][..option.len()].fill(ipv4::NO_OPERATION);
     }
 }
 

@@ -204,20 +204,35 @@ pub(super) fn seal(header: &mut [u8]) -> Option<()> {
     put_u16(header, CHECKSUM_OFFSET, Sum::of(header).checksum())
 }
 
-fn has_source_route(mut options: &[u8]) -> bool {
+/// Loose source and record route.
+pub(super) const LOOSE_SOURCE_ROUTE: u8 = 131;
+/// Strict source and record route.
+pub(super) const STRICT_SOURCE_ROUTE: u8 = 137;
+/// The option of one byte that does nothing.
+pub(super) const NO_OPERATION: u8 = 1;
+
+/// The options in these bytes, each with its offset, up to the end of the list or what is cut short: of that, `None`.
+pub(super) fn options(bytes: &[u8]) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
     const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    const LOOSE_SOURCE_ROUTE: u8 = 131;
-    const STRICT_SOURCE_ROUTE: u8 = 137;
-    loop {
-        options = match *options {
-            [] | [END, ..] => return false,
-            [NO_OPERATION, ref rest @ ..] => rest,
-            [LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE, ..] => return true,
-            [_, len, ..] if len >= 2 => options.get(usize::from(len)..).unwrap_or(&[]),
-            _ => return false,
-        }
-    }
+    let mut offset = 0;
+    std::iter::from_fn(move || {
+        let rest = bytes.get(offset..)?;
+        let len = match *rest {
+            [] | [END, ..] => return None,
+            [NO_OPERATION, ..] => 1,
+            [_, len, ..] => usize::from(len),
+            [_] => 0,
+        };
+        let option =
+            rest.get(..len).filter(|option| option.len() >= 2 || len == 1 && rest[0] == NO_OPERATION);
+        let item = (offset, option);
+        offset = option.map_or(bytes.len(), |option| offset + option.len());
+        Some(item)
+    })
+}
+
+fn has_source_route(bytes: &[u8]) -> bool {
+    options(bytes).any(|(offset, _)| matches!(bytes[offset], LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE))
 }
 
 #[cfg(test)]

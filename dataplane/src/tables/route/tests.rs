@@ -92,10 +92,13 @@ fn agree<A: Bits>(routes: &[(Prefix<A>, NextHopId)], others: &[A]) -> Result<(),
     Ok(())
 }
 
+/// A route, and whether it is added or removed.
+type Change<A> = ((Prefix<A>, NextHopId), bool);
+
 /// Changes in turn, each some routes added or removed, or one of the first routes removed.
 fn stays_true<A: Bits>(
     routes: &[(Prefix<A>, NextHopId)],
-    changes: &[Vec<((Prefix<A>, NextHopId), bool)>],
+    changes: &[Vec<Change<A>>],
 ) -> Result<(), TestCaseError> {
     let mut now: BTreeMap<_, _> = routes.iter().copied().collect();
     let list = |map: &BTreeMap<_, _>| map.iter().map(|route| (*route.0, *route.1)).collect::<Vec<_>>();
