@@ -6,11 +6,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rigswitch_dataplane::tables::next_hop::NextHopId;
 use rigswitch_dataplane::tables::route::{Address, Prefix, Routes};
+use rigswitch_dataplane::wire::checksum::{self, Sum};
 use rigswitch_dataplane::wire::flow::{FlowHasher, Policy};
 use rigswitch_dataplane::wire::fragment::Fragmenter;
 use rigswitch_dataplane::wire::ipv4::Ipv4;
-use rigswitch_dataplane::wire::ipv6::Ipv6;
-use rigswitch_dataplane::wire::{forward, icmp, icmpv6, tunnel};
+use rigswitch_dataplane::wire::ipv6::{self, Ipv6};
+use rigswitch_dataplane::wire::{IpProtocol, forward, icmp, icmpv6, tunnel};
 
 /// Routes that are added, changed and removed: one byte of how, one of length, the address, and again. Each address among
 /// them leads where a look at every route says.
@@ -60,18 +61,48 @@ fn routes<A: Address, const N: usize>(mut bytes: &[u8], address: impl Fn([u8; N]
     }
 }
 
-/// A packet that is routed, fragmented, reported about, answered and tunnelled: two bytes of how, then the packet. Nothing panics,
-/// and what comes out is what a router takes.
+/// A packet that is routed, fragmented, reported about, answered and tunnelled: two bytes of how, then the packet, whose checksums
+/// are made right first if the highest bit says so. Nothing panics, and what comes out is what a router takes.
 pub(crate) fn icmp(bytes: &[u8]) {
+    const REPAIR: u8 = 0x80;
     let [how, size, packet @ ..] = bytes else { return };
-    ipv4(*how, u16::from(*size) * 8, packet);
-    ipv6(*how, packet);
+    let mut packet = packet.to_vec();
+    if how & REPAIR != 0 {
+        repair(&mut packet);
+    }
+    let packet = &packet[..];
+    routed_ipv4(*how, u16::from(*size) * 8, packet);
+    routed_ipv6(*how, packet);
     let mut inner = packet.to_vec();
     let _ = tunnel::set_ecn(&mut inner, tunnel::Ecn::of(*how));
     assert_eq!(inner.len(), packet.len());
 }
 
-fn ipv4(how: u8, mtu: u16, bytes: &[u8]) {
+/// Makes the checksums of a header and an ICMP message right, so that more than refusals is tried.
+fn repair(packet: &mut [u8]) {
+    let (start, end, pseudo_header) = if let Ok(view) = Ipv4::view(packet) {
+        let (header_len, end) = (view.header_len(), view.header_len() + view.payload().len());
+        let protocol = view.protocol();
+        packet[10..12].fill(0);
+        let sum = Sum::of(&packet[..header_len]).checksum();
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        (header_len, if protocol == IpProtocol::ICMP { end } else { 0 }, Sum::of(&[]))
+    } else if let Ok(view) = Ipv6::view(packet) {
+        let Ok((IpProtocol::ICMPV6, message)) = view.transport() else { return };
+        let end = ipv6::HEADER_LEN + view.payload().len();
+        let len = u16::try_from(message.len()).unwrap();
+        let pseudo_header = checksum::pseudo_header(view.addresses(), IpProtocol::ICMPV6, len);
+        (end - message.len(), end, pseudo_header)
+    } else {
+        return;
+    };
+    let Some(message @ [_, _, _, _, ..]) = packet.get_mut(start..end) else { return };
+    message[2..4].fill(0);
+    let sum = (pseudo_header + Sum::of(message)).checksum();
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn routed_ipv4(how: u8, mtu: u16, bytes: &[u8]) {
     use icmp::{Error, MAX_ERROR_LEN, Unreachable};
     let ours = Ipv4Addr::new(10, 0, 0, 1);
     let Ok(view) = Ipv4::view(bytes) else {
@@ -126,7 +157,7 @@ fn ipv4(how: u8, mtu: u16, bytes: &[u8]) {
     }
 }
 
-fn ipv6(how: u8, bytes: &[u8]) {
+fn routed_ipv6(how: u8, bytes: &[u8]) {
     use icmpv6::{Error, MAX_ERROR_LEN, Problem, Unreachable};
     let ours = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
     let Ok(view) = Ipv6::view(bytes) else {

@@ -70,6 +70,7 @@ impl std::ops::Add<u16> for Sum {
 }
 
 /// What a checksum becomes when words that it covers change from `old` to `new` (RFC 1624 equation 3). It stays wrong if it was.
+/// Of words that are not all zero it is what a full computation gives.
 #[inline]
 pub fn updated(checksum: u16, old: Sum, new: Sum) -> u16 {
     (Sum(!checksum) + Sum(!old.0) + new).checksum()

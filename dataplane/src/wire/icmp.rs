@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::checksum::{self, Sum};
+use super::checksum::Sum;
 use super::ipv4::{self, Ipv4};
-use super::{IpProtocol, Malformed, put_u16, u16_at};
+use super::{IpProtocol, Malformed, put_u16};
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,9 @@ pub const HEADER_LEN: usize = 8;
 
 /// The longest packet with an error in it (RFC 1812 §4.3.2.3).
 pub const MAX_ERROR_LEN: usize = 576;
+
+/// Offset of the checksum in a message.
+const CHECKSUM_OFFSET: usize = 2;
 
 const ECHO_REPLY: u8 = 0;
 const UNREACHABLE: u8 = 3;
@@ -172,7 +175,7 @@ pub fn answer(packet: &mut [u8], identification: u16) -> Result<bool, Malformed>
     let Some(Message::EchoRequest(_)) = Icmp::view(&request)?.map(|icmp| icmp.message()) else {
         return Ok(false);
     };
-    let header_len = request.header_len();
+    let (header_len, message_len) = (request.header_len(), request.payload().len());
     let [from, to] = [request.source(), request.destination()].map(|address| address.octets());
     let (header, message) = packet.split_at_mut_checked(header_len).ok_or(Malformed::Ipv4)?;
     header[4..6].copy_from_slice(&identification.to_be_bytes());
@@ -182,10 +185,11 @@ pub fn answer(packet: &mut [u8], identification: u16) -> Result<bool, Malformed>
     header[16..20].copy_from_slice(&from);
     header[ipv4::HEADER_LEN..].fill(ipv4::NO_OPERATION);
     ipv4::seal(header).ok_or(Malformed::Ipv4)?;
-    let old = u16_at(message, 2).ok_or(Malformed::Icmp)?;
-    let checksum = checksum::updated(old, Sum::of(&[ECHO_REQUEST, 0]), Sum::of(&[ECHO_REPLY, 0]));
+    // Anew: of a message that is all zero now the incremental sum would be 0, which is wrong.
     message[0] = ECHO_REPLY;
-    put_u16(message, 2, checksum).ok_or(Malformed::Icmp)?;
+    let message = message.get_mut(..message_len).ok_or(Malformed::Icmp)?;
+    put_u16(message, CHECKSUM_OFFSET, 0).ok_or(Malformed::Icmp)?;
+    put_u16(message, CHECKSUM_OFFSET, Sum::of(message).checksum()).ok_or(Malformed::Icmp)?;
     Ok(true)
 }
 
@@ -225,7 +229,7 @@ fn emit(ip: ipv4::Header, fields: (u8, u8, [u8; 4]), data: &[u8], out: &mut [u8]
     let (header, body) = message.split_first_chunk_mut()?;
     *header = [kind, code, 0, 0, a, b, c, d];
     body.copy_from_slice(data);
-    put_u16(message, 2, Sum::of(message).checksum())?;
+    put_u16(message, CHECKSUM_OFFSET, Sum::of(message).checksum())?;
     Some(packet.len())
 }
 

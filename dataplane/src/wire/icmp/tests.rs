@@ -214,3 +214,13 @@ fn errors_are_sent_about_what_the_rfc_allows_only() {
     }
     assert_eq!(check(&packet(HOSTS, 1, &[], b""), false), Err(Silence::AboutError));
 }
+
+/// The only message whose checksum is not 0 though its words are.
+#[test]
+fn reply_of_zeros_has_its_checksum() {
+    let header = IcmpEchoHeader { id: 0, seq: 0 };
+    let addresses = [[10, 0, 0, 1], [10, 0, 0, 2]];
+    let mut bytes = packet(addresses, 1, &[], &message(Icmpv4Type::EchoRequest(header), &[0; 5]));
+    assert_eq!(answer(&mut bytes, 1), Ok(true));
+    assert_eq!(&bytes[20..], [0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
