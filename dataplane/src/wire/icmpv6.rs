@@ -261,7 +261,7 @@ pub fn may_report(error: Error, packet: &Ipv6<'_>, frame_to_group: bool) -> Resu
     if source.is_unspecified() || source.is_multicast() || source.is_loopback() {
         return Err(Silence::NoSender);
     }
-    match packet.transport() {
+    match packet.upper_layer() {
         Ok((IpProtocol::ICMPV6, message)) if message.first().is_none_or(|kind| is_error(*kind)) => {
             Err(Silence::AboutError)
         }

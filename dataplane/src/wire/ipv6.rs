@@ -102,6 +102,20 @@ impl<'a> Ipv6<'a> {
     /// [`Malformed::Ipv6`] if an extension header is cut short, or there are more than [`MAX_EXTENSIONS`].
     #[inline]
     pub fn transport(&self) -> Result<(IpProtocol, &'a [u8]), Malformed> {
+        self.walk(true)
+    }
+
+    /// The same, but past Routing headers wherever they lead.
+    ///
+    /// # Errors
+    /// As of [`transport`](Self::transport).
+    #[inline]
+    pub fn upper_layer(&self) -> Result<(IpProtocol, &'a [u8]), Malformed> {
+        self.walk(false)
+    }
+
+    #[inline]
+    fn walk(&self, ends_at_route: bool) -> Result<(IpProtocol, &'a [u8]), Malformed> {
         const HOP_BY_HOP: u8 = 0;
         const ROUTING: u8 = 43;
         const DESTINATION_OPTIONS: u8 = 60;
@@ -111,7 +125,7 @@ impl<'a> Ipv6<'a> {
                 return Ok((IpProtocol(protocol), bytes));
             }
             let &[next, eights, _, segments_left, ..] = bytes else { return Err(Malformed::Ipv6) };
-            if protocol == ROUTING && segments_left > 0 {
+            if protocol == ROUTING && segments_left > 0 && ends_at_route {
                 return Ok((IpProtocol(protocol), bytes));
             }
             bytes = bytes.get((usize::from(eights) + 1) * 8..).ok_or(Malformed::Ipv6)?;
@@ -197,6 +211,7 @@ mod tests {
         assert_eq!(Ipv6::view(&fragment).unwrap().transport().unwrap().0, IpProtocol(FRAGMENT));
         let routed = packet(&[(43, 2, 1)], 6, b"a segment");
         assert_eq!(Ipv6::view(&routed).unwrap().transport().unwrap().0, IpProtocol(43));
+        assert_eq!(Ipv6::view(&routed).unwrap().upper_layer(), Ok((IpProtocol::TCP, &b"a segment"[..])));
         let arrived = packet(&[(43, 2, 0)], 6, b"a segment");
         assert_eq!(Ipv6::view(&arrived).unwrap().transport(), Ok((IpProtocol::TCP, &b"a segment"[..])));
     }

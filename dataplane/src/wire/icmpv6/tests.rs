@@ -219,6 +219,8 @@ fn errors_are_sent_about_what_the_rfc_allows_only() {
         assert_eq!(check(late, &packet([HOST, OTHER], 58, &message), false), expected, "type {kind}");
         let extended = [&[58, 0, 1, 4, 0, 0, 0, 0][..], &message].concat();
         assert_eq!(check(late, &packet([HOST, OTHER], 60, &extended), false), expected, "type {kind}");
+        let routed = [&[58, 0, 4, 1, 0, 0, 0, 0][..], &message].concat();
+        assert_eq!(check(late, &packet([HOST, OTHER], 43, &routed), false), expected, "type {kind}");
         let fragment = |flags| [&[58, 0, 0, flags, 0, 0, 0, 1][..], &message].concat();
         assert_eq!(check(late, &packet([HOST, OTHER], 44, &fragment(1)), false), expected, "type {kind}");
         // Of a later one nobody can say.
