@@ -41,7 +41,7 @@ fn routing(forwards: bool, checks_source: bool) -> Routing {
     let interface = |mac, mtu| Some(Interface { mac: MacAddr::new(mac), mtu, forwards, checks_source });
     Routing {
         interfaces: [interface(HERE, 1500), interface(THERE, MTU)].into(),
-        ipv4: Routes::new([
+        ipv4: Arc::new(Routes::new([
             (v4("10.0.0.0", 24), at_here),
             (v4("10.0.0.1", 32), ours),
             (v4("10.0.1.0", 24), at_there),
@@ -51,14 +51,14 @@ fn routing(forwards: bool, checks_source: bool) -> Routing {
             (v4("10.8.0.0", 16), nowhere[1]),
             (v4("10.7.0.0", 16), nowhere[2]),
             (v4("198.0.0.0", 8), onward),
-        ]),
-        ipv6: Routes::new([
+        ])),
+        ipv6: Arc::new(Routes::new([
             (v6("fd00::", 64), at_here),
             (v6("fd00::1", 128), ours),
             (v6("fd01::", 64), at_there),
             (v6("fd01::1", 128), theirs),
-        ]),
-        next_hops,
+        ])),
+        next_hops: next_hops.into(),
         neighbors_ipv4: Adjacencies::new(
             [(there, Ipv4Addr::new(10, 0, 1, 2), MacAddr::new(PEER))].into_iter(),
             1,

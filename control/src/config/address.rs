@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
 use super::host;
-use super::roles::{Kind, Roles};
+use super::roles::{Kind, Role, Roles};
 
 const ADDRESS: Shape = Shape { label: "[[address]]", keys: &["device", "address"], later: &[] };
 
@@ -27,20 +27,24 @@ pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<AddressC
 }
 
 /// The device that has it.
-fn device(fields: &Fields<'_>, text: &Text<'_>, roles: &Roles<'_>) -> Option<String> {
+fn device(fields: &Fields<'_>, text: &Text<'_>, roles: &mut Roles<'_>) -> Option<String> {
     let refuse = |rule: String, remedy: String| fields.problems.push(text.span.clone(), rule, remedy);
     match roles.kind(text.value) {
-        Some(Kind::Ipvlan) => return Some(text.value.to_owned()),
-        Some(_) => refuse(
-            format!(
-                "`{}` takes no address in this version, which has them for [[ipvlan]] only: the rest comes with routing",
-                text.value
-            ),
-            "take it out, or let the host have the address: host = { addresses = [\"192.0.2.1/24\"] }".into(),
-        ),
-        None => refuse(format!("there is no device `{}`", text.value), roles.suggest(text.value)),
+        // It goes by the address, whatever else it is used for.
+        Some(Kind::Ipvlan) => {}
+        Some(Kind::Bridge) => {
+            let rule = format!("`{}` is a bridge, which takes no address in this version", text.value);
+            let remedy = "let the host have it: host = { addresses = [\"192.0.2.1/24\"] }".into();
+            refuse(rule, remedy);
+            return None;
+        }
+        Some(_) => roles.enter(Role::Routed, text),
+        None => {
+            refuse(format!("there is no device `{}`", text.value), roles.suggest(text.value));
+            return None;
+        }
     }
-    None
+    Some(text.value.to_owned())
 }
 
 /// An address is that of one ipvlan of a device (`ipvlan_addr_busy`, drivers/net/ipvlan/ipvlan_main.c).

@@ -9,6 +9,7 @@ use super::fields::Shape;
 use super::ipvlan::IPVLAN;
 use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
+use super::route::parse_network;
 use super::upper::VLAN;
 use super::vlans::WAYS;
 use super::{Config, Document, host, suggest, vlan_edit};
@@ -33,6 +34,7 @@ impl Config {
             EditObject::Address => edit_address(&mut document, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
+            EditObject::Route => edit_route(&mut document, edit)?,
         }
         let text = toml::to_string(&document).map_err(Refused::because)?;
         let problems = Problems::default();
@@ -93,6 +95,8 @@ fn remove_device(document: &mut Value, name: &str) {
     }
     list(document, "xconnect").retain(|wire| wire["a"] != *name && wire["b"] != *name);
     list(document, "address").retain(|said| said["device"] != *name);
+    list(document, "neighbor").retain(|neighbor| neighbor["device"] != *name);
+    list(document, "route").retain(|route| route["device"] != *name);
     for object in UPPERS {
         let on_it = list(document, object).iter().filter(|upper| upper["link"] == *name);
         let names: Vec<_> = on_it.filter_map(|upper| upper["name"].as_str().map(str::to_owned)).collect();
@@ -152,6 +156,33 @@ fn edit_address(document: &mut Value, edit: &EditRequest) -> Result<(), Refused>
             let mut table = edit.keys.clone();
             table.insert("address".into(), address.into());
             addresses.push(table.into());
+        }
+    }
+    Ok(())
+}
+
+/// A route is told by the network that it leads to.
+fn edit_route(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+    let to = parse_network(&edit.name).map_or_else(|| edit.name.clone(), |network| network.to_string());
+    let routes = list(document, "route");
+    let place = routes.iter().position(|route| route["to"] == *to);
+    match (edit.action, place) {
+        (EditAction::Add, Some(_)) => {
+            let why = format!("there is a route to {to} already: `route replace` changes it");
+            return Err(Refused::because(why));
+        }
+        (EditAction::Del, Some(place)) => drop(routes.remove(place)),
+        (EditAction::Del, None) => {
+            let why = format!("there is no route to {to}: `rigswitch show routes` lists those there are");
+            return Err(Refused::because(why));
+        }
+        (EditAction::Add | EditAction::Set, place) => {
+            let mut table = edit.keys.clone();
+            table.insert("to".into(), to.into());
+            match place {
+                Some(place) => routes[place] = table.into(),
+                None => routes.push(table.into()),
+            }
         }
     }
     Ok(())

@@ -60,6 +60,11 @@ impl<'d> Fields<'d> {
         self.shape.keys.contains(&key)
     }
 
+    /// How the operator would point at it.
+    pub(super) fn label(&self) -> &'static str {
+        self.shape.label
+    }
+
     /// The value of `key` and where it stands.
     pub(super) fn value(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
         debug_assert!(self.shape.keys.contains(&key), "{key} is a key of {}", self.shape.label);

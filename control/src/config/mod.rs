@@ -128,8 +128,22 @@
 //! # device = "iv1"                    # an ipvlan
 //! # address = "10.66.0.1/24"          # or an IPv6 address with its prefix; of one ipvlan on a device only
 //!
-//! [[neighbor]]                        # who has an address, for neigh_suppress
-//! device = "br0"                      # a bridge
+//! # [[route]]                         # where packets go that come to a device with an [[address]]
+//! # to = "172.246.0.0/24"             # the longest that an address begins with counts; default is 0.0.0.0/0
+//! # via = "192.168.32.246"            # the router that is next; without it the network itself is behind the device
+//! # device = "eth0"                   # where they leave; else the one in whose network the router is
+//! # onlink = false                    # true: the router is behind the device whatever its addresses say
+//! # nexthop = [{ via = "192.0.2.1", weight = 2 }, { via = "198.51.100.1" }]  # instead: several ways, by flow
+//! # type = "unicast"                  # or blackhole, unreachable, prohibit, which lead nowhere
+//!
+//! # [routing]
+//! # forwarding = true                 # false: only what is for the switch's own addresses is taken
+//! # icmp_ratelimit = "1000/s"         # ICMP errors; 0: no limit
+//! # rp_filter = false                 # true: packets are taken only from where answers would go (IPv4)
+//! # fib_multipath_hash_policy = 0     # 0: a flow is two addresses; 1: and their ports
+//!
+//! [[neighbor]]                        # who has an address: for neigh_suppress, or behind a device that is routed
+//! device = "br0"                      # a bridge, or a device with an [[address]]
 //! address = "10.0.0.1"                # or an IPv6 address
 //! mac = "02:00:00:00:00:01"
 //! ```
@@ -150,6 +164,7 @@ mod port;
 mod print;
 mod problem;
 mod roles;
+mod route;
 mod spanning_tree;
 mod switch;
 #[cfg(test)]
@@ -168,6 +183,7 @@ use std::path::{Path, PathBuf};
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
+use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
@@ -193,6 +209,10 @@ pub struct Config {
     pub uppers: Vec<UpperConfig>,
     /// Every `[[address]]`, in the order of the file.
     pub addresses: Vec<AddressConfig>,
+    /// `[routing]`
+    pub routing: RoutingConfig,
+    /// Every `[[route]]`, in the order of the file.
+    pub routes: Vec<RouteConfig>,
     /// Every `[[neighbor]]`, in the order of the file.
     pub neighbors: Vec<NeighborConfig>,
     /// Where the file says so.
@@ -338,8 +358,10 @@ impl Config {
 
 const FILE: Shape = Shape {
     label: "the file",
-    keys: &["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "address", "neighbor"],
-    later: &["macvlan", "vxlan", "ipip", "route", "routing", "binding"],
+    keys: &[
+        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "address", "route", "routing", "neighbor",
+    ],
+    later: &["macvlan", "vxlan", "ipip", "binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
@@ -350,12 +372,25 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let (bridges, xconnects) = bridge::read_all(&file, &mut roles);
     let uppers = upper::read_all(&file, &mut roles);
     let addresses = address::read_all(&file, &mut roles);
-    let neighbors = neighbor::read_all(&file, &bridges, &roles);
+    let routing = route::read_routing(&file);
+    let routes = route::read_all(&file, &addresses, &roles);
+    let neighbors = neighbor::read_all(&file, &bridges, &addresses, &roles);
     roles.check();
     let devices = ports.len() + bridges.len() + uppers.len();
     if devices > DeviceId::LIMIT {
         let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
         problems.push(0..0, rule, "divide them between switches");
     }
-    Config { switch, ports, bridges, xconnects, uppers, addresses, neighbors, origins: Origins::default() }
+    Config {
+        switch,
+        ports,
+        bridges,
+        xconnects,
+        uppers,
+        addresses,
+        routing,
+        routes,
+        neighbors,
+        origins: Origins::default(),
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig};
+use rigswitch_dataplane::ports::AddressConfig;
 
 use super::fields::{Fields, Shape, Text, suggest};
 use super::roles::Roles;
@@ -15,12 +16,14 @@ const NEIGHBOR: Shape = Shape { label: "[[neighbor]]", keys: &["device", "addres
 pub(super) fn read_all(
     file: &Fields<'_>,
     bridges: &[BridgeConfig],
+    addresses: &[AddressConfig],
     roles: &Roles<'_>,
 ) -> Vec<NeighborConfig> {
     let mut neighbors = Vec::new();
     let mut seen = BTreeMap::new();
     for fields in file.tables("neighbor", &NEIGHBOR) {
-        let device = fields.required("device", "\"br0\"").and_then(|text| bridge(&fields, &text, bridges));
+        let device =
+            fields.required("device", "\"br0\"").and_then(|text| place(&fields, &text, bridges, addresses));
         let text = fields.required("address", "\"10.0.0.1\"");
         let address = text.as_ref().and_then(|text| address(&fields, text));
         let mac = fields.required("mac", "\"02:00:00:00:00:01\"").and_then(|text| station(&fields, &text));
@@ -38,14 +41,21 @@ pub(super) fn read_all(
     neighbors
 }
 
-/// The bridge whose neighbour it is.
-fn bridge(fields: &Fields<'_>, text: &Text<'_>, bridges: &[BridgeConfig]) -> Option<String> {
-    let known = || bridges.iter().map(|bridge| bridge.name.as_str());
+/// The bridge, or the routed device, whose neighbour it is.
+fn place(
+    fields: &Fields<'_>,
+    text: &Text<'_>,
+    bridges: &[BridgeConfig],
+    addresses: &[AddressConfig],
+) -> Option<String> {
+    let bridges = || bridges.iter().map(|bridge| bridge.name.as_str());
+    let known = || bridges().chain(addresses.iter().map(|of| of.device.as_str()));
     if known().any(|name| name == text.value) {
         return Some(text.value.to_owned());
     }
-    let rule = format!("`{}` is no bridge: nothing else has neighbours in this version", text.value);
-    let remedy = suggest(text.value, known()).unwrap_or_else(|| "name a [[bridge]]".into());
+    let rule = format!("`{}` is no bridge, and has no [[address]]: nothing else has neighbours", text.value);
+    let remedy = suggest(text.value, known())
+        .unwrap_or_else(|| "name a [[bridge]], or give the device an [[address]]".into());
     fields.problems.push(text.span.clone(), rule, remedy);
     None
 }

@@ -29,6 +29,8 @@ impl Origins {
         found.tables(document, "port", &["name"], &[]);
         found.tables(document, "bridge", &["name"], &[]);
         found.tables(document, "vlan", &["name"], &[]);
+        found.tables(document, "address", &["device"], &[]);
+        found.tables(document, "route", &["to"], &[]);
         found.tables(document, "ipvlan", &["name"], &[]);
         found.addresses(document);
         found.tables(document, "xconnect", &["a"], &[]);

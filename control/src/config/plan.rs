@@ -6,6 +6,7 @@ use rigswitch_dataplane::bridge::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig};
+use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::upper::UpperConfig;
 
 use super::Config;
@@ -48,6 +49,10 @@ pub enum Change {
     Upper(Edit<UpperConfig>),
     /// An `[[address]]`.
     Address(Edit<AddressConfig>),
+    /// `[routing]`.
+    Routing(Edit<RoutingConfig>),
+    /// A `[[route]]`.
+    Route(Edit<RouteConfig>),
     /// A `[[neighbor]]`.
     Neighbor(Edit<NeighborConfig>),
 }
@@ -93,6 +98,11 @@ impl Plan {
             |said: &AddressConfig| (said.device.clone(), said.address.address, said.address.prefix_length);
         let addresses = edits(&running.addresses, &wanted.addresses, key);
         changes.extend(addresses.into_iter().map(Change::Address));
+        if running.routing != wanted.routing {
+            changes.push(Change::Routing(Edit::Change { from: running.routing, to: wanted.routing }));
+        }
+        let routes = edits(&running.routes, &wanted.routes, |route| route.to);
+        changes.extend(routes.into_iter().map(Change::Route));
         let key = |neighbor: &NeighborConfig| (neighbor.device.clone(), neighbor.address);
         let neighbors = edits(&running.neighbors, &wanted.neighbors, key);
         changes.extend(neighbors.into_iter().map(Change::Neighbor));
@@ -199,6 +209,8 @@ impl Change {
                 view(upper.kind.name(), None, edit, &["name"])
             }
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
+            Self::Routing(edit) => view("routing", None, edit, &[]),
+            Self::Route(edit) => view("route", None, edit, &["to"]),
             Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address"]),
         }
     }

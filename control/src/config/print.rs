@@ -7,14 +7,16 @@ use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{
     AddressConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
 };
+use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::tables::PortState;
 use rigswitch_dataplane::upper::UpperConfig;
 use serde::Serialize;
 
 use super::address::AddressWords;
 use super::host::HostWords;
+use super::route::{RouteWords, RoutingWords};
 use super::upper::UpperWords;
-use super::values::duration_text;
+use super::values::{duration_text, unless};
 use super::{Config, Idle, SwitchConfig, Workers};
 use super::{mac_moves, multicast, spanning_tree, vlans};
 
@@ -34,6 +36,10 @@ pub struct Document<'c> {
     ipvlan: Vec<UpperWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<AddressWords<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing: Option<RoutingWords>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    route: Vec<RouteWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     neighbor: Vec<Neighbor<'c>>,
 }
@@ -52,6 +58,8 @@ impl<'c> Document<'c> {
             vlan: of("vlan"),
             ipvlan: of("ipvlan"),
             address: config.addresses.iter().map(Into::into).collect(),
+            routing: unless(config.routing, RoutingConfig::default()).map(Into::into),
+            route: config.routes.iter().map(Into::into).collect(),
             neighbor: config.neighbors.iter().map(Neighbor::new).collect(),
         }
     }
@@ -413,6 +421,18 @@ impl Printed for UpperConfig {
 impl Printed for AddressConfig {
     fn words(&self) -> Words {
         words(&AddressWords::from(self))
+    }
+}
+
+impl Printed for RouteConfig {
+    fn words(&self) -> Words {
+        words(&RouteWords::from(self))
+    }
+}
+
+impl Printed for RoutingConfig {
+    fn words(&self) -> Words {
+        words(&RoutingWords::from(*self))
     }
 }
 

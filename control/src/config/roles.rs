@@ -42,12 +42,18 @@ pub(super) enum Role {
     Host,
     /// Devices of this kind stand on it, and take what it receives.
     Parent(Kind),
+    /// Routed, for it has addresses.
+    Routed,
 }
 
 impl Role {
-    /// Whether a device can have both: only more of one kind stand on it beside each other.
+    /// Whether a device can have both: more of one kind stand on it beside each other, and it may have several addresses.
     fn goes_with(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Parent(one), Self::Parent(other)) if one == other)
+        match (self, other) {
+            (Self::Parent(one), Self::Parent(other)) => one == other,
+            (Self::Routed, Self::Routed) => true,
+            _ => false,
+        }
     }
 }
 
@@ -58,6 +64,7 @@ impl fmt::Display for Role {
             Self::Wire(other) => write!(f, "cross-connected with {other}"),
             Self::Host => write!(f, "handed to the host"),
             Self::Parent(kind) => write!(f, "the parent of {}s", kind.name()),
+            Self::Routed => write!(f, "routed: it has an address"),
         }
     }
 }

@@ -121,6 +121,8 @@ pub enum EditObject {
     Ipvlan,
     /// An `[[address]]`, whose name is the address with its prefix; its `device` is always to be said.
     Address,
+    /// A `[[route]]`, whose name is the network that it leads to. To set one that is not there adds it.
+    Route,
     /// A `[[neighbor]]`, whose name is its address; its `device` is always to be said. To set one that is not there adds it.
     Neighbor,
 }

@@ -1,7 +1,9 @@
 //! Routing: packets that come to a device's own address go on by the longest prefix of their destination (RFC 1812, RFC 8200).
 
+mod config;
 mod send;
 mod stage;
 
+pub use config::{HopConfig, Network, RouteConfig, RouteWay, RoutingConfig};
 pub use stage::Fate;
 pub(crate) use stage::RoutingStage;

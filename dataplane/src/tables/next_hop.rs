@@ -64,6 +64,14 @@ pub enum NextHop {
 pub struct Weight(u16);
 
 impl Weight {
+    /// That of a way which is like the others.
+    pub const ONE: Self = Self(1);
+
+    /// 1 to 256.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
     /// `None` if it is not in 1 to 256.
     pub fn new(weight: u16) -> Option<Self> {
         (1..=256).contains(&weight).then_some(Self(weight))

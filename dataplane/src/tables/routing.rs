@@ -1,6 +1,7 @@
 //! What routing consults, compiled: routes, next hops, neighbours, and what there is to know of every routed device.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::adjacency::Adjacencies;
 use super::next_hop::NextHops;
@@ -27,11 +28,11 @@ pub struct Routing {
     /// The routed ones, by the device's number.
     pub interfaces: Box<[Option<Interface>]>,
     /// Routes of IPv4, the own addresses among them.
-    pub ipv4: Routes<Ipv4Addr>,
+    pub ipv4: Arc<Routes<Ipv4Addr>>,
     /// Routes of IPv6.
-    pub ipv6: Routes<Ipv6Addr>,
+    pub ipv6: Arc<Routes<Ipv6Addr>>,
     /// Where they lead.
-    pub next_hops: NextHops,
+    pub next_hops: Arc<NextHops>,
     /// Who is behind which device.
     pub neighbors_ipv4: Adjacencies<Ipv4Addr>,
     /// The same for IPv6.
@@ -63,9 +64,9 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             interfaces: Box::default(),
-            ipv4: Routes::new([]),
-            ipv6: Routes::new([]),
-            next_hops: NextHops::new(),
+            ipv4: Arc::new(Routes::new([])),
+            ipv6: Arc::new(Routes::new([])),
+            next_hops: Arc::default(),
             neighbors_ipv4: Adjacencies::default(),
             neighbors_ipv6: Adjacencies::default(),
             hasher: FlowHasher::new(0),
