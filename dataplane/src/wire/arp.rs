@@ -1,4 +1,4 @@
-//! ARP for IPv4 over Ethernet (RFC 826), and the reply to a request.
+//! ARP for IPv4 over Ethernet (RFC 826): requests, and the reply to one.
 
 use std::net::Ipv4Addr;
 
@@ -70,6 +70,13 @@ impl<'a> Arp<'a> {
         Ipv4Addr::new(a, b, c, d)
     }
 
+    /// For whom; of a request nothing.
+    #[inline]
+    pub fn target(&self) -> MacAddr {
+        let [.., a, b, c, d, e, f, _, _, _, _] = *self.bytes;
+        MacAddr::new([a, b, c, d, e, f])
+    }
+
     /// The address that is asked for.
     #[inline]
     pub fn target_address(&self) -> Ipv4Addr {
@@ -79,17 +86,34 @@ impl<'a> Arp<'a> {
 
     /// The frame that answers this request: the station `mac` has the address that it asks for.
     pub fn reply(&self, mac: MacAddr) -> [u8; REPLY_FRAME_LEN] {
-        const ETHERNET_AND_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
-        let mut frame = [0; REPLY_FRAME_LEN];
-        let (header, message) = frame.split_first_chunk_mut().expect("there is room for a header");
-        ethernet::emit(header, self.sender(), mac, EtherType::ARP);
-        message[..6].copy_from_slice(&ETHERNET_AND_IPV4);
-        message[6..8].copy_from_slice(&Operation::REPLY.0.to_be_bytes());
-        message[8..14].copy_from_slice(&mac.octets());
-        message[14..18].copy_from_slice(&self.bytes[24..]);
-        message[18..].copy_from_slice(&self.bytes[8..18]);
-        frame
+        let target = (self.sender(), self.sender_address());
+        frame(Operation::REPLY, self.sender(), (mac, self.target_address()), target)
     }
+}
+
+/// The frame that asks the station `to`, or all stations, who has `address`. Who asks for its own address tells it (RFC 5227
+/// §2.3).
+pub fn request(sender: (MacAddr, Ipv4Addr), address: Ipv4Addr, to: MacAddr) -> [u8; REPLY_FRAME_LEN] {
+    frame(Operation::REQUEST, to, sender, (MacAddr::ZERO, address))
+}
+
+fn frame(
+    operation: Operation,
+    to: MacAddr,
+    sender: (MacAddr, Ipv4Addr),
+    target: (MacAddr, Ipv4Addr),
+) -> [u8; REPLY_FRAME_LEN] {
+    const ETHERNET_AND_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
+    let mut frame = [0; REPLY_FRAME_LEN];
+    let (header, message) = frame.split_first_chunk_mut().expect("there is room for a header");
+    ethernet::emit(header, to, sender.0, EtherType::ARP);
+    message[..6].copy_from_slice(&ETHERNET_AND_IPV4);
+    message[6..8].copy_from_slice(&operation.0.to_be_bytes());
+    message[8..14].copy_from_slice(&sender.0.octets());
+    message[14..18].copy_from_slice(&sender.1.octets());
+    message[18..24].copy_from_slice(&target.0.octets());
+    message[24..].copy_from_slice(&target.1.octets());
+    frame
 }
 
 #[cfg(test)]
@@ -120,7 +144,7 @@ mod tests {
             let view = Arp::view(&bytes).unwrap();
             prop_assert_eq!(view.operation(), Operation(operation));
             prop_assert_eq!((view.sender().octets(), view.sender_address().octets()), sender);
-            prop_assert_eq!(view.target_address().octets(), target.1);
+            prop_assert_eq!((view.target().octets(), view.target_address().octets()), target);
         }
 
         #[test]
@@ -135,6 +159,16 @@ mod tests {
             prop_assert_eq!((view.destination().octets(), view.source().octets()), (sender.0, mac));
             prop_assert_eq!(view.ether_type(), EtherType::ARP);
             prop_assert_eq!(view.payload(), &packet(2, (mac, asked), sender).to_bytes()[..]);
+        }
+
+        #[test]
+        fn request_is_what_another_maker_writes(sender: ([u8; 6], [u8; 4]), asked: [u8; 4], to: [u8; 6]) {
+            let ours = (MacAddr::new(sender.0), Ipv4Addr::from(sender.1));
+            let frame = request(ours, asked.into(), MacAddr::new(to));
+            let view = Ethernet::view(&frame).unwrap();
+            prop_assert_eq!((view.destination().octets(), view.source().octets()), (to, sender.0));
+            prop_assert_eq!(view.ether_type(), EtherType::ARP);
+            prop_assert_eq!(view.payload(), &packet(1, sender, ([0; 6], asked)).to_bytes()[..]);
         }
 
         #[test]
