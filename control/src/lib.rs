@@ -18,6 +18,7 @@ pub mod explain;
 pub mod lab;
 pub mod notify;
 mod replay;
+pub mod router;
 mod service;
 mod snooping;
 mod stp;

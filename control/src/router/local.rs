@@ -1,0 +1,172 @@
+//! Packets for our own addresses: echoes are answered, and what nobody takes is reported, as the kernel does.
+
+use std::time::Duration;
+
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::tables::Routing;
+use rigswitch_dataplane::wire::ethernet::Ethernet;
+use rigswitch_dataplane::wire::icmp::{self, Icmp};
+use rigswitch_dataplane::wire::icmpv6::{self, Icmpv6};
+use rigswitch_dataplane::wire::ipv4::Ipv4;
+use rigswitch_dataplane::wire::ipv6::{self, Ipv6};
+use rigswitch_dataplane::wire::neighbor::Neighbor;
+use rigswitch_dataplane::wire::{IpProtocol, udp};
+
+use super::Router;
+use super::icmp::Trouble;
+use super::way::{Packet, Way};
+
+/// The protocol number that says that nothing follows (RFC 8200 §4.7).
+const NOTHING: IpProtocol = IpProtocol(59);
+
+impl Router {
+    /// A packet for us.
+    pub(super) fn hear_local(
+        &mut self,
+        device: DeviceId,
+        ethernet: &Ethernet<'_>,
+        packet: &Packet<'_>,
+        routing: &Routing,
+        now: Duration,
+    ) {
+        let trouble = match packet {
+            Packet::Ipv4(ip) => self.take_ipv4(ethernet, ip, routing, now),
+            Packet::Ipv6(ip) => self.take_ipv6(device, ethernet, ip, packet, routing, now),
+        };
+        if let Some(trouble) = trouble {
+            self.report(device, ethernet, packet, trouble, routing, now);
+        }
+    }
+
+    /// Takes it, unless it is something that its sender is to be told (`ip_protocol_deliver_rcu`). Fragments are not put together.
+    fn take_ipv4(
+        &mut self,
+        ethernet: &Ethernet<'_>,
+        ip: &Ipv4<'_>,
+        routing: &Routing,
+        now: Duration,
+    ) -> Option<Trouble> {
+        if !self.devices.owns(ip.destination().into()) || ip.is_fragment() {
+            self.ignore();
+            return None;
+        }
+        match ip.protocol() {
+            IpProtocol::ICMP => self.hear_icmp(ethernet, ip, routing, now),
+            // A connection to us is not refused in words of ICMP.
+            IpProtocol::TCP | IpProtocol::IGMP => self.ignore(),
+            IpProtocol::UDP if udp::Udp::view(ip.payload()).is_err() => self.malformed(),
+            IpProtocol::UDP => return Some(Trouble::Port),
+            _ => return Some(Trouble::Protocol),
+        }
+        None
+    }
+
+    fn hear_icmp(&mut self, ethernet: &Ethernet<'_>, ip: &Ipv4<'_>, routing: &Routing, now: Duration) {
+        match Icmp::view(ip).map(|message| message.map(|it| it.message())) {
+            Err(_) => self.malformed(),
+            Ok(Some(icmp::Message::EchoRequest(_))) => {
+                let mut reply = ethernet.payload()[..ip.header_len() + ip.payload().len()].to_vec();
+                if icmp::answer(&mut reply, self.identification()) != Ok(true) {
+                    return self.malformed();
+                }
+                let Ok(way) = Ipv4::view(&reply).map(|reply| Packet::Ipv4(reply).way(routing)) else {
+                    return self.malformed();
+                };
+                let Way::Out(device, next) = way else { return self.counters.unroutable += 1 };
+                self.counters.echoes += 1;
+                self.transmit(device, next, &reply, now);
+            }
+            Ok(Some(icmp::Message::Error(_))) => self.counters.errors_heard += 1,
+            Ok(_) => self.ignore(),
+        }
+    }
+
+    /// The same for IPv6 (`ip6_protocol_deliver_rcu`).
+    fn take_ipv6(
+        &mut self,
+        device: DeviceId,
+        ethernet: &Ethernet<'_>,
+        ip: &Ipv6<'_>,
+        packet: &Packet<'_>,
+        routing: &Routing,
+        now: Duration,
+    ) -> Option<Trouble> {
+        let Some(here) = self.devices.find(device) else {
+            self.ignore();
+            return None;
+        };
+        let to = ip.destination();
+        let is_ours = match (to.is_multicast(), to.is_unicast_link_local()) {
+            (true, _) => {
+                here.hears(to)
+                    || ip.next_header() == IpProtocol::ICMPV6 && is_all_routers(ip, device, routing)
+            }
+            (_, true) => here.has(to.into()),
+            _ => self.devices.owns(to.into()),
+        };
+        if !is_ours {
+            self.ignore();
+            return None;
+        }
+        let Ok((protocol, transport)) = ip.transport() else {
+            self.malformed();
+            return None;
+        };
+        match protocol {
+            IpProtocol::ICMPV6 => self.hear_icmpv6(device, ethernet, ip, packet, routing, now),
+            IpProtocol::TCP | NOTHING | ipv6::FRAGMENT => self.ignore(),
+            IpProtocol::UDP if udp::Udp::view(transport).is_err() => self.malformed(),
+            IpProtocol::UDP => return Some(Trouble::Port),
+            // The error points at it, and only the one right behind the header is where it says.
+            _ if protocol == ip.next_header() => return Some(Trouble::Protocol),
+            _ => self.ignore(),
+        }
+        None
+    }
+
+    fn hear_icmpv6(
+        &mut self,
+        device: DeviceId,
+        ethernet: &Ethernet<'_>,
+        ip: &Ipv6<'_>,
+        packet: &Packet<'_>,
+        routing: &Routing,
+        now: Duration,
+    ) {
+        let message = match Icmpv6::view(ip) {
+            Err(_) => return self.malformed(),
+            Ok(None) => return self.ignore(),
+            Ok(Some(message)) => message.message(),
+        };
+        if let Ok(Some(message)) = Neighbor::view(ethernet.payload()) {
+            return self.hear_neighbor(device, ethernet, ip, &message, routing, now);
+        }
+        match message {
+            icmpv6::Message::EchoRequest(_) => {
+                let Some((by, next)) = self.back(device, ip.source(), packet, routing) else {
+                    return self.counters.unroutable += 1;
+                };
+                let to = ip.destination();
+                let source =
+                    if to.is_multicast() { self.devices.source_ipv6(by, ip.source()) } else { Some(to) };
+                let Some(source) = source else { return self.counters.unroutable += 1 };
+                let mut reply = ethernet.payload()[..ipv6::HEADER_LEN + ip.payload().len()].to_vec();
+                // One behind extension headers is left alone.
+                if icmpv6::answer(&mut reply, source) != Ok(true) {
+                    return self.ignore();
+                }
+                self.counters.echoes += 1;
+                self.transmit(by, next, &reply, now);
+            }
+            icmpv6::Message::Error(_) => self.counters.errors_heard += 1,
+            _ => self.ignore(),
+        }
+    }
+}
+
+/// Whether it is for all routers of the link, which we are one of (RFC 4291 §2.8).
+fn is_all_routers(ip: &Ipv6<'_>, device: DeviceId, routing: &Routing) -> bool {
+    const ALL_ROUTERS: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    let forwards = routing.interface(device).is_some_and(|interface| interface.forwards);
+    forwards && ip.destination() == ALL_ROUTERS
+}

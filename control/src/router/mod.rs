@@ -1,0 +1,405 @@
+//! The control side of the router: neighbours, and what is answered and reported. It knows neither clock nor device; whoever drives it says
+//! what came and when, and sends what it puts out.
+//!
+//! Workers route. What they may not decide themselves comes here: ARP and neighbour discovery, packets for our own addresses, packets for
+//! neighbours whose link-layer address is not known, and copies of those that they dropped and whose senders are to be told.
+
+mod arp;
+mod devices;
+mod discovery;
+mod held;
+mod icmp;
+mod limits;
+mod local;
+mod neighbors;
+#[cfg(test)]
+mod tests;
+mod way;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::punt::PuntReason;
+use rigswitch_dataplane::rate::Rate;
+use rigswitch_dataplane::tables::Routing;
+use rigswitch_dataplane::wire::ethernet::{self, EtherType, Ethernet};
+use rigswitch_dataplane::wire::fragment::Fragmenter;
+
+pub use devices::{RoutedDevice, link_local};
+pub use neighbors::{NeighborState, Nud};
+
+use devices::Devices;
+use held::Held;
+use icmp::Trouble;
+use limits::Limits;
+use neighbors::{Event, Key, Neighbors};
+use way::{Packet, Way};
+
+/// What the configuration says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// The routed devices.
+    pub devices: Vec<RoutedDevice>,
+    /// Neighbours that are given by hand.
+    pub fixed: Vec<(DeviceId, IpAddr, MacAddr)>,
+    /// ICMP errors in all ([`Rate::ICMP`] is the kernel's default).
+    pub icmp_rate: Rate,
+}
+
+/// A frame that is to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Straight out of the device. Where there are no link-layer addresses, those of its header are the device's own.
+    Send {
+        /// The device.
+        device: DeviceId,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// As if it had come from the device again: it waited for a neighbour, which workers are to know by then ([`Router::generation`]).
+    Receive {
+        /// The device.
+        device: DeviceId,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+}
+
+/// Something that whoever watches wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// Another station has one of our addresses, too (RFC 5227 §2.4, RFC 4861 §7.2.5).
+    Conflict {
+        /// Behind which device.
+        device: DeviceId,
+        /// Which address.
+        address: IpAddr,
+        /// Who.
+        mac: MacAddr,
+    },
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Neighbours that answered when all were asked for them.
+    pub resolved: u64,
+    /// Neighbours that did not answer.
+    pub failed: u64,
+    /// Neighbours that others had to make room for.
+    pub evicted: u64,
+    /// Neighbours for whom there was no room.
+    pub refused: u64,
+    /// Frames that were held for a neighbour.
+    pub held: u64,
+    /// Of those, the ones that were dropped for want of room or for their neighbour was forgotten.
+    pub held_dropped: u64,
+    /// Requests and solicitations that were answered.
+    pub answered: u64,
+    /// Echo requests that were answered.
+    pub echoes: u64,
+    /// ICMP errors that were sent.
+    pub icmp_sent: u64,
+    /// ICMP errors that were not, for there were too many.
+    pub icmp_suppressed: u64,
+    /// ICMP errors that came to us.
+    pub errors_heard: u64,
+    /// Times that another station claimed one of our addresses.
+    pub conflicts: u64,
+    /// Packets of ours that had no way to go, or did not fit.
+    pub unroutable: u64,
+    /// Frames that are not what they should be.
+    pub malformed: u64,
+    /// Frames that are none of our business.
+    pub ignored: u64,
+}
+
+/// The control side of the router.
+#[derive(Debug)]
+pub struct Router {
+    devices: Devices,
+    neighbors: Neighbors,
+    limits: Limits,
+    /// Our addresses that neighbours are to be told at the next tick.
+    announcements: VecDeque<Key>,
+    outputs: VecDeque<Output>,
+    notices: Vec<Notice>,
+    told: BTreeMap<Key, Duration>, // when a conflict was told, by our address
+    counters: Counters,
+    identification: u16,
+}
+
+/// Announcements in one tick of 100 ms.
+const ANNOUNCE_PER_TICK: usize = 100;
+/// How often the same conflict is told (`DEFEND_INTERVAL` of RFC 5227 §1.1).
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+impl Router {
+    /// A router without devices.
+    pub fn new() -> Self {
+        const SEED: u64 = 0x7269_6773_7769_7463;
+        Self {
+            devices: Devices::default(),
+            neighbors: Neighbors::new(SEED),
+            limits: Limits::new(Rate::ICMP),
+            announcements: VecDeque::new(),
+            outputs: VecDeque::new(),
+            notices: Vec::new(),
+            told: BTreeMap::new(),
+            counters: Counters::default(),
+            identification: 0,
+        }
+    }
+
+    /// From now on it is set like this. What was learned of devices that stay as they are stays; an address that is new, or whose device
+    /// has come up, is announced at the next tick.
+    pub fn set(&mut self, setting: Setting, now: Duration) {
+        let changes = self.devices.set(setting.devices);
+        self.neighbors.retain(|(device, _)| !changes.void.contains(&device));
+        self.neighbors.fix(setting.fixed.into_iter().map(|(device, ip, mac)| ((device, ip), mac)).collect());
+        self.limits.set(setting.icmp_rate, now);
+        let devices = &self.devices;
+        let is_ours = |(id, address): Key| devices.find(id).is_some_and(|device| device.has(address));
+        self.announcements.retain(|key| !changes.void.contains(&key.0) && is_ours(*key));
+        self.announcements.extend(changes.announce);
+        self.told.retain(|(_, address), _| devices.owns(*address));
+        self.settle(None, now);
+    }
+
+    /// A worker has handed over a frame that came from `device`, or a copy of one that it dropped, for this reason.
+    pub fn hear(
+        &mut self,
+        device: DeviceId,
+        reason: PuntReason,
+        frame: &[u8],
+        routing: &Routing,
+        now: Duration,
+    ) {
+        let Ok(ethernet) = Ethernet::view(frame) else { return self.malformed() };
+        if reason == PuntReason::Arp {
+            self.hear_one_arp(device, &ethernet, now);
+            return self.settle(Some(routing), now);
+        }
+        let packet = match Packet::of(&ethernet) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return self.ignore(),
+            Err(_) => return self.malformed(),
+        };
+        let trouble = match (reason, packet.way(routing)) {
+            (PuntReason::Local, _) => {
+                self.hear_local(device, &ethernet, &packet, routing, now);
+                None
+            }
+            (PuntReason::Unresolved, Way::Out(to, next)) => {
+                self.wait_for((to, next), device, frame, now);
+                None
+            }
+            (PuntReason::TtlExceeded, _) => Some(Trouble::TtlExceeded),
+            (PuntReason::TooBig, _) => Some(Trouble::TooBig),
+            (PuntReason::Unreachable, Way::NoRoute) => Some(Trouble::NoRoute),
+            (PuntReason::Unreachable, Way::Unreachable) => Some(Trouble::Unreachable),
+            (PuntReason::Prohibited, _) => Some(Trouble::Prohibited),
+            // There is another way by now, or it is nothing that a router is told.
+            _ => return self.ignore(),
+        };
+        if let Some(trouble) = trouble {
+            self.report(device, &ethernet, &packet, trouble, routing, now);
+        }
+        self.settle(Some(routing), now);
+    }
+
+    /// Whatever was due until now.
+    pub fn tick(&mut self, routing: &Routing, now: Duration) {
+        for _ in 0..ANNOUNCE_PER_TICK {
+            match self.announcements.pop_front() {
+                Some((device, IpAddr::V4(address))) => self.announce_ipv4(device, address),
+                Some((device, IpAddr::V6(address))) => self.announce_ipv6(device, address, routing),
+                None => break,
+            }
+        }
+        self.neighbors.tick(now);
+        self.settle(Some(routing), now);
+    }
+
+    /// What is to go since the last call, in order.
+    pub fn outputs(&mut self) -> impl Iterator<Item = Output> {
+        self.outputs.drain(..)
+    }
+
+    /// What there is to tell.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The neighbours that workers are to know.
+    pub fn neighbors(&self) -> impl Iterator<Item = (DeviceId, IpAddr, MacAddr)> {
+        self.neighbors.known().map(|((device, address), mac)| (device, address, mac))
+    }
+
+    /// Another number whenever [`neighbors`](Self::neighbors) are others.
+    pub fn generation(&self) -> u64 {
+        self.neighbors.generation
+    }
+
+    /// All neighbours, known or not, by device and address.
+    pub fn view(&self, now: Duration) -> Vec<NeighborState> {
+        self.neighbors.view(now)
+    }
+
+    /// Forgets what was learned behind a device, or behind all, of an address, or of all; says how many neighbours that were.
+    pub fn flush(&mut self, device: Option<DeviceId>, address: Option<IpAddr>) -> usize {
+        let goes = |key: Key| device.is_none_or(|it| it == key.0) && address.is_none_or(|it| it == key.1);
+        self.neighbors.retain(|key| !goes(key))
+    }
+
+    /// Our addresses, the link-local ones among them, and how many bits of each are the network's.
+    pub fn local_addresses(&self) -> impl Iterator<Item = (DeviceId, IpAddr, u8)> {
+        self.devices.local()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> Counters {
+        let tally = self.neighbors.tally;
+        Counters {
+            resolved: tally.resolved,
+            failed: tally.failed,
+            evicted: tally.evicted,
+            refused: tally.refused,
+            held: tally.held,
+            held_dropped: tally.held_dropped,
+            ..self.counters
+        }
+    }
+
+    /// Frames that are held for neighbours, and their bytes.
+    pub fn held(&self) -> (usize, usize) {
+        self.neighbors.held()
+    }
+
+    /// Holds a packet that is passing until its next hop is known.
+    fn wait_for(&mut self, key: Key, from: DeviceId, frame: &[u8], now: Duration) {
+        let has_neighbors = self.devices.find(key.0).is_some_and(|device| device.has_neighbors);
+        if !has_neighbors {
+            return self.ignore();
+        }
+        let held = Held { frame: frame.to_vec(), from: Some(from), to: key.0 };
+        match self.neighbors.find(key) {
+            // Workers have learned it since.
+            Some(mac) => self.release(mac, held),
+            None => self.neighbors.hold(key, held, now),
+        }
+    }
+
+    /// Sends a packet of ours, in fragments if it has to be and can.
+    fn transmit(&mut self, device: DeviceId, next: IpAddr, packet: &[u8], now: Duration) {
+        let Some(mtu) = self.devices.find(device).map(|device| device.mtu) else {
+            return self.counters.unroutable += 1;
+        };
+        if packet.len() <= mtu as usize {
+            return self.send(device, next, packet, now);
+        }
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let Ok(fragments) = Fragmenter::new(packet, mtu) else { return self.counters.unroutable += 1 };
+        let mut out = vec![0; fragments.longest()];
+        for n in 0..fragments.count() {
+            if let Some(piece) = fragments.write(n, &mut out).and_then(|len| out.get(..len)) {
+                self.send(device, next, piece, now);
+            }
+        }
+    }
+
+    fn send(&mut self, device: DeviceId, next: IpAddr, packet: &[u8], now: Duration) {
+        let Some(to) = self.devices.find(device) else { return };
+        let (ours, has_neighbors) = (to.mac, to.has_neighbors);
+        let ether_type = if packet.first().is_some_and(|first| first >> 4 == 6) {
+            EtherType::IPV6
+        } else {
+            EtherType::IPV4
+        };
+        let mut header = [0; ethernet::HEADER_LEN];
+        ethernet::emit(&mut header, ours, ours, ether_type);
+        let held = Held { frame: [&header, packet].concat(), from: None, to: device };
+        let known = if has_neighbors { self.neighbors.find((device, next)) } else { Some(ours) };
+        match known {
+            Some(mac) => self.release(mac, held),
+            None => self.neighbors.hold((device, next), held, now),
+        }
+    }
+
+    /// Lets a frame go whose next hop is known.
+    fn release(&mut self, mac: MacAddr, held: Held) {
+        let Held { mut frame, from, to } = held;
+        self.outputs.push_back(match from {
+            Some(device) => Output::Receive { device, frame },
+            None => {
+                if let Some(destination) = frame.first_chunk_mut() {
+                    *destination = mac.octets();
+                }
+                Output::Send { device: to, frame }
+            }
+        });
+    }
+
+    /// Does what has come of what neighbours said, or did not say. Without routes nobody is told of a failure.
+    fn settle(&mut self, routing: Option<&Routing>, now: Duration) {
+        while let Some(event) = self.neighbors.event() {
+            match event {
+                Event::Solicit((device, IpAddr::V4(address)), to) => self.request(device, address, to),
+                Event::Solicit((device, IpAddr::V6(address)), to) => self.solicit(device, address, to),
+                Event::Known(mac, held) => held.into_iter().for_each(|held| self.release(mac, held)),
+                Event::Failed(held) => {
+                    let Some(routing) = routing else { continue };
+                    for held in held {
+                        self.give_up(&held, routing, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the sender of a packet that its next hop does not answer; of our own nobody is told.
+    fn give_up(&mut self, held: &Held, routing: &Routing, now: Duration) {
+        let Some(device) = held.from else { return };
+        let Ok(ethernet) = Ethernet::view(&held.frame) else { return };
+        if let Ok(Some(packet)) = Packet::of(&ethernet) {
+            self.report(device, &ethernet, &packet, Trouble::Unresolved, routing, now);
+        }
+    }
+
+    fn hear_one_arp(&mut self, device: DeviceId, ethernet: &Ethernet<'_>, now: Duration) {
+        match ethernet.ether_type() {
+            EtherType::ARP => self.hear_arp(device, ethernet, now),
+            _ => self.ignore(),
+        }
+    }
+
+    fn conflict(&mut self, device: DeviceId, address: IpAddr, mac: MacAddr, now: Duration) {
+        self.counters.conflicts += 1;
+        let last = self.told.get(&(device, address));
+        if last.is_none_or(|last| *last + TELL_AGAIN <= now) {
+            self.told.insert((device, address), now);
+            self.notices.push(Notice::Conflict { device, address, mac });
+        }
+    }
+
+    fn identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
+    }
+
+    fn malformed(&mut self) {
+        self.counters.malformed += 1;
+    }
+
+    fn ignore(&mut self) {
+        self.counters.ignored += 1;
+    }
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self::new()
+    }
+}
