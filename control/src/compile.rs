@@ -1,8 +1,10 @@
 //! Configuration → tables: what workers execute, decided before a frame arrives.
 
 mod ipvlan;
+mod routing;
 mod vlans;
 
+pub(crate) use routing::{Inputs, Routed, set_neighbors};
 pub use vlans::VlanCounts;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,8 +14,8 @@ use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{
-    Descent, Device, Domain, HostPort, IpvlanDescent, Knobs, Mdb, Neighbors, PortState, Role, Tables, Tags,
-    TagsId, VlanDescent, VlanPort, WorkerId,
+    Descent, Device, Domain, HostPort, IpvlanDescent, Knobs, Mdb, Neighbors, PortState, Role, Routing,
+    Tables, Tags, TagsId, VlanDescent, VlanPort, WorkerId,
 };
 use rigswitch_dataplane::upper::UpperKind;
 use rigswitch_dataplane::vlan::VlanConfig;
@@ -43,13 +45,14 @@ pub struct PortFacts<'a> {
 }
 
 /// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already, and a database of
-/// groups if it snoops; VLANs are counted where there is a place for that.
+/// groups if it snoops; VLANs are counted where there is a place for that. A device that `routing` knows is routed.
 pub fn compile(
     ports: &[PortFacts<'_>],
     config: &Config,
     numbers: &Domains,
     mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
     counts: &VlanCounts,
+    routing: &Arc<Routing>,
 ) -> Tables {
     let named: Named<'_> = ports.iter().map(|port| (port.name, port)).collect();
     let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
@@ -122,9 +125,13 @@ pub fn compile(
         devices[a.id.index()].role = Role::Xconnect(b.id);
         devices[b.id.index()].role = Role::Xconnect(a.id);
     }
+    let is_routed = |id: usize| u16::try_from(id).is_ok_and(|id| routing.interface(DeviceId(id)).is_some());
+    for (_, device) in devices.iter_mut().enumerate().filter(|(id, _)| is_routed(*id)) {
+        device.role = Role::Routed;
+    }
     let tags = tags(config, &named, &mut devices);
     let tables = Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into());
-    tables.with_tags(tags).with_children(children)
+    tables.with_tags(tags).with_children(children).with_routing(Arc::clone(routing))
 }
 
 type Named<'p> = HashMap<&'p str, &'p PortFacts<'p>>;
@@ -233,7 +240,7 @@ mod tests {
         let ports: Vec<_> = (0..5).map(facts).collect();
         let mut domains = Domains::default();
         domains.admit(&config.bridges).unwrap();
-        compile(&ports, &config, &domains, &BTreeMap::new(), &VlanCounts::new())
+        compile(&ports, &config, &domains, &BTreeMap::new(), &VlanCounts::new(), &Arc::default())
     }
 
     fn domain(place: u16) -> DomainId {
@@ -311,8 +318,14 @@ mod tests {
             tree: None,
             capabilities: Capabilities::default(),
         };
-        let tables =
-            compile(&[port], &Config::default(), &Domains::default(), &BTreeMap::new(), &VlanCounts::new());
+        let tables = compile(
+            &[port],
+            &Config::default(),
+            &Domains::default(),
+            &BTreeMap::new(),
+            &VlanCounts::new(),
+            &Arc::default(),
+        );
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);
     }

@@ -82,8 +82,23 @@ impl Service {
             }
             pending().await
         };
+        let hear = async {
+            let heard = self.switch.borrow().heard();
+            #[allow(deprecated)] // as above
+            let bell = heard.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+            // Without it workers are heard at the next tick.
+            let Ok(bell) = bell else { return pending().await };
+            loop {
+                self.switch.borrow_mut().hear_workers();
+                match bell.readable().await {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(_) => return pending().await,
+                }
+            }
+        };
         tokio::select! {
             () = tick => {}
+            () = hear => {}
             () = follow => {}
             () = stop => {}
         }

@@ -3,6 +3,9 @@
 //! Both ways are bounded copying rings. A punted frame is consumed by the worker; control acts on the copy. An injected
 //! frame is control's: it goes down the line as if received from a device, or straight out of one.
 
+use std::sync::Arc;
+
+use crate::bell::Bell;
 use crate::drops::Direction;
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::ring;
@@ -50,6 +53,13 @@ impl PuntReason {
     ];
 }
 
+impl PuntReason {
+    /// Whether somebody waits for what follows.
+    fn is_urgent(self) -> bool {
+        !matches!(self, Self::ReservedAddress | Self::Membership | Self::Move)
+    }
+}
+
 /// What control learns with a punted frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Punted {
@@ -91,6 +101,7 @@ const PER_TICK: u16 = 100;
 /// A worker's way to control.
 pub struct Punt {
     ring: ring::Sender,
+    bell: Option<Arc<Bell>>,
     budgets: Vec<[Budget; PuntReason::ALL.len()]>, // by device and reason
 }
 
@@ -103,7 +114,13 @@ struct Budget {
 impl Punt {
     /// Punts into `ring`.
     pub fn new(ring: ring::Sender) -> Self {
-        Self { ring, budgets: Vec::new() }
+        Self { ring, bell: None, budgets: Vec::new() }
+    }
+
+    /// The same, which rings for what somebody waits for an answer to.
+    #[must_use]
+    pub fn with_bell(self, bell: Arc<Bell>) -> Self {
+        Self { bell: Some(bell), ..self }
     }
 
     /// Makes room for `devices` devices; never called on the path.
@@ -126,6 +143,11 @@ impl Punt {
         let taken = self.ring.push([u64::from(device.0), u64::from(reason as u8)], frame).is_ok();
         self.ring.flush();
         budget.used += u16::from(taken);
+        if reason.is_urgent()
+            && let Some(bell) = &self.bell
+        {
+            bell.ring();
+        }
         taken
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Shared<'a> {
     pub(super) publisher: &'a mut Publisher<Tables>,
     pub(super) macs: &'a Arc<MacTable>,
     pub(super) clock: &'a Arc<Clock>,
+    /// What wakes control when there is something for it to hear.
+    pub(super) bell: &'a Arc<Bell>,
 }
 
 impl Crew {
@@ -108,7 +110,7 @@ impl Crew {
                 events: events_in.clone(),
                 handoffs,
                 handed_on,
-                punt: Punt::new(punt_in),
+                punt: Punt::new(punt_in).with_bell(Arc::clone(shared.bell)),
                 inject: inject_out,
                 watchers: Watchers::default(),
             });

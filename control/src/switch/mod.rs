@@ -17,6 +17,7 @@ mod port;
 mod ports;
 mod protocols;
 mod report;
+mod routing;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -53,6 +54,7 @@ use host::OwnEntries;
 use moves::Moves;
 use port::{Port, Spares};
 use ports::Ports;
+use routing::Roads;
 use time::Time;
 use trees::Trees;
 use watch::Watch;
@@ -81,6 +83,7 @@ pub struct Switch {
     groups: Groups,
     moves: Moves,
     captures: Captures,
+    roads: Roads,
     clock: Arc<Clock>,
     time: Time,
     looked: Duration, // after the start
@@ -111,7 +114,9 @@ impl Switch {
             .with_quotas(u16::MAX);
         let macs = MacControl::new(macs);
         let clock = Arc::new(time.clock());
-        let shared = Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock };
+        let roads = Roads::new().map_err(SwitchError::Watch)?;
+        let shared =
+            Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock, bell: &roads.bell };
         let (crew, links) = Crew::new(&config.switch, &memory, shared)?;
         let mut domains = Domains::default();
         domains.admit(&config.bridges).map_err(|_| SwitchError::TooManyDomains)?;
@@ -134,6 +139,7 @@ impl Switch {
             groups: Groups::default(),
             moves: Moves::default(),
             captures: Captures::default(),
+            roads,
             clock,
             looked: time.elapsed(),
             time,
@@ -328,7 +334,9 @@ impl Switch {
         self.groups.follow(&self.config.bridges, &self.domains, &self.ports, state, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
         let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, state(id))).collect();
-        let tables = compile(&facts, &self.config, &self.domains, &self.groups.mdbs(), &self.vlan_counts);
+        let routing = self.roads.follow(&self.config, &self.ports, now);
+        let mdbs = self.groups.mdbs();
+        let tables = compile(&facts, &self.config, &self.domains, &mdbs, &self.vlan_counts, &routing);
         self.bound_learning();
         self.name_captured();
         let generation = self.publisher.publish(tables);

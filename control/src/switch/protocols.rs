@@ -14,13 +14,7 @@ impl Switch {
                     PuntReason::ReservedAddress => self.trees.hear(punted.device, &frame, now),
                     PuntReason::Move => self.moves.hear(punted.device, Move::decode(&frame)),
                     PuntReason::Membership => self.groups.hear(punted.device, &frame, now),
-                    PuntReason::Arp
-                    | PuntReason::Local
-                    | PuntReason::Unresolved
-                    | PuntReason::TtlExceeded
-                    | PuntReason::TooBig
-                    | PuntReason::Unreachable
-                    | PuntReason::Prohibited => unreachable!("no configuration has a routed device yet"),
+                    reason => self.roads.hear(punted.device, reason, &frame, now),
                 }
             }
         }
@@ -28,5 +22,7 @@ impl Switch {
         self.run_trees(has_moved);
         self.send_queries(queries);
         self.tell_groups();
+        let has_news = self.roads.tick(now);
+        self.route_on(has_news);
     }
 }

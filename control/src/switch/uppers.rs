@@ -39,7 +39,7 @@ impl Switch {
         let own = upper.address.filter(|address| !address.is_zero());
         Standing {
             is_running: link.is_some_and(|link| link.is_running()),
-            mac: own.or(link.map(|link| link.address())).unwrap_or(MacAddr::ZERO),
+            mac: own.or(link.map(|link| link.station_address())).unwrap_or(MacAddr::ZERO),
             mtu: upper.mtu.map_or(mtu, |own| mtu.min(own.into())),
         }
     }

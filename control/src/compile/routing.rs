@@ -1,0 +1,247 @@
+//! Routing, compiled: the routes that the file and the addresses make, by next hop. What stays the same is not compiled again.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::routing::{HopConfig, RouteConfig, RouteWay};
+use rigswitch_dataplane::tables::next_hop::{NextHop, NextHopId, NextHops, Weight};
+use rigswitch_dataplane::tables::route::{Prefix, Routes};
+use rigswitch_dataplane::tables::{Adjacencies, Interface, Routing};
+use rigswitch_dataplane::wire::flow::FlowHasher;
+
+use crate::config::Config;
+
+/// A routed device, as it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Routed {
+    /// Its number.
+    pub(crate) id: DeviceId,
+    /// Its name.
+    pub(crate) name: String,
+    /// The router's address there.
+    pub(crate) mac: MacAddr,
+    /// Bytes of packet that it carries.
+    pub(crate) mtu: u32,
+    /// Whether packets leave by it.
+    pub(crate) is_up: bool,
+}
+
+/// What routing is compiled of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Inputs {
+    /// The routed devices.
+    pub(crate) devices: Vec<Routed>,
+    /// Our addresses, with the lengths of their networks.
+    pub(crate) own: Vec<(DeviceId, IpAddr, u8)>,
+    /// The file's routes.
+    pub(crate) routes: Vec<RouteConfig>,
+}
+
+/// The key of hashes that others must not be able to choose: neighbours' places and flows' ways.
+const SEED: u64 = 0x7261_6e64_6f6d_6c79;
+
+impl Inputs {
+    /// Routes and next hops of these.
+    pub(crate) fn compile(&self, config: &Config) -> Routing {
+        let mut work = Work { inputs: self, hops: NextHops::new(), ipv4: Vec::new(), ipv6: Vec::new() };
+        for route in &self.routes {
+            if let Some(id) = work.way(&route.way) {
+                work.add(route.to.address, route.to.prefix_length, id);
+            }
+        }
+        for &(device, address, length) in &self.own {
+            work.own(device, address, length);
+        }
+        let mut routing = Routing {
+            ipv4: Arc::new(Routes::new(work.ipv4)),
+            ipv6: Arc::new(Routes::new(work.ipv6)),
+            next_hops: Arc::new(work.hops),
+            hasher: FlowHasher::new(SEED),
+            policy: config.routing.multipath,
+            ..Routing::default()
+        };
+        self.describe(config, &mut routing);
+        routing
+    }
+
+    /// What there is to know of the devices.
+    pub(crate) fn describe(&self, config: &Config, routing: &mut Routing) {
+        let count = self.devices.iter().map(|device| device.id.index() + 1).max().unwrap_or(0);
+        let mut interfaces = vec![None; count];
+        for device in &self.devices {
+            interfaces[device.id.index()] = Some(Interface {
+                mac: device.mac,
+                mtu: device.mtu,
+                forwards: config.routing.forwarding,
+                checks_source: config.routing.rp_filter,
+            });
+        }
+        (routing.interfaces, routing.policy) = (interfaces.into(), config.routing.multipath);
+    }
+}
+
+/// Puts these neighbours in place of those there are.
+pub(crate) fn set_neighbors(
+    routing: &mut Routing,
+    neighbors: impl Iterator<Item = (DeviceId, IpAddr, MacAddr)>,
+) {
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for (device, address, mac) in neighbors {
+        match address {
+            IpAddr::V4(address) => ipv4.push((device, address, mac)),
+            IpAddr::V6(address) => ipv6.push((device, address, mac)),
+        }
+    }
+    routing.neighbors_ipv4 = Adjacencies::new(ipv4.into_iter(), SEED);
+    routing.neighbors_ipv6 = Adjacencies::new(ipv6.into_iter(), SEED);
+}
+
+struct Work<'i> {
+    inputs: &'i Inputs,
+    hops: NextHops,
+    ipv4: Vec<(Prefix<Ipv4Addr>, NextHopId)>,
+    ipv6: Vec<(Prefix<Ipv6Addr>, NextHopId)>,
+}
+
+impl Work<'_> {
+    fn add(&mut self, address: IpAddr, length: u8, to: NextHopId) {
+        match address {
+            IpAddr::V4(address) => self.ipv4.push((Prefix::of(address, length), to)),
+            IpAddr::V6(address) => self.ipv6.push((Prefix::of(address, length), to)),
+        }
+    }
+
+    fn hop(&mut self, hop: NextHop) -> Option<NextHopId> {
+        self.hops.add(hop)
+    }
+
+    /// Where the file's route leads; none while it leads by devices only that are down.
+    fn way(&mut self, way: &RouteWay) -> Option<NextHopId> {
+        let hops = match way {
+            RouteWay::Blackhole => return self.hop(NextHop::Blackhole),
+            RouteWay::Unreachable => return self.hop(NextHop::Unreachable),
+            RouteWay::Prohibit => return self.hop(NextHop::Prohibit),
+            RouteWay::Hops(hops) => hops,
+        };
+        let usable: Vec<(NextHop, Weight)> = hops.iter().filter_map(|hop| self.usable(hop)).collect();
+        match usable[..] {
+            [] => None,
+            [(hop, _)] => self.hop(hop),
+            _ => {
+                let members = usable.iter().map(|&(hop, weight)| Some((self.hops.add(hop)?, weight)));
+                let members: Vec<_> = members.collect::<Option<_>>()?;
+                self.hops.add_group(&members).ok()
+            }
+        }
+    }
+
+    fn usable(&self, hop: &HopConfig) -> Option<(NextHop, Weight)> {
+        let device = self.inputs.devices.iter().find(|device| device.is_up && device.name == hop.device)?.id;
+        let next = match hop.via {
+            Some(gateway) => NextHop::Gateway { device, gateway },
+            None => NextHop::Connected { device },
+        };
+        Some((next, hop.weight))
+    }
+
+    /// An address of ours, and its network (`fib_add_ifaddr`, net/ipv4/fib_frontend.c).
+    fn own(&mut self, device: DeviceId, address: IpAddr, length: u8) {
+        let is_up = self.inputs.devices.iter().any(|of| of.id == device && of.is_up);
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        // A network of one is no network; a link-local one is the same on every link.
+        let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        if is_up && length < bits && !is_link_local {
+            let connected = self.hop(NextHop::Connected { device });
+            connected.into_iter().for_each(|id| self.add(address, length, id));
+            if let IpAddr::V4(address) = address
+                && length < 31
+            {
+                let last = address.to_bits() | u32::MAX >> length;
+                let all = self.hop(NextHop::Broadcast { device });
+                all.into_iter().for_each(|id| self.add(Ipv4Addr::from_bits(last).into(), 32, id));
+            }
+        }
+        let local = self.hop(NextHop::Local { device });
+        local.into_iter().for_each(|id| self.add(address, bits, id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rigswitch_dataplane::wire::flow::FlowHash;
+
+    fn compiled(text: &str, up: [bool; 2]) -> (Inputs, Routing) {
+        let ports = "port = [{ name = \"p0\", memory = true }, { name = \"p1\", memory = true }]\n";
+        let config = Config::parse(&format!("{ports}{text}"), "rig.toml").map_err(|e| e.to_string()).unwrap();
+        let devices = (0..).zip(up).map(|(id, is_up)| Routed {
+            id: DeviceId(id),
+            name: format!("p{id}"),
+            mac: MacAddr::ZERO,
+            mtu: 1500,
+            is_up,
+        });
+        let devices: Vec<_> = devices.collect();
+        let id = |name: &str| devices.iter().find(|device| device.name == name).unwrap().id;
+        let own = config
+            .addresses
+            .iter()
+            .map(|said| (id(&said.device), said.address.address, said.address.prefix_length));
+        let inputs = Inputs { own: own.collect(), routes: config.routes.clone(), devices: devices.clone() };
+        let routing = inputs.compile(&config);
+        (inputs, routing)
+    }
+
+    const RIG: &str = r#"
+        address = [{ device = "p0", address = "10.0.0.1/24" }, { device = "p1", address = "10.0.1.1/24" },
+                   { device = "p1", address = "fd01::1/64" }]
+        route = [{ to = "default", via = "10.0.0.254" }, { to = "10.9.0.0/16", type = "blackhole" },
+                 { to = "10.8.0.0/16", nexthop = [{ via = "10.0.0.2" }, { via = "10.0.1.2", weight = 3 }] },
+                 { to = "fd09::/16", via = "fd01::9" }, { to = "10.7.0.0/24", device = "p1" }]
+    "#;
+
+    fn next(routing: &Routing, to: &str) -> Option<NextHop> {
+        let id = match to.parse().unwrap() {
+            IpAddr::V4(address) => routing.ipv4.find(routing.ipv4.locate(address)),
+            IpAddr::V6(address) => routing.ipv6.find(routing.ipv6.locate(address)),
+        };
+        routing.next_hops.choose(id?, FlowHash(u32::MAX))
+    }
+
+    #[test]
+    fn every_address_leads_where_file_and_addresses_say() {
+        let (_, routing) = compiled(RIG, [true, true]);
+        let [p0, p1] = [0, 1].map(DeviceId);
+        let gateway = |device, text: &str| Some(NextHop::Gateway { device, gateway: text.parse().unwrap() });
+        for (to, expected) in [
+            ("10.0.0.1", Some(NextHop::Local { device: p0 })),
+            ("10.0.0.9", Some(NextHop::Connected { device: p0 })),
+            ("10.0.1.255", Some(NextHop::Broadcast { device: p1 })),
+            ("198.51.100.1", gateway(p0, "10.0.0.254")),
+            ("10.9.9.9", Some(NextHop::Blackhole)),
+            ("10.8.1.1", gateway(p1, "10.0.1.2")),
+            ("10.7.0.3", Some(NextHop::Connected { device: p1 })),
+            ("fd01::7", Some(NextHop::Connected { device: p1 })),
+            ("fd09::7", gateway(p1, "fd01::9")),
+            ("fd55::7", None),
+        ] {
+            assert_eq!(next(&routing, to), expected, "{to}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_by_a_device_that_is_down() {
+        let (_, routing) = compiled(RIG, [false, true]);
+        let p1 = DeviceId(1);
+        assert_eq!(next(&routing, "198.51.100.1"), None);
+        assert_eq!(next(&routing, "10.0.0.9"), None);
+        assert_eq!(
+            next(&routing, "10.0.0.1"),
+            Some(NextHop::Local { device: DeviceId(0) }),
+            "it is ours still"
+        );
+        let rest = NextHop::Gateway { device: p1, gateway: "10.0.1.2".parse().unwrap() };
+        assert_eq!(next(&routing, "10.8.1.1"), Some(rest), "the way that is left");
+    }
+}

@@ -1,0 +1,216 @@
+//! The routed devices: what drives the router, carries out what it says, and has workers know what it has found out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rigswitch_dataplane::bell::Bell;
+use rigswitch_dataplane::drops::Direction;
+use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::punt::{Injection, PuntReason};
+use rigswitch_dataplane::rate::Rate;
+use rigswitch_dataplane::tables::Routing;
+
+use super::Switch;
+use super::error::SwitchError;
+use super::port::Port;
+use super::ports::Ports;
+use crate::compile::{Inputs, Routed, set_neighbors};
+use crate::config::Config;
+use crate::events::Event;
+use crate::router::{Counters, NeighborState, Notice, Output, RoutedDevice, Router, Setting};
+
+/// The router, and what workers were told of it.
+pub(super) struct Roads {
+    pub(super) router: Router,
+    /// Rung by a worker that has handed something over.
+    pub(super) bell: Arc<Bell>,
+    inputs: Option<Inputs>,
+    routing: Arc<Routing>,
+    told: u64, // the generation of neighbours that workers know
+}
+
+impl Roads {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            router: Router::new(),
+            bell: Arc::new(Bell::new()?),
+            inputs: None,
+            routing: Arc::default(),
+            told: 0,
+        })
+    }
+
+    /// What workers are to route by, as configuration and devices are now.
+    pub(super) fn follow(&mut self, config: &Config, ports: &Ports, now: Duration) -> Arc<Routing> {
+        let names = routed(config);
+        let of = |name: &&str| {
+            let id = ports.find(name)?;
+            Some((id, ports.get(id).filter(|port| !port.leaving)?))
+        };
+        let known: BTreeMap<&str, (DeviceId, &Port)> =
+            names.iter().filter_map(|name| Some((*name, of(name)?))).collect();
+        let device = |(name, (id, port)): (&&str, &(DeviceId, &Port))| Routed {
+            id: *id,
+            name: (*name).to_owned(),
+            mac: port.station_address(),
+            mtu: port.mtu,
+            is_up: port.is_usable(),
+        };
+        let devices: Vec<_> = known.iter().map(device).collect();
+        let addresses = |name: &str| {
+            let said = config.addresses.iter().filter(|said| said.device == name);
+            said.map(|said| (said.address.address, said.address.prefix_length)).collect()
+        };
+        let setting = Setting {
+            devices: devices
+                .iter()
+                .map(|device| RoutedDevice {
+                    id: device.id,
+                    mac: device.mac,
+                    mtu: device.mtu,
+                    is_up: device.is_up,
+                    addresses: addresses(&device.name),
+                    has_neighbors: true,
+                })
+                .collect(),
+            fixed: config
+                .neighbors
+                .iter()
+                .filter_map(|of| Some((known.get(&*of.device)?.0, of.address, of.mac)))
+                .collect(),
+            icmp_rate: match config.routing.icmp_ratelimit {
+                0 => Rate::UNLIMITED,
+                per_second => Rate { per_second, ..Rate::ICMP },
+            },
+        };
+        self.router.set(setting, now);
+        let inputs =
+            Inputs { devices, own: self.router.local_addresses().collect(), routes: config.routes.clone() };
+        let mut routing = match &self.inputs {
+            Some(before) if *before == inputs => {
+                let mut routing = Routing::clone(&self.routing);
+                inputs.describe(config, &mut routing);
+                routing
+            }
+            _ => inputs.compile(config),
+        };
+        self.told = self.router.generation();
+        set_neighbors(&mut routing, self.router.neighbors());
+        (self.inputs, self.routing) = (Some(inputs), Arc::new(routing));
+        Arc::clone(&self.routing)
+    }
+
+    /// A worker has handed this over.
+    pub(super) fn hear(&mut self, device: DeviceId, reason: PuntReason, frame: &[u8], now: Duration) {
+        self.router.hear(device, reason, frame, &self.routing, now);
+    }
+
+    /// Whatever is due, and whether workers are to know other neighbours then.
+    pub(super) fn tick(&mut self, now: Duration) -> bool {
+        self.router.tick(&self.routing, now);
+        self.router.generation() != self.told
+    }
+}
+
+/// The devices that are routed: those with addresses that have no other use.
+pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
+    let mut names: BTreeSet<&str> = config.addresses.iter().map(|said| &*said.device).collect();
+    for bridge in &config.bridges {
+        names.remove(&*bridge.name);
+        for port in &bridge.ports {
+            names.remove(&*port.device);
+        }
+    }
+    for wire in &config.xconnects {
+        names.remove(&*wire.a);
+        names.remove(&*wire.b);
+    }
+    let hosts = config.uppers.iter().filter(|upper| upper.host.is_some());
+    hosts.for_each(|upper| {
+        names.remove(&*upper.name);
+    });
+    names
+}
+
+impl Switch {
+    /// A descriptor that is readable when a worker has something for [`Switch::hear_workers`].
+    ///
+    /// # Errors
+    /// The kernel's, when the process has no descriptor left.
+    pub fn heard(&self) -> io::Result<OwnedFd> {
+        self.roads.bell.as_fd().try_clone_to_owned()
+    }
+
+    /// Acts on what workers have handed over since the last call. [`Switch::tick`] does so too, later.
+    pub fn hear_workers(&mut self) {
+        self.roads.bell.awake();
+        self.run_protocols();
+        self.roads.bell.prepare_to_sleep();
+        // What came between the two rang nobody.
+        self.run_protocols();
+    }
+
+    /// Sends what the router says, when workers know the neighbours that it is for.
+    pub(super) fn route_on(&mut self, has_news: bool) {
+        if has_news {
+            self.publish();
+        }
+        let outputs: Vec<_> = self.roads.router.outputs().collect();
+        for output in outputs {
+            let (device, direction, frame) = match output {
+                Output::Send { device, frame } => (device, Direction::Tx, frame),
+                Output::Receive { device, frame } => (device, Direction::Rx, frame),
+            };
+            let Some(port) = self.ports.get(device) else { continue };
+            let member = &mut self.crew.members[port.owner.index()];
+            // A ring that is full of what control has made before loses this, as a wire might: it is sent again.
+            let _ = member.inject.offer(Injection { device, direction }, &frame);
+            member.wake();
+        }
+        for notice in self.roads.router.notices() {
+            let Notice::Conflict { device, address, mac } = notice;
+            let ifname = self.name(device).to_owned();
+            let message = format!(
+                "{address}, an address of {ifname}, is claimed by {mac} too: give one of them another"
+            );
+            self.events.tell(Event::Warning { message });
+        }
+    }
+
+    /// What has happened in routing, in numbers.
+    pub fn router_counters(&self) -> Counters {
+        self.roads.router.counters()
+    }
+
+    /// Every neighbour behind a routed device.
+    pub(super) fn routed_neighbors(&self) -> Vec<NeighborState> {
+        self.roads.router.view(self.time.elapsed())
+    }
+
+    /// Forgets the neighbours that were learned behind a device, or all.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn flush_neighbors(
+        &mut self,
+        device: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<usize, SwitchError> {
+        let id = match device {
+            None => None,
+            Some(name) => Some(self.ports.find(name).ok_or_else(|| SwitchError::NoPort(name.to_owned()))?),
+        };
+        let flushed = self.roads.router.flush(id, address);
+        self.publish();
+        Ok(flushed)
+    }
+
+    /// What the router holds for neighbours that it looks for.
+    pub(super) fn held_for_neighbors(&self) -> usize {
+        self.roads.router.held().0
+    }
+}
