@@ -143,12 +143,16 @@ impl Running {
         let mut datagram = [0; 256];
         let deadline = Instant::now() + PATIENCE;
         self.news.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        while Instant::now() < deadline && self.child.try_wait().unwrap().is_none() {
+        loop {
+            // What it said last may be there when it is gone.
+            let is_over = Instant::now() >= deadline || self.child.try_wait().unwrap().is_some();
             if let Ok(length) = self.news.recv(&mut datagram) {
                 return String::from_utf8_lossy(&datagram[..length]).into_owned();
             }
+            if is_over {
+                return String::new();
+            }
         }
-        String::new()
     }
 
     pub(crate) fn signal(&self, name: &str) {
