@@ -3,6 +3,8 @@
 
 mod command;
 
+use std::process::Stdio;
+
 use command::{Folder, TWO_PORTS, http};
 
 fn refused(folder: &Folder, words: &str) -> String {
@@ -117,4 +119,24 @@ fn a_hang_up_has_the_file_read_again() {
     switch.signal("TERM");
     assert_eq!(switch.news(), "STOPPING=1");
     assert_eq!(switch.wait().code(), Some(0));
+}
+
+#[test]
+fn a_file_may_come_by_a_pipe_and_is_read_once_and_not_for_ever() {
+    let folder = Folder::new("piped");
+    let _switch = folder.start(TWO_PORTS);
+    let more = format!("{TWO_PORTS}[[port]]\nname = \"p2\"\nmemory = true\n");
+    folder.write("more.toml", &more);
+    let mut apply = folder.command(&["apply", "/dev/stdin"]);
+    let cat = std::process::Command::new("cat").arg(folder.path("more.toml")).stdout(Stdio::piped()).spawn();
+    let mut cat = cat.unwrap();
+    apply.stdin(cat.stdout.take().unwrap());
+    let said = command::said(&mut apply);
+    assert!(cat.wait().unwrap().success());
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "+ port p2: memory true\n"), "{said:?}");
+    let endless = "/dev/zero: larger than 64 MiB\n";
+    assert_eq!(
+        (folder.say("check /dev/zero").code, folder.say("check /dev/zero").err),
+        (Some(1), endless.into())
+    );
 }

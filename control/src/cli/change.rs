@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use form_urlencoded::Serializer;
 
 use super::{Failure, print};
 use crate::api::client::Client;
@@ -24,11 +25,13 @@ pub(super) struct File {
 impl File {
     /// Sends the file, if it is valid, and prints what that changes, or changed.
     pub(super) fn send(&self, client: &Client, target: &str) -> Result<(), Failure> {
-        // What is wrong with it is said here, where it has a name; what is right is read again by the switch.
-        Config::load(&self.file)?;
-        let refuse = |error: std::io::Error| Failure::Refused(format!("{}: {error}", self.file.display()));
-        let text = std::fs::read(&self.file).map_err(refuse)?;
-        let changes: Vec<ChangeView> = client.send_text(target, &text)?;
+        // What is wrong with it is said here, as it was called here; what is right is read again by the switch.
+        let text = Config::bytes(&self.file)?;
+        Config::from_bytes(&text, &self.file.display().to_string())?;
+        let path = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
+        let path = path.to_string_lossy().replace(char::is_control, "\u{fffd}");
+        let query = Serializer::new(String::new()).append_pair("file", &path).finish();
+        let changes: Vec<ChangeView> = client.send_text(&format!("{target}?{query}"), &text)?;
         let json = match (self.json, self.pretty) {
             (false, _) if changes.is_empty() => return print("no changes\n"),
             (false, _) => {

@@ -178,6 +178,8 @@ pub use plan::{Change, Edit, Frozen, Plan};
 pub use print::Document;
 pub use problem::{Problem, Refused};
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
@@ -290,21 +292,27 @@ impl Config {
     }
 
     /// The largest file that is read, in bytes.
-    const LARGEST: u64 = 64 << 20;
+    const LARGEST: usize = 64 << 20;
 
     /// Reads the file at `path`.
     ///
     /// # Errors
     /// [`Refused`], also when the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, Refused> {
-        let name = path.display().to_string();
-        let refuse = |why: String| Refused::unread(&name, why);
-        let size = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
-        if size > Self::LARGEST {
+        Self::from_bytes(&Self::bytes(path)?, &path.display().to_string())
+    }
+
+    /// What is in the file at `path`, which may be a pipe: it can be read once.
+    pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Refused> {
+        let refuse = |why: String| Refused::unread(&path.display().to_string(), why);
+        let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+        let mut bytes = Vec::new();
+        let read = file.take(Self::LARGEST as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| refuse(error.to_string()))?;
+        if bytes.len() > Self::LARGEST {
             return Err(refuse(format!("larger than {} MiB", Self::LARGEST >> 20)));
         }
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-        Self::from_bytes(&bytes, &name)
+        Ok(bytes)
     }
 
     /// Reads what should be text, called `name` in what is said about it.
