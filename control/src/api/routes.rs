@@ -22,7 +22,7 @@ use super::{metrics, openapi};
 use crate::capture;
 use crate::config::{Config, Document};
 use crate::events::{EventLine, LISTENERS};
-use crate::explain::{ExplainRequest, ExplanationView, FollowRequest, parse};
+use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse};
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
@@ -31,6 +31,9 @@ use crate::views::{
 
 /// The longest body of a request, in bytes.
 const LONGEST_BODY: usize = 64 << 10;
+
+/// The longest body of one that has a frame in it, in bytes: each of its bytes has two digits.
+const LONGEST_FRAME: usize = 4 * explain::LONGEST;
 
 /// The longest configuration, in bytes: some 100,000 entries.
 const LONGEST_CONFIG: usize = 8 << 20;
@@ -199,6 +202,10 @@ const CAPTURE: [(&str, &str); 6] = [
     ("id", "a name to end it by"),
 ];
 
+/// What can be said of a file.
+const FILE: [(&str, &str); 1] =
+    [("file", "where it is, as it is called in what is said about it from then on; else `body`")];
+
 const fn get(path: &'static str, does: Does, summary: &'static str, answer: Content) -> Route {
     Route { method: Method::GET, path, summary, query: &[], body: None, answer, does }
 }
@@ -224,7 +231,7 @@ const fn change(
 
 const fn file(path: &'static str, does: Does, summary: &'static str) -> Route {
     let answer = Content::Json(of::<Vec<ChangeView>>);
-    Route { method: Method::POST, path, summary, query: &[], body: Some(Content::Text), answer, does }
+    Route { method: Method::POST, path, summary, query: &FILE, body: Some(Content::Text), answer, does }
 }
 
 fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
@@ -286,7 +293,7 @@ async fn act(
         Does::Capture => capture(switch, guest, may_change, request.uri().query()),
         Does::EndCapture => end_capture(switch, may_change, request.uri().query()),
         Does::Explain => {
-            let body: ExplainRequest = asked(request, true).await?;
+            let body: ExplainRequest = read(&body(request, LONGEST_FRAME, true).await?)?;
             let frame = parse(&body.frame).map_err(|refused| conflict(&refused))?;
             outcome(switch.borrow().explain(&body.port, &frame))
         }
@@ -385,8 +392,11 @@ async fn changed<B: DeserializeOwned, V: Serialize>(
 
 /// The body of a request of those who may ask it.
 async fn asked<B: DeserializeOwned>(request: Request<Incoming>, may_ask: bool) -> Result<B, Refusal> {
-    let body = body(request, LONGEST_BODY, may_ask).await?;
-    serde_json::from_slice(&body).map_err(|error| bad(format!("the body: {error}")))
+    read(&body(request, LONGEST_BODY, may_ask).await?)
+}
+
+fn read<B: DeserializeOwned>(body: &[u8]) -> Result<B, Refusal> {
+    serde_json::from_slice(body).map_err(|error| bad(format!("the body: {error}")))
 }
 
 /// The way of each of the next frames, as it is known.
@@ -422,8 +432,25 @@ async fn planned<V: Serialize>(
     may_change: bool,
     act: impl FnOnce(Config) -> Result<V, SwitchError>,
 ) -> Answer {
+    let name = file_name(request.uri().query().unwrap_or_default())?;
     let body = body(request, LONGEST_CONFIG, may_change).await?;
-    outcome(act(Config::from_bytes(&body, "body").map_err(|refused| bad(refused.to_string()))?))
+    outcome(act(Config::from_bytes(&body, &name).map_err(|refused| bad(refused.to_string()))?))
+}
+
+/// What a file that is sent is to be called.
+fn file_name(query: &str) -> Result<String, Refusal> {
+    const LONGEST: usize = 4096; // PATH_MAX
+    let mut name = "body".to_owned();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "file" if value.is_empty() || value.len() > LONGEST || value.contains(char::is_control) => {
+                return Err(bad(format!("file: a path has 1 to {LONGEST} bytes, and no control characters")));
+            }
+            "file" => name = value.into_owned(),
+            _ => return Err(bad(format!("{key}: all that can be said of a file is `file`, its path"))),
+        }
+    }
+    Ok(name)
 }
 
 fn outcome<V: Serialize>(outcome: Result<V, SwitchError>) -> Answer {

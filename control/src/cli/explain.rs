@@ -1,17 +1,15 @@
 //! `rigswitch explain`: why a frame goes where it goes.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::{Block, PcapNgReader};
+use rigswitch_dataplane::ports::Capture;
 
-use super::{Failure, print};
+use super::{Failure, note, print};
 use crate::api::client::Client;
 use crate::config::Config;
-use crate::explain::{ExplainRequest, ExplanationView, FollowRequest, parse};
+use crate::explain::{ExplainRequest, ExplanationView, FollowRequest, LONGEST, parse};
 use crate::switch::Switch;
 
 #[derive(Args)]
@@ -31,8 +29,8 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE", conflicts_with = "frame")]
     pcap: Option<PathBuf>,
     /// Which of the frames there, from 1
-    #[arg(long, value_name = "N", requires = "pcap", default_value_t = 1)]
-    record: usize,
+    #[arg(long, value_name = "N", requires = "pcap", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    record: u64,
     /// Ask no running switch, but this configuration: every device up, nobody learned
     #[arg(short, long, value_name = "FILE", conflicts_with = "next")]
     config: Option<PathBuf>,
@@ -66,7 +64,7 @@ impl Explain {
             return self.follow(client, next);
         }
         let bytes = match &self.pcap {
-            Some(file) => record(file, self.record).map_err(Failure::Refused)?,
+            Some(file) => record(file, self.record)?,
             None => parse(&self.frame.join(" "))?,
         };
         let view = match &self.config {
@@ -110,34 +108,28 @@ fn offline(mut config: Config, port: &str, bytes: &[u8]) -> Result<ExplanationVi
     asked.and_then(|view| view).map_err(|error| Failure::Refused(error.to_string()))
 }
 
-/// The frame at this place of a capture.
-fn record(path: &Path, number: usize) -> Result<Vec<u8>, String> {
-    let failed = |why: String| format!("{}: {why}", path.display());
-    let open = || File::open(path).map_err(|error| failed(error.to_string()));
+/// The frame at this place of a capture. What a capture left out of it is taken for zeros, and said to be.
+fn record(path: &Path, number: u64) -> Result<Vec<u8>, Failure> {
+    let mut capture = Capture::open(path).map_err(|error| Failure::Refused(error.to_string()))?;
     let mut count = 0;
-    let mut is_it = || {
+    while let Some(record) = capture.record() {
+        let record = record.map_err(|why| Failure::Refused(why.to_owned()))?;
         count += 1;
-        count == number
-    };
-    if let Ok(mut reader) = PcapReader::new(open()?) {
-        while let Some(packet) = reader.next_packet() {
-            let packet = packet.map_err(|error| failed(error.to_string()))?;
-            if is_it() {
-                return Ok(packet.data.into_owned());
-            }
+        if count < number {
+            capture.advance();
+            continue;
         }
-    } else {
-        let mut reader = PcapNgReader::new(open()?).map_err(|_| failed("this is no capture".into()))?;
-        while let Some(block) = reader.next_block() {
-            let data = match block.map_err(|error| failed(error.to_string()))? {
-                Block::EnhancedPacket(packet) => packet.data,
-                Block::SimplePacket(packet) => packet.data,
-                _ => continue,
-            };
-            if is_it() {
-                return Ok(data.to_vec());
-            }
+        let mut bytes = record.captured().to_vec();
+        let length = usize::try_from(record.original_length).unwrap_or(usize::MAX);
+        if length > bytes.len() {
+            note(&format!(
+                "{}: record {number} has {} of {length} bytes: the rest is taken for zeros",
+                path.display(),
+                bytes.len()
+            ));
+            bytes.resize(length.min(LONGEST + 1), 0);
         }
+        return Ok(bytes);
     }
-    Err(failed(format!("there is no frame {number}: it has {count}")))
+    Err(Failure::Refused(format!("{}: there is no record {number}: it has {count}", path.display())))
 }

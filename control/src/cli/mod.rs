@@ -205,6 +205,12 @@ pub(crate) fn summary(config: &Config) -> String {
     format!("{ports}, {bridges}, {wires}")
 }
 
+/// Remarks on standard error, beside what is asked for.
+fn note(text: &str) {
+    // Nobody may be there to read it.
+    let _ = writeln!(io::stderr(), "rigswitch: {text}");
+}
+
 /// Writes to standard output; that its reader has gone is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -7,6 +7,7 @@ mod vlans;
 mod words;
 
 pub use frame::parse;
+pub(crate) use run::LONGEST;
 pub use run::{Run, Seen, run};
 pub use view::{ExplainRequest, ExplainedDrop, ExplanationView, FollowRequest, StepView};
 pub(crate) use words::{Setting, explain, reason};

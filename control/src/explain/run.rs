@@ -57,6 +57,9 @@ const RUNS: usize = 300;
 /// Bytes of ring to a control that does not listen.
 const PUNTS: usize = 1 << 17;
 
+/// The longest frame that there is memory for, in bytes: more than any super-frame has.
+pub(crate) const LONGEST: usize = 0xffff + 64;
+
 /// What becomes of `bytes`, received from `device`. `macs` learns from it: give a copy.
 pub fn run(
     tables: &Tables,

@@ -6,6 +6,7 @@ use std::io;
 use crate::capture::CAPTURES;
 use crate::config::{Frozen, Refused};
 use crate::domains::Domains;
+use crate::explain::LONGEST;
 
 /// What is refused, and why.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,9 @@ pub enum SwitchError {
     /// A port that is not there.
     #[error("there is no port {0}: `rigswitch show ports` lists those there are")]
     NoPort(String),
+    /// A frame that fits no packet memory.
+    #[error("a frame of {0} bytes: the longest that there can be has {LONGEST}")]
+    TooLong(usize),
     /// A flush of what is no bridge.
     #[error("{0} is neither a bridge nor a port of one: `rigswitch show config` lists them")]
     NotABridge(String),

@@ -9,7 +9,7 @@ use rigswitch_dataplane::watch::{Account, FollowReader, Scope, Watch, WatchId, f
 use rigswitch_dataplane::worker::Command;
 
 use super::{Switch, SwitchError};
-use crate::explain::{ExplanationView, FollowRequest, Seen, Setting, explain, run};
+use crate::explain::{ExplanationView, FollowRequest, LONGEST, Seen, Setting, explain, run};
 
 /// Steps that may wait to be read: what is behind is missed.
 const ROOM: usize = 4096;
@@ -26,9 +26,12 @@ impl Switch {
     /// What would become of this frame now, if it came in by this port.
     ///
     /// # Errors
-    /// [`SwitchError::NoPort`]
+    /// [`SwitchError::NoPort`], [`SwitchError::TooLong`]
     pub fn explain(&self, port: &str, frame: &[u8]) -> Result<ExplanationView, SwitchError> {
         let device = self.device_to_explain(port)?;
+        if frame.len() > LONGEST {
+            return Err(SwitchError::TooLong(frame.len()));
+        }
         let (tables, macs) = (Arc::clone(self.publisher.current()), self.macs.table().copy());
         let ran = run(&tables, &macs, (self.clock.now(), self.clock.tick()), device, frame);
         Ok(self.in_words(device, frame, frame.len(), &ran.steps))
