@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use command::{Folder, PATIENCE, Said, TWO_PORTS, http, said, signal, skipped, wait_for, wait_within};
-use rig::{Plug, Rig, Wire, frame};
+use rig::{Plug, Rig, Wire, bridge, frame};
+use rigswitch::lab;
 use serde_json::Value;
 
 const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
@@ -229,6 +230,96 @@ fn a_capture_is_read_as_it_comes_by_tcpdump_and_by_wireshark_as_extcap() {
     assert!(status.success());
     let names = tshark(&rig.folder.path("live.pcapng"), &["-T", "fields", "-e", "frame.interface_name"]);
     assert_eq!(names, "p1 tx\n".repeat(3));
+}
+
+#[test]
+fn a_super_frame_is_said_to_be_one_and_an_unfinished_checksum_too() {
+    const SEGMENT: usize = 1448; // with timestamps, as every host here sends them
+    let test = "capture-super";
+    if !there_is_tshark(test) {
+        return;
+    }
+    let Some(rig) = Rig::new(test, &[Plug::Tap, Plug::Tap], 1500) else { return };
+    let _switch = rig.start_bridge("1");
+    rig.give_addresses();
+    for (file, target) in [("4", rig::v4(1)), ("6", rig::v6(1))] {
+        let capture = Capturing::start(&rig.folder, &["-w", file, "-s", "128", "tcp and greater 66"]);
+        lab::tcp_transfer(&rig.hosts[0], &rig.hosts[1], (target, 0).into(), 8 << 20).unwrap();
+        assert_eq!(capture.stop().0, Some(0));
+        let fields = ["-T", "fields", "-e", "frame.len", "-e", "frame.comment"];
+        let seen = tshark(&rig.folder.path(file), &fields);
+        let segment = if file == "4" { SEGMENT } else { SEGMENT - 20 };
+        let headers = 1514 - segment;
+        let mut cut = 0;
+        for line in seen.lines() {
+            let (length, comment) = line.split_once('\t').unwrap();
+            let expected = match length.parse::<usize>().unwrap() > headers + segment {
+                true => format!("gso tcp{file} mss {segment}, checksum partial"),
+                false => "checksum partial".to_owned(),
+            };
+            cut += usize::from(expected.starts_with("gso"));
+            assert_eq!(comment, expected, "{length}");
+        }
+        assert!(cut > 0, "{seen}");
+    }
+}
+
+#[test]
+fn what_the_switch_sends_by_itself_is_captured_where_it_leaves() {
+    let test = "capture-bpdu";
+    if !there_is_tshark(test) {
+        return;
+    }
+    let Some(rig) = Rig::new(test, &[Plug::Veth, Plug::Tap], 1500) else { return };
+    let rig = rig.quiet();
+    let stp = "stp_state = true\npriority = 4096\naddress = \"02:00:00:00:00:fe\"\nhello_time = \"1s\"\n";
+    let _switch = rig.start("1", &bridge("br0", 0..2).replace("port = ", &format!("{stp}port = ")));
+    for port in ["p0", "p1"] {
+        let words = ["--port", port, "-c", "2", "-w", port, "ether dst 01:80:c2:00:00:00"];
+        assert_eq!(Capturing::start(&rig.folder, &words).end(), captured(2));
+        let fields = ["frame.interface_name", "stp.type", "stp.root.prio", "stp.bridge.hw", "frame.comment"];
+        let words: Vec<_> = fields.iter().flat_map(|field| ["-e", *field]).collect();
+        let seen = tshark(&rig.folder.path(port), &[&["-Y", "stp", "-T", "fields"], &words[..]].concat());
+        let hello = format!("{port} tx\t0x00000000\t4096\t02:00:00:00:00:fe\t\n");
+        assert_eq!(seen.replace("\t0x00\t", "\t0x00000000\t"), hello.repeat(2));
+    }
+}
+
+#[test]
+fn a_file_follows_the_other_as_time_goes_by() {
+    let test = "capture-time";
+    if !there_is_tshark(test) {
+        return;
+    }
+    let Some(rig) = Rig::new(test, &[Plug::Tap, Plug::Tap], 1500) else { return };
+    let rig = rig.quiet();
+    let _switch = rig.start_bridge("1");
+    let (from, to) = (rig.wire(0), rig.wire(1));
+    let words = ["--port", "p0", "-G", "1", "-W", "2", "-w", "at-%s.pcapng", "ether proto 0x88b5"];
+    let mut capture = Capturing::start(&rig.folder, &words);
+    let mut sent = 0;
+    wait_for("the second file to be old", || {
+        cross(&from, &to, sent..sent + 1, 60);
+        sent += 1;
+        capture.child.try_wait().unwrap()
+    });
+    let names = fs::read_dir(rig.folder.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.retain(|name| name.starts_with("at-"));
+    names.sort();
+    let second = |name: &str| name["at-".len()..].strip_suffix(".pcapng").unwrap().parse::<u64>().unwrap();
+    assert!(names.len() == 2 && second(&names[0]) < second(&names[1]), "{names:?}");
+    // Each has a beginning of its own, and what is in one is not in the other.
+    let mut seen = Vec::new();
+    for name in &names {
+        let text = tshark(&rig.folder.path(name), &["-T", "fields", "-e", "data.data"]);
+        assert!(!text.is_empty(), "{name}");
+        seen.extend(text.lines().map(|data| u64::from_str_radix(&data[..16], 16).unwrap()));
+    }
+    let seen = seen.into_iter();
+    let (code, said) = capture.end();
+    assert_eq!((code, said), captured(seen.len() as u64));
+    assert!(seen.clone().eq(0..seen.len() as u64) && seen.len() as u64 <= sent, "{names:?}");
 }
 
 /// A reader of the socket that has asked and then reads no more than the head.

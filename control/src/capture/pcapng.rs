@@ -21,7 +21,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) length: u32,
     /// What was kept of it.
     pub(crate) bytes: &'a [u8],
-    pub(crate) comment: Option<&'a str>,
+    /// What is to be said of it, each on its own.
+    pub(crate) comments: [Option<&'a str>; 2],
 }
 
 /// What an interface has seen.
@@ -87,7 +88,7 @@ pub(crate) fn packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
             Crossing::Outbound => 2,
         };
         option(out, FLAGS, &direction.to_le_bytes());
-        if let Some(comment) = packet.comment {
+        for comment in packet.comments.into_iter().flatten() {
             option(out, COMMENT, comment.as_bytes());
         }
         end_of_options(out);
@@ -226,10 +227,10 @@ mod tests {
             crossing: Crossing::Inbound,
             length: 61,
             bytes: &[7; 61],
-            comment: None,
+            comments: [None; 2],
         };
         packet(&mut all, &frame);
-        frame.comment = Some("isolated");
+        frame.comments = [Some("isolated"), Some("checksum partial")];
         packet(&mut all, &frame);
         let seen = Statistics { received: 7, missed: 1 << 40 };
         statistics(&mut all, 0, 5, seen);

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rigswitch_dataplane::bell::Bell;
-use rigswitch_dataplane::drops::Direction;
+use rigswitch_dataplane::drops::{Direction, DropReason};
+use rigswitch_dataplane::frames::GsoKind;
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::sys::poll::{Interest, PollSet};
 use rigswitch_dataplane::watch::{CaptureReader, Place, Record, Stage};
@@ -169,13 +170,14 @@ impl Session {
             Stage::Drop(Direction::Rx, reason) => (Crossing::Inbound, Some(reason)),
             Stage::Drop(Direction::Tx, reason) => (Crossing::Outbound, Some(reason)),
         };
+        let offload = offload(&record);
         let packet = Packet {
             interface: interface.number,
             unix_ns: record.at.unix_ns,
             crossing,
             length: record.length,
             bytes: &self.sources[index].bytes,
-            comment: reason.map(|reason| reason.name()),
+            comments: [reason.map(DropReason::name), offload.as_deref()],
         };
         pcapng::packet(&mut self.chunk, &packet);
         if let Some(left) = &mut self.left {
@@ -242,6 +244,17 @@ impl Session {
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(2 * CHUNK));
         self.out.blocking_send(chunk).map_err(|_| Unread)
     }
+}
+
+/// What a frame's sender left to be done, in a few words: nothing is said of one that is as on a wire.
+fn offload(record: &Record) -> Option<String> {
+    let gso = record.gso.map(|(kind, size)| match kind {
+        GsoKind::TcpV4 => format!("gso tcp4 mss {size}"),
+        GsoKind::TcpV6 => format!("gso tcp6 mss {size}"),
+        GsoKind::UdpL4 => format!("gso udp size {size}"),
+    });
+    let words: Vec<_> = gso.into_iter().chain(record.is_partial.then(|| "checksum partial".into())).collect();
+    Some(words.join(", ")).filter(|text| !text.is_empty())
 }
 
 impl Source {

@@ -6,7 +6,7 @@ use super::Scope;
 use crate::bell::Bell;
 use crate::counters::Counter;
 use crate::drops::{Direction, DropReason};
-use crate::frames::Frame;
+use crate::frames::{CHUNK, Checksum, Frame, GsoKind, PoolConfig};
 use crate::ids::DeviceId;
 use crate::pipeline::Step;
 use crate::ports::Now;
@@ -81,6 +81,10 @@ pub struct Record {
     pub stage: Stage,
     /// How long it was, in bytes from the destination address on; for a super-frame, all of it.
     pub length: u32,
+    /// How it is to be cut, if it is a super-frame: into segments with at most so many bytes of payload.
+    pub gso: Option<(GsoKind, u16)>,
+    /// Its transport checksum is left to whoever sends it on a wire.
+    pub is_partial: bool,
 }
 
 /// The worker's end.
@@ -133,8 +137,14 @@ impl Capture {
         if !scope.has(device, frame.bytes()) {
             return;
         }
-        let record =
-            Record { at: self.now, device, stage, length: u32::try_from(frame.len()).unwrap_or(u32::MAX) };
+        let record = Record {
+            at: self.now,
+            device,
+            stage,
+            length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            gso: frame.gso().map(|gso| (gso.kind, gso.size)),
+            is_partial: matches!(frame.checksum(), Checksum::Partial { .. }),
+        };
         let bytes = &frame.bytes()[..frame.len().min(self.longest)];
         if self.ring.push(record.encode(), bytes).is_err() {
             let of = &self.missed[device.index().min(self.missed.len() - 1)];
@@ -170,35 +180,70 @@ impl CaptureReader {
     }
 }
 
-const RX: u8 = 0;
-const TX: u8 = 1;
-const DROP_RX: u8 = 2;
-const DROP_TX: u8 = 3;
+const RX: u64 = 0;
+const TX: u64 = 1;
+const DROP: u64 = 2; // of the first reason, going in; going out is one more, and the next reason two
+const _: () = assert!(DROP as usize + 2 * DropReason::ALL.len() <= 1 << 8);
+
+/// Bits of a record's second word, from its lowest on.
+const DEVICE: u32 = 48;
+const STAGE: u32 = 40;
+const LENGTH: u32 = 20;
+const SIZE: u32 = 4;
+const KIND: u32 = 1;
+
+/// No frame is longer than 20 bits say.
+const LONGEST: u32 = (1 << (STAGE - LENGTH)) - 1;
+const _: () = assert!(PoolConfig::SUPER_FRAME_CHUNKS as usize * CHUNK <= LONGEST as usize);
 
 impl Record {
     fn encode(self) -> [u64; 2] {
-        let (stage, reason) = match self.stage {
-            Stage::Rx => (RX, 0),
-            Stage::Tx => (TX, 0),
-            Stage::Drop(Direction::Rx, reason) => (DROP_RX, reason as u8),
-            Stage::Drop(Direction::Tx, reason) => (DROP_TX, reason as u8),
+        let stage = match self.stage {
+            Stage::Rx => RX,
+            Stage::Tx => TX,
+            Stage::Drop(direction, reason) => DROP + 2 * reason as u64 + direction as u64,
         };
-        let [d0, d1] = self.device.0.to_be_bytes();
-        let [l0, l1, l2, l3] = self.length.to_be_bytes();
-        [self.at.unix_ns, u64::from_be_bytes([d0, d1, stage, reason, l0, l1, l2, l3])]
+        let (kind, size) = match self.gso {
+            None => (0, 0),
+            Some((GsoKind::TcpV4, size)) => (1, size),
+            Some((GsoKind::TcpV6, size)) => (2, size),
+            Some((GsoKind::UdpL4, size)) => (3, size),
+        };
+        let word = u64::from(self.device.0) << DEVICE
+            | stage << STAGE
+            | u64::from(self.length.min(LONGEST)) << LENGTH
+            | u64::from(size) << SIZE
+            | kind << KIND
+            | u64::from(self.is_partial);
+        [self.at.unix_ns, word]
     }
 
     fn decode([unix_ns, word]: [u64; 2]) -> Self {
-        let [d0, d1, stage, reason, l0, l1, l2, l3] = word.to_be_bytes();
-        let reason = || *DropReason::ALL.get(usize::from(reason)).expect("only reasons are encoded");
-        let stage = match stage {
+        let [d0, d1, stage, ..] = word.to_be_bytes();
+        let size = u16::try_from(word >> SIZE & 0xffff).unwrap_or(0);
+        let kind = match word >> KIND & 3 {
+            0 => None,
+            1 => Some(GsoKind::TcpV4),
+            2 => Some(GsoKind::TcpV6),
+            _ => Some(GsoKind::UdpL4),
+        };
+        let stage = match u64::from(stage) {
             RX => Stage::Rx,
             TX => Stage::Tx,
-            DROP_RX => Stage::Drop(Direction::Rx, reason()),
-            _ => Stage::Drop(Direction::Tx, reason()),
+            _ => {
+                let which = usize::from(stage) - DROP as usize;
+                let reason = DropReason::ALL.get(which / 2).expect("only reasons are encoded");
+                Stage::Drop(Direction::ALL[which % 2], *reason)
+            }
         };
-        let device = DeviceId(u16::from_be_bytes([d0, d1]));
-        Self { at: Now { unix_ns }, device, stage, length: u32::from_be_bytes([l0, l1, l2, l3]) }
+        Self {
+            at: Now { unix_ns },
+            device: DeviceId(u16::from_be_bytes([d0, d1])),
+            stage,
+            length: u32::try_from(word >> LENGTH & u64::from(LONGEST)).unwrap_or(LONGEST),
+            gso: kind.map(|kind| (kind, size)),
+            is_partial: word & 1 == 1,
+        }
     }
 }
 
@@ -211,8 +256,12 @@ mod tests {
         let drops = DropReason::ALL.iter().flat_map(|&r| Direction::ALL.map(|d| Stage::Drop(d, r)));
         for stage in drops.chain([Stage::Rx, Stage::Tx]) {
             let at = Now { unix_ns: 0x0123_4567_89ab_cdef };
-            let record = Record { at, device: DeviceId(0xabcd), stage, length: 0xfedc_ba98 };
-            assert_eq!(Record::decode(record.encode()), record);
+            for kind in [None, Some(GsoKind::TcpV4), Some(GsoKind::TcpV6), Some(GsoKind::UdpL4)] {
+                let gso = kind.map(|kind| (kind, 0x1234));
+                let is_partial = kind.is_some();
+                let record = Record { at, device: DeviceId(0xabcd), stage, length: LONGEST, gso, is_partial };
+                assert_eq!(Record::decode(record.encode()), record);
+            }
         }
     }
 }
