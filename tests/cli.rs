@@ -3,6 +3,7 @@
 mod command;
 
 use command::{Folder, Said, TWO_PORTS, http};
+use rigswitch_dataplane::drops::DropReason;
 
 #[test]
 fn a_valid_file_is_said_to_be_valid() {
@@ -270,6 +271,34 @@ fn metrics_have_their_names_types_and_labels() {
     ] {
         assert!(answer.lines().any(|found| found == line), "{line} is not in\n{answer}");
     }
+}
+
+#[test]
+fn metrics_say_of_every_reason_what_it_means_how_it_arises_and_what_to_do() {
+    let folder = Folder::new("help");
+    let _switch = folder.start(TWO_PORTS);
+    let answer = http(&folder.socket(), "GET /metrics HTTP/1.0\r\n\r\n");
+    let helps: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+    let help = helps.iter().find_map(|help| help.strip_prefix("rigswitch_drops_total ")).unwrap();
+    for reason in DropReason::ALL {
+        let (name, meaning) = (reason.name(), reason.meaning());
+        let (cause, remedy) = (reason.cause(), reason.remedy());
+        let line = format!("{name}: {meaning} How it arises: {cause} What to do: {remedy}");
+        assert!(help.split("\\n").any(|found| found == line), "{line} is not in\n{help}");
+        let quoted = |text: &str| text.replace('"', "\\\"");
+        let info = format!(
+            "rigswitch_drop_reason_info{{reason=\"{name}\",meaning=\"{}\",cause=\"{}\",remedy=\"{}\"}} 1",
+            quoted(meaning),
+            quoted(cause),
+            quoted(remedy)
+        );
+        assert!(answer.lines().any(|found| found == info), "{info} is not in\n{answer}");
+    }
+    let mut families: Vec<_> = helps.iter().map(|help| help.split(' ').next().unwrap()).collect();
+    let all = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), all, "one help text a family");
 }
 
 #[test]

@@ -26,6 +26,18 @@ pub(super) fn text(switch: &Switch) -> String {
         let labels = [("device", &*drop.device), ("direction", &drop.direction), ("reason", &drop.reason)];
         text.sample("rigswitch_drops_total", &labels, drop.packets);
     }
+    // A family has one help text; what an alert is to say comes by `* on (reason) group_left (meaning, remedy)` from here.
+    let info = "rigswitch_drop_reason_info";
+    text.family(
+        info,
+        "gauge",
+        "What a reason of rigswitch_drops_total means, how it arises, and what to do.",
+    );
+    for reason in DropReason::ALL {
+        let (meaning, cause, remedy) = (reason.meaning(), reason.cause(), reason.remedy());
+        let labels = [("reason", reason.name()), ("meaning", meaning), ("cause", cause), ("remedy", remedy)];
+        text.sample(info, &labels, 1);
+    }
     let lost = "rigswitch_lost_before_switch_total";
     text.family(
         lost,
@@ -123,9 +135,14 @@ pub(super) fn text(switch: &Switch) -> String {
     text.0
 }
 
+/// A line for each reason.
 fn drop_help() -> String {
-    let reasons = DropReason::ALL.iter().map(|reason| format!("{}: {}", reason.name(), reason.meaning()));
-    format!("Frames (rx) and copies (tx) dropped, by reason. {}", reasons.collect::<Vec<_>>().join(" "))
+    let mut help = "Frames (rx) and copies (tx) dropped, by reason.".to_owned();
+    for reason in DropReason::ALL {
+        let (meaning, cause, remedy) = (reason.meaning(), reason.cause(), reason.remedy());
+        help += &format!("\n{}: {meaning} How it arises: {cause} What to do: {remedy}", reason.name());
+    }
+    help
 }
 
 struct Text(String);
