@@ -3,12 +3,12 @@
 mod command;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 
-use command::{Folder, TWO_PORTS, http, is_root, said, skipped};
+use command::{Folder, PATIENCE, TWO_PORTS, http, is_root, said, skipped};
 
 #[test]
 fn requests_that_cannot_be_answered_say_why() {
@@ -48,6 +48,35 @@ fn keep_alive_serves_one_request_after_the_other() {
     let _switch = folder.start(TWO_PORTS);
     let both = "GET /v1/ports HTTP/1.1\r\nHost: rig\r\n\r\nGET /v1/fdb HTTP/1.1\r\nHost: rig\r\nConnection: close\r\n\r\n";
     assert_eq!(http(&folder.socket(), both).matches("HTTP/1.1 200 OK").count(), 2);
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_read_and_the_connection_goes_on() {
+    let folder = Folder::new("unwanted");
+    let _switch = folder.start(TWO_PORTS);
+    let mut stream = BufReader::new(UnixStream::connect(folder.socket()).unwrap());
+    stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    let long = "x".repeat(1 << 17);
+    for (request, body, status, ends) in [
+        ("DELETE /v1/explain/next", "{}", "405", false),
+        ("GET /v1/nothing", "{}", "404", false),
+        ("GET /v1/ports", "{}", "200", false),
+        ("POST /v1/plan?nothing=1", "{}", "400", false),
+        // Of what is too long for anything the rest is not waited for, and that is said.
+        ("GET /v1/ports", &long, "200", true),
+    ] {
+        let head = format!("{request} HTTP/1.1\r\nHost: rig\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        // As clients do: the body on its own. A switch that has had enough may close meanwhile.
+        let _ = stream.get_mut().write_all(body.as_bytes());
+        let mut answer = Vec::new();
+        while stream.read_until(b'\n', &mut answer).unwrap() > 2 {}
+        let head = String::from_utf8(answer).unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+        assert_eq!(head.contains("connection: close\r\n"), ends, "{request}: {head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        stream.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+    }
 }
 
 #[test]

@@ -260,8 +260,8 @@ fn what_is_applied_later_is_told_by_the_file_that_it_came_from() {
     assert!(apply("?file=%2Fetc%2Frig+1.toml").starts_with("HTTP/1.0 200 ") && place("/etc/rig 1.toml"));
     assert!(apply("").starts_with("HTTP/1.0 200 ") && place("body"));
     for (query, why) in [
-        ("?file=", "file: a path has 1 to 4096 bytes"),
-        ("?file=a%0ab", "and no control characters"),
+        ("?file=", "file: a path has 1 to 4096 characters"),
+        ("?file=a%0ab", "and none that controls"),
         ("?path=a", "path: all that can be said of a file is `file`, its path"),
     ] {
         let answer = apply(query);

@@ -4,7 +4,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::routes::{Content, ROUTES, Route};
+use super::routes::{Content, Parameter, ROUTES, Route};
 use crate::views::ErrorView;
 
 /// The document.
@@ -36,7 +36,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     }
     let mut operation = json!({ "summary": route.summary, "responses": responses });
     if !route.query.is_empty() {
-        let parameter = |&(name, description): &(&str, &str)| json!({ "name": name, "in": "query", "description": description, "schema": { "type": "string" } });
+        let parameter = |&Parameter { name, about, schema }: &Parameter| json!({ "name": name, "in": "query", "description": about, "schema": schema() });
         operation["parameters"] = route.query.iter().map(parameter).collect();
     }
     if let Some(body) = route.body {

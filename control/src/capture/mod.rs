@@ -4,7 +4,7 @@ pub(crate) mod pcapng;
 mod request;
 mod session;
 
-pub(crate) use request::{Request, Stage, snaplen};
+pub(crate) use request::{LONGEST_ID, Request, Stage, snaplen};
 pub(crate) use session::{Names, Session, chunks};
 
 /// Captures at a time: each costs the workers, and packet memory's worth of room.

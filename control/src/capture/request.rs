@@ -17,6 +17,9 @@ pub(crate) enum Stage {
     Drop,
 }
 
+/// The longest name of a capture, in characters.
+pub(crate) const LONGEST_ID: usize = 64;
+
 /// What a capture is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -39,14 +42,13 @@ impl Request {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub(crate) fn from_query(query: &str) -> Result<Self, String> {
-        const LONGEST_ID: usize = 64;
         let mut stages = Vec::new();
         let mut request =
             Self { id: None, ports: Vec::new(), stages: all(), filter: None, snaplen: SNAPLEN, count: None };
         for (key, value) in parse(query.as_bytes()) {
             match &*key {
-                "id" if value.len() > LONGEST_ID => {
-                    return Err(format!("id: longer than {LONGEST_ID} bytes"));
+                "id" if value.chars().count() > LONGEST_ID => {
+                    return Err(format!("id: longer than {LONGEST_ID} characters"));
                 }
                 "id" => request.id = Some(value.into_owned()),
                 "port" => request.ports.push(value.into_owned()),

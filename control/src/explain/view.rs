@@ -3,7 +3,9 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 
 /// Asks what would become of a frame.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -22,12 +24,22 @@ pub struct FollowRequest {
     /// The port that they come in by.
     pub port: String,
     /// How many.
+    #[serde(deserialize_with = "whole")]
     pub next: u32,
     /// Which, in tcpdump's words; else all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
     /// How long to wait for them, in milliseconds.
+    #[serde(deserialize_with = "whole")]
     pub timeout_ms: u32,
+}
+
+/// A number without fraction, however it is written: to JSON Schema 2.0 is an integer too (draft 2020-12, 4.2.3).
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = Number::deserialize(from)?;
+    let whole = number.as_f64().filter(|float| float.fract() == 0.0); // exact up to 2^53, and 2^32 is too many
+    let integer = whole.and_then(|whole| format!("{:.0}", whole + 0.0).parse().ok());
+    integer.ok_or_else(|| Error::custom(format!("{number} is not an integer from 0 to {}", u32::MAX)))
 }
 
 /// The way of a frame: every decision in order, and what came of it.
@@ -96,5 +108,23 @@ impl fmt::Display for ExplanationView {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_is_one_however_it_is_written() {
+        let asked = |next: &str| {
+            serde_json::from_str::<FollowRequest>(&format!(r#"{{"port":"p0","next":{next},"timeout_ms":5}}"#))
+        };
+        for (text, next) in [("7", 7), ("7.0", 7), ("0.7e1", 7), ("-0.0", 0), ("4294967295.0", u32::MAX)] {
+            assert_eq!(asked(text).unwrap().next, next, "{text}");
+        }
+        for text in ["7.5", "-1", "-1.0", "4294967296", "1e300", "18446744073709551616", "\"7\"", "null"] {
+            assert!(asked(text).is_err(), "{text}");
+        }
     }
 }

@@ -180,9 +180,9 @@ impl CaptureReader {
     }
 }
 
-const RX: u64 = 0;
-const TX: u64 = 1;
-const DROP: u64 = 2; // of the first reason, going in; going out is one more, and the next reason two
+const RX: u8 = 0;
+const TX: u8 = 1;
+const DROP: u8 = 2; // of the first reason, going in; going out is one more, and the next reason two
 const _: () = assert!(DROP as usize + 2 * DropReason::ALL.len() <= 1 << 8);
 
 /// Bits of a record's second word, from its lowest on.
@@ -201,7 +201,7 @@ impl Record {
         let stage = match self.stage {
             Stage::Rx => RX,
             Stage::Tx => TX,
-            Stage::Drop(direction, reason) => DROP + 2 * reason as u64 + direction as u64,
+            Stage::Drop(direction, reason) => DROP + 2 * reason as u8 + direction as u8,
         };
         let (kind, size) = match self.gso {
             None => (0, 0),
@@ -210,7 +210,7 @@ impl Record {
             Some((GsoKind::UdpL4, size)) => (3, size),
         };
         let word = u64::from(self.device.0) << DEVICE
-            | stage << STAGE
+            | u64::from(stage) << STAGE
             | u64::from(self.length.min(LONGEST)) << LENGTH
             | u64::from(size) << SIZE
             | kind << KIND
@@ -227,11 +227,11 @@ impl Record {
             2 => Some(GsoKind::TcpV6),
             _ => Some(GsoKind::UdpL4),
         };
-        let stage = match u64::from(stage) {
+        let stage = match stage {
             RX => Stage::Rx,
             TX => Stage::Tx,
             _ => {
-                let which = usize::from(stage) - DROP as usize;
+                let which = usize::from(stage - DROP);
                 let reason = DropReason::ALL.get(which / 2).expect("only reasons are encoded");
                 Stage::Drop(Direction::ALL[which % 2], *reason)
             }
