@@ -36,7 +36,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     }
     let mut operation = json!({ "summary": route.summary, "responses": responses });
     if !route.query.is_empty() {
-        let parameter = |&Parameter { name, about, schema }: &Parameter| json!({ "name": name, "in": "query", "description": about, "schema": schema() });
+        let parameter = |&Parameter { name, about, is_required, schema }: &Parameter| json!({ "name": name, "in": "query", "description": about, "required": is_required, "schema": schema() });
         operation["parameters"] = route.query.iter().map(parameter).collect();
     }
     if let Some(body) = route.body {

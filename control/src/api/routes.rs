@@ -74,6 +74,8 @@ impl Route {
 pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
+    /// Nothing is asked without it.
+    pub(super) is_required: bool,
     pub(super) schema: fn() -> Value,
 }
 
@@ -215,30 +217,44 @@ const CAPTURE: [Parameter; 6] = [
     Parameter {
         name: "port",
         about: "frames of this port; may be said again; all, if it is not said",
+        is_required: false,
         schema: || json!({ "type": "array", "items": { "type": "string" } }),
     },
     Parameter {
         name: "stage",
         about: "may be said again; all three, if it is not said",
+        is_required: false,
         schema: || json!({ "type": "array", "items": { "enum": ["rx", "tx", "drop"] } }),
     },
     Parameter {
         name: "filter",
         about: "frames that this expression of pcap-filter(7) holds for",
+        is_required: false,
         schema: || json!({ "type": "string" }),
     },
-    Parameter { name: "snaplen", about: "bytes to keep of a frame; 0: all", schema: natural },
-    Parameter { name: "count", about: "frames after which it ends; 0: it does not", schema: natural },
-    Parameter { name: "id", about: "a name to end it by", schema: id },
+    Parameter {
+        name: "snaplen",
+        about: "bytes to keep of a frame; 0: all",
+        is_required: false,
+        schema: natural,
+    },
+    Parameter {
+        name: "count",
+        about: "frames after which it ends; 0: it does not",
+        is_required: false,
+        schema: natural,
+    },
+    Parameter { name: "id", about: "a name to end it by", is_required: false, schema: id },
 ];
 
 const END_CAPTURE: [Parameter; 1] =
-    [Parameter { name: "id", about: "the captures of this name", schema: id }];
+    [Parameter { name: "id", about: "the captures of this name", is_required: true, schema: id }];
 
 /// What can be said of a file.
 const FILE: [Parameter; 1] = [Parameter {
     name: "file",
     about: "where it is, as it is called in what is said about it from then on; else `body`",
+    is_required: false,
     schema: || json!({ "type": "string", "maxLength": LONGEST_NAME, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$" }),
 }];
 
