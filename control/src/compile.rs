@@ -95,6 +95,7 @@ pub fn compile(
             (device.role, device.longest) = (Role::Host(domain), u32::MAX);
             let own = vlans.as_mut().map(|vlans| Box::new(std::mem::take(&mut vlans.own)));
             vlan_ports[host.id.index()] = own;
+            device.knobs.answers = bridge.ports.iter().any(|port| port.neigh_suppress);
         }
         let host = host.filter(|host| host.up).map(|host| HostPort { device: host.id, mac: host.mac });
         let whole = Domain {

@@ -1,7 +1,7 @@
 //! What bridges answer for neighbours, and whom they spare the question.
 
 use super::rig::{Random, frame};
-use super::{BROADCAST, HOSTS, Knobs, Side, Step, compare, sides, station, text, usual};
+use super::{BROADCAST, HOST, HOSTS, Knobs, Side, Step, compare, host, sides, station, text, usual};
 
 const ARP: u16 = 0x0806;
 const RARP: u16 = 0x8035;
@@ -95,6 +95,65 @@ fn neighbors_are_answered_for_as_by_the_kernels_bridge() {
         &[asks(1, v4(1), v4(B)), solicits(B, &[]), asks(1, v4(1), v4(1))],
         2,
     );
+    sides[0].rig.settled();
+}
+
+/// The host that the bridges run on says the same, by its own address: what it is answered goes up to it.
+fn from_host(steps: Vec<Step>) -> Vec<Step> {
+    let of_host = |step| match step {
+        Step::Send(_, mut frame) => {
+            for other in [mac(1), mac(9)] {
+                while let Some(at) = frame.windows(6).position(|window| window == other) {
+                    frame[at..at + 6].copy_from_slice(&host::of_port(0));
+                }
+            }
+            Step::Send(HOST, frame)
+        }
+        step => step,
+    };
+    steps.into_iter().map(of_host).collect()
+}
+
+/// Does the steps to both, and answers how many frames came out and went up to the host, which were the same. But the answers of
+/// ARP the kernel's bridge sends as if its host had: they leave by the port whose address the host has.
+fn compare_answers(sides: &[Side; 2], what: &str, steps: Vec<Step>) -> [usize; 2] {
+    let mut count = [0; 2];
+    for (number, step) in from_host(steps).iter().enumerate() {
+        let [ours, mut kernels] = [0, 1].map(|side| sides[side].step(step));
+        let is_astray =
+            |frame: &Vec<u8>| frame.starts_with(&host::of_port(0)) && frame[12..14] == ARP.to_be_bytes();
+        let (astray, out): (Vec<_>, _) = kernels[0].drain(..).partition(is_astray);
+        kernels[0] = out;
+        kernels[HOST].extend(astray);
+        assert!(ours == kernels, "{what}, step {number}: {step:02x?}\n{ours:02x?}\n{kernels:02x?}");
+        count[0] += ours[..HOSTS].iter().map(Vec::len).sum::<usize>();
+        count[1] += ours[HOST].len();
+    }
+    count
+}
+
+#[test]
+fn the_host_is_answered_what_the_kernels_bridge_answers() {
+    let spared = Knobs { ports: ["", "neigh_suppress on", ""], ..Knobs::default() };
+    let Some(mut sides) = sides("kernel-asking", spared) else { return };
+    check(&sides, "neighbours", &told(), 4);
+    let compared = |what: &str, steps| compare_answers(&sides, what, steps);
+    // Of whom nobody knows, or knows where, all are asked.
+    assert_eq!(compared("who is asked for", questions()), [6 * 2 + 4 * 3, 4]);
+    assert_eq!(compared("what is no question", statements())[1], 2);
+    assert_eq!(compared("neighbour discovery", discoveries())[1], 0);
+    let mut random = Random(0x5eed_0003);
+    let steps: Vec<_> = (0..500).map(|_| random_question(&mut random)).collect();
+    let up = compared("random", steps)[1];
+    assert!(up > 2, "{up} answers"); // most are about others, or no questions
+    assert_eq!(compared("what changes", changes())[1], 3);
+    sides[0].rig.settled();
+
+    let ports = ["neigh_suppress on"; HOSTS];
+    sides.iter_mut().for_each(|side| side.bridge(Knobs { ports, ..Knobs::default() }));
+    check(&sides, "neighbours", &told(), 4);
+    let steps = vec![asks(1, v4(1), v4(B)), solicits(B, &[]), asks(1, v4(1), v4(1))];
+    assert_eq!(compare_answers(&sides, "nobody is left to flood to", steps), [0, 2]);
     sides[0].rig.settled();
 }
 

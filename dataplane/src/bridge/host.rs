@@ -5,6 +5,7 @@
 
 use super::BridgeStage;
 use super::knobs::is_in_vlan;
+use super::proxy::{Asked, ask};
 use super::snooping::{as_it_is, snooped};
 use super::stage::show_left_out;
 use crate::drops::{Direction, DropReason};
@@ -23,27 +24,13 @@ impl BridgeStage {
         burst: &mut Burst,
         egress: &mut Egress,
     ) {
-        let tables = cx.tables;
-        let others = |kind| {
-            let members = match kind {
-                Flood::Unicast => &tables.domain(domain).unicast,
-                Flood::Multicast | Flood::Broadcast => &tables.domain(domain).from_host,
-            };
-            members.iter().copied().filter(|&member| member != host)
-        };
         for (place, frame) in burst.drain().enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
             let (verdict, entry) = decide(cx, host, domain, &frame);
             cx.observer.see(Step::Decided(entry, verdict), &frame);
             match verdict {
                 Verdict::Forward(to) => egress.forward(cx, host, to, frame),
-                Verdict::Flood(domain, kind) => {
-                    if let Some(frame) = snooped(cx, host, domain, kind, (true, as_it_is), egress, frame) {
-                        let others = others(kind);
-                        show_left_out(cx, host, domain, LeftOut::Unwanted, others.clone(), &frame);
-                        egress.flood(cx, host, others, frame);
-                    }
-                }
+                Verdict::Flood(domain, kind) => flood(cx, host, domain, kind, egress, frame),
                 Verdict::Drop(reason) => cx.discard(host, Direction::Rx, reason, frame),
                 Verdict::Host(_) | Verdict::Punt(_) => unreachable!("what the host sends does not come back"),
             }
@@ -100,6 +87,35 @@ pub(super) fn verdict(
         Verdict::Forward(to)
     };
     (verdict, Some(entry))
+}
+
+/// Sends a frame to every port that takes what the host floods, once whom it asks for has been looked for.
+fn flood<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    host: DeviceId,
+    domain: DomainId,
+    kind: Flood,
+    egress: &mut Egress,
+    frame: Frame,
+) {
+    let tables = cx.tables;
+    let answers = tables.device(host).knobs.answers;
+    let asked = if answers { ask(cx, host, domain, false, egress, &frame) } else { Asked::Flood };
+    let Some(frame) = snooped(cx, host, domain, kind, (true, as_it_is), egress, frame) else { return };
+    let members = match kind {
+        Flood::Unicast => &tables.domain(domain).unicast,
+        Flood::Multicast | Flood::Broadcast => &tables.domain(domain).from_host,
+    };
+    let is_spared = |member| asked != Asked::Flood && tables.device(member).knobs.neigh_suppress;
+    let others = members.iter().copied().filter(|&member| member != host && !is_spared(member));
+    let rest = if asked == Asked::Flood { LeftOut::Unwanted } else { LeftOut::Suppressed };
+    show_left_out(cx, host, domain, rest, others.clone(), &frame);
+    let mut others = others.peekable();
+    if asked == Asked::Answered && others.peek().is_none() {
+        cx.counters.consumed.add(1);
+        return cx.pool.free(frame);
+    }
+    egress.flood(cx, host, others, frame);
 }
 
 /// Sends a frame up to the host, which the kernel would take from whichever of its ports' addresses it was sent to: a TAP
