@@ -1,6 +1,7 @@
 //! The two bridges with the same knobs: the kernel's by its own tools, ours by a file.
 
 use rtnetlink::LinkBridgePort;
+use rtnetlink::packet_route::link::InfoBridgePort;
 
 use super::command::wait_for;
 use super::rig::{Rig, run_in};
@@ -24,27 +25,34 @@ pub(super) fn kernels_bridge(rig: &Rig, knobs: Knobs) {
         (run("bridge link").matches("state forwarding").count() == HOSTS).then_some(())
     });
     for (n, words) in knobs.ports.iter().enumerate().filter(|(_, words)| !words.is_empty()) {
-        // A state that ip(8) sets is undone by the very news of it.
-        let (words, mab) = words.strip_suffix(" mab on").map_or((*words, false), |words| (words, true));
-        run(&match words.strip_prefix("state ") {
-            Some(state) => format!("bridge link set dev p{n} state {state}"),
-            None => format!("ip link set p{n} type bridge_slave {words}"),
-        });
-        if mab {
-            set_mab(rig, &format!("p{n}"));
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for pair in words.split_whitespace().collect::<Vec<_>>().chunks(2) {
+            // What ip(8) of most distributions has no word for yet.
+            match (pair[0], pair[1]) {
+                ("mab", _) => unknown.push(InfoBridgePort::Mab(true)),
+                ("mcast_max_groups", most) => {
+                    unknown.push(InfoBridgePort::MulticastMaxGroups(most.parse().unwrap()));
+                }
+                // A state that ip(8) sets is undone by the very news of it.
+                ("state", state) => drop(run(&format!("bridge link set dev p{n} state {state}"))),
+                (word, value) => known.extend([word, value]),
+            }
         }
+        if !known.is_empty() {
+            run(&format!("ip link set p{n} type bridge_slave {}", known.join(" ")));
+        }
+        unknown.into_iter().for_each(|knob| set_port(rig, n, knob));
     }
 }
 
-/// What ip(8) of most distributions has no word for yet.
-fn set_mab(rig: &Rig, port: &str) {
-    let index = rig.center.netdev(port).unwrap().index().unwrap();
+fn set_port(rig: &Rig, n: usize, knob: InfoBridgePort) {
+    let index = rig.center.netdev(&format!("p{n}")).unwrap().index().unwrap();
     let set = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let (connection, netlink, _) = rtnetlink::new_connection().unwrap();
             tokio::spawn(connection);
-            let change = LinkBridgePort::new(index).mab(true).build();
+            let change = LinkBridgePort::new(index).append_info_data(knob).build();
             netlink.link().set_port(change).execute().await.unwrap();
         });
     };

@@ -408,6 +408,43 @@ fn knobs_of_groups_do_what_the_kernels_do() {
 }
 
 #[test]
+fn a_port_is_in_as_many_groups_as_it_may_be() {
+    let Some(mut sides) = sides("kernel-full", plain()) else { return };
+    with_router(
+        &mut sides,
+        knobs(SNOOPING, ["mcast_max_groups 1", "mcast_max_groups 2 mcast_fast_leave on", ""]),
+    );
+    let group = |last| [239, 1, 1, last];
+    let out = follow(
+        &sides,
+        "bounds",
+        &[
+            about(0, REPORT, group(1)), // to the router
+            about(0, REPORT, group(2)), // nowhere: it may not
+            about(0, REPORT, group(1)), // to the router: it is in it
+            about(1, REPORT, group(2)),
+            about(1, REPORT, group(3)),
+            about(1, REPORT, group(4)), // nowhere
+            report_v3(1, &[(4, group(3), 0), (4, group(5), 0), (4, group(2), 0)]), // nowhere
+            report_v3(1, &[(4, group(3), 0), (4, group(2), 0)]), // to all
+            data(2, group(4)),
+            about(1, LEAVE, group(3)),  // to all
+            about(1, REPORT, group(4)), // now it may
+            data(2, group(4)),
+            Step::Mdb("add dev br0 port p0 grp 239.1.1.9 permanent".into()),
+            Step::Mdb("del dev br0 port p0 grp 239.1.1.1".into()),
+            Step::Mdb("add dev br0 port p0 grp 239.1.1.9 permanent".into()),
+            about(0, REPORT, group(1)), // nowhere: what was put there counts
+            data(2, group(9)),
+            about(2, REPORT, group(1)), // of others there may be any number
+            mld_about(0, 131, 0, GROUP_6, GROUP_6), // nowhere: of both families together
+        ],
+    );
+    assert_eq!(out, 2 + 2 + 2 + 2 + 1 + 1 + 1);
+    sides[0].rig.settled();
+}
+
+#[test]
 fn queries_are_byte_for_byte_the_kernels() {
     let ends = "mcast_snooping 1 mcast_last_member_interval 20 mcast_query_response_interval 10";
     let Some(sides) = sides("kernel-querier", knobs(ends, [""; HOSTS])) else { return };
@@ -440,4 +477,52 @@ fn queries_are_byte_for_byte_the_kernels() {
     });
     assert_eq!(asked[0], asked[1], "who is left, and then all");
     left(&sides, 0);
+}
+
+/// What a bridge asks by MLD, from the address that it has by its own: its frames, but for what the host says.
+fn mld_query(side: &Side, group: u128) -> Vec<u8> {
+    const BEFORE: usize = 14 + 40 + 8; // Ethernet, IPv6, router alert
+    loop {
+        let frame = side.far[1].receive();
+        let is_query = frame[6..14] == [&host::of_port(0)[..], &[0x86, 0xdd]].concat()
+            && frame.get(BEFORE) == Some(&130);
+        if is_query && frame[BEFORE + 8..BEFORE + 24] == group.to_be_bytes() {
+            return frame;
+        }
+    }
+}
+
+#[test]
+fn queries_of_ipv6_are_byte_for_byte_the_kernels() {
+    let ends = "mcast_snooping 1 mcast_last_member_interval 20 mcast_query_response_interval 10";
+    let Some(sides) = sides("kernel-querier-6", knobs(ends, [""; HOSTS])) else { return };
+    for side in &sides {
+        match &side.kind {
+            Kind::Ours(..) => drop(side.rig.folder.ask("bridge set br0 mcast_querier on")),
+            Kind::Kernels => {
+                // It asks by MLD only from an address of its own. Ours comes from the one that the kernel would make of its MAC.
+                let knob = "/proc/sys/net/ipv6/conf/br0/disable_ipv6";
+                side.rig.center.run(|| std::fs::write(knob, "0")).unwrap().unwrap();
+                run_in(&side.rig.center, "ip -6 addr add fe80::aa:ff:fe00:0/64 dev br0 nodad");
+                run_in(&side.rig.center, "ip link set br0 type bridge mcast_querier 1");
+            }
+        }
+    }
+    let [ours, kernels] = [0, 1].map(|side| mld_query(&sides[side], 0));
+    assert_eq!(ours, kernels, "a general query");
+    let Step::Send(_, report) = mld_about(1, 131, 0, GROUP_6, GROUP_6) else { panic!("a frame") };
+    let Step::Send(_, done) = mld_about(1, 132, 0, GROUP_6, ALL_NODES + 1) else { panic!("a frame") };
+    let group = "ff05::1";
+    let is_member = |side: &Side| side.mdb().0.iter().any(|entry| entry[..2] == ["p1", group]);
+    let asked = [0, 1].map(|side| {
+        let side = &sides[side];
+        side.far[1].send(&report);
+        wait_for("the member", || is_member(side).then_some(()));
+        side.far[1].send(&done);
+        [mld_query(side, GROUP_6), mld_query(side, 0)]
+    });
+    assert_eq!(asked[0], asked[1], "who is left, and then all");
+    for side in &sides {
+        wait_for("the membership to end", || (!is_member(side)).then_some(()));
+    }
 }
