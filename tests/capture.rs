@@ -447,6 +447,11 @@ fn what_cannot_be_captured_is_refused_in_one_line_and_the_switch_goes_on() {
         assert!(answer.starts_with(&format!("HTTP/1.0 {status} ")), "{answer}");
     }
 
+    // What is refused writes over nothing.
+    folder.write("old.pcapng", "precious");
+    assert_eq!(folder.say("capture --port p7 -w old.pcapng").code, Some(1));
+    assert_eq!(fs::read_to_string(folder.path("old.pcapng")).unwrap(), "precious");
+
     let capture = Capturing::start(&folder, &["-w", "rest"]);
     switch.signal("TERM");
     switch.wait();

@@ -134,6 +134,9 @@ fn a_file_may_come_by_a_pipe_and_is_read_once_and_not_for_ever() {
     let said = command::said(&mut apply);
     assert!(cat.wait().unwrap().success());
     assert_eq!((said.code, said.out.as_str()), (Some(0), "+ port p2: memory true\n"), "{said:?}");
+    // More than fits the socket is refused by the switch, in whose words it is told.
+    folder.write("long.toml", &format!("{TWO_PORTS}{}", "# nothing\n".repeat(900_000)));
+    assert_eq!(refused(&folder, "apply long.toml"), "rigswitch: the body: length limit exceeded\n");
     let endless = "/dev/zero: larger than 64 MiB\n";
     assert_eq!(
         (folder.say("check /dev/zero").code, folder.say("check /dev/zero").err),

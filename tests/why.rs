@@ -5,6 +5,8 @@ mod command;
 mod rig;
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -238,6 +240,31 @@ fn the_longest_frames_are_explained_and_longer_ones_are_not() {
     let long = folder.say("explain --port p0 --pcap long.pcap");
     let line = "rigswitch: a frame of 65600 bytes: the longest that there can be has 65599\n";
     assert_eq!((long.code, &*long.err), (Some(1), line));
+    let body = format!(r#"{{"port":"p0","frame":"{}"}}"#, "02".repeat(65_600));
+    let head = format!("POST /v1/explain HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+    let answer = command::http(&folder.socket(), &(head + &body));
+    assert!(answer.starts_with("HTTP/1.0 409 ") && answer.contains("a frame of 65600 bytes"), "{answer}");
+}
+
+#[test]
+fn frames_that_nobody_waits_for_any_more_are_not_said_not_to_have_come() {
+    let folder = Folder::new("early");
+    // A switch that ends as soon as it has answered.
+    let listener = UnixListener::bind(folder.socket()).unwrap();
+    let ends = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut asked, mut byte) = (Vec::new(), [0]);
+        while !asked.ends_with(b"}") {
+            stream.read_exact(&mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+    });
+    let said = folder.say("explain --port p0 --next 3 --timeout 600s");
+    ends.join().unwrap();
+    let line = "rigswitch: the switch ended this early: it has gone, or others that came later took the place; 0 of 3 \
+                frames came in by p0\n";
+    assert_eq!((said.code, &*said.err), (Some(1), line));
 }
 
 #[test]

@@ -152,8 +152,14 @@ impl Client {
     fn exchange(&self, method: &str, target: &str, body: &[u8]) -> Result<Vec<u8>, ClientError> {
         let mut stream = self.ask(method, target, body).map_err(|error| self.failed(error))?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).map_err(|error| self.failed(error))?;
-        self.body(&answer)
+        let read = stream.read_to_end(&mut answer);
+        // Of a switch that has closed with something unread, the answer comes first and then an error.
+        match read {
+            Err(error) if answer.is_empty() || error.kind() != io::ErrorKind::ConnectionReset => {
+                Err(self.failed(error))
+            }
+            _ => self.body(&answer),
+        }
     }
 
     fn failed(&self, error: io::Error) -> ClientError {
@@ -186,8 +192,15 @@ impl Client {
             "{method} {target} HTTP/1.0\r\nHost: rig\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        Ok(stream)
+        match stream.write_all(body) {
+            // It has heard enough, and has said so: that is to be read.
+            Err(error)
+                if ![io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind()) =>
+            {
+                Err(error)
+            }
+            _ => Ok(stream),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `rigswitch explain`: why a frame goes where it goes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use rigswitch_dataplane::ports::Capture;
@@ -10,7 +10,7 @@ use super::{Failure, note, print};
 use crate::api::client::Client;
 use crate::config::Config;
 use crate::explain::{ExplainRequest, ExplanationView, FollowRequest, LONGEST, parse};
-use crate::switch::Switch;
+use crate::switch::{Switch, SwitchError};
 
 #[derive(Args)]
 #[command(
@@ -70,6 +70,9 @@ impl Explain {
         let view = match &self.config {
             Some(file) => offline(Config::load(file)?, &self.port, &bytes)?,
             None => {
+                if bytes.len() > LONGEST {
+                    return Err(Failure::Refused(SwitchError::TooLong(bytes.len()).to_string()));
+                }
                 let frame = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                 client.send("POST", "/v1/explain", &ExplainRequest { port: self.port.clone(), frame })?
             }
@@ -81,12 +84,17 @@ impl Explain {
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let (port, filter) = (self.port.clone(), self.filter.clone());
         let mut seen = 0;
+        let start = Instant::now();
         client.lines("/v1/explain/next", &FollowRequest { port, next, filter, timeout_ms }, |view| {
             seen += 1;
             self.print(&view)
         })?;
         if seen == next {
             return Ok(());
+        }
+        if start.elapsed() < self.timeout {
+            let why = "the switch ended this early: it has gone, or others that came later took the place";
+            return Err(Failure::Refused(format!("{why}; {seen} of {next} frames came in by {}", self.port)));
         }
         let came = if seen == 0 { "no such frame".to_owned() } else { format!("{seen} of {next} frames") };
         Err(Failure::Refused(format!("{came} came in by {} within {:?}", self.port, self.timeout)))

@@ -116,7 +116,7 @@ impl Extcap {
         let Some(fifo) = &self.fifo else {
             return Err(Failure::Usage("--capture: give --fifo, as Wireshark does".into()));
         };
-        let summary = record(client, request, Files::open(fifo, Rotation::default())?, || ())?;
+        let summary = record(client, request, || Files::open(fifo, Rotation::default()), || ())?;
         if !summary.missed.is_empty() {
             let _ = writeln!(io::stderr(), "rigswitch: {}", summary.text());
         }

@@ -4,7 +4,7 @@ pub(super) mod extcap;
 mod files;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use rigswitch_dataplane::watch::Stages;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, runtime};
+use super::{Failure, note, runtime};
 use crate::api::client::Client;
 use crate::capture::pcapng::{Block, INTERFACE, PACKET, STATISTICS, Statistics};
 use crate::capture::{Request, Stage, snaplen};
@@ -62,10 +62,10 @@ impl Capture {
         let mut request = request(&self.port, &self.stage, &self.filter.join(" "))?;
         request.snaplen = snaplen(self.snaplen);
         request.count = self.count;
-        let files = Files::open(&self.write, rotation)?;
-        let tell = |text: &str| _ = writeln!(io::stderr(), "rigswitch: {text}");
-        let summary = record(client, request, files, || tell("capturing"))?;
-        tell(&summary.text());
+        // Not before the switch has agreed: an older file is written over.
+        let files = || Files::open(&self.write, rotation);
+        let summary = record(client, request, files, || note("capturing"))?;
+        note(&summary.text());
         Ok(())
     }
 
@@ -129,8 +129,14 @@ impl Summary {
 
 /// Captures until the switch ends it, a signal does, or nobody reads what is written. `begun` is called when every frame from
 /// then on is looked at.
-fn record(client: Client, request: Request, files: Files, begun: impl FnOnce()) -> Result<Summary, Failure> {
+fn record(
+    client: Client,
+    request: Request,
+    files: impl FnOnce() -> Result<Files, Failure>,
+    begun: impl FnOnce(),
+) -> Result<Summary, Failure> {
     let mut stream = client.stream(&format!("/v1/capture?{}", request.query()))?;
+    let files = files()?;
     let stopped = Arc::new(AtomicBool::new(false));
     end_on_signal(client, request.id.unwrap_or_default(), &stream, Arc::clone(&stopped))?;
     begun();
