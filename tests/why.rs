@@ -1,6 +1,8 @@
 //! `rigswitch explain` and `show drops --help`: frames in words, their ways in words, and what is wrong with either.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "why/bridges.rs"]
+mod bridges;
 mod command;
 #[path = "why/records.rs"]
 mod records;

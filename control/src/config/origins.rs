@@ -35,10 +35,12 @@ impl Origins {
         found.addresses(document);
         found.tables(document, "xconnect", &["a"], &[]);
         found.tables(document, "xconnect", &["b"], &[]);
+        found.tables(document, "neighbor", &["device", "address"], &[]);
         for bridge in elements(document, "bridge") {
             let Some(name) = text_of(bridge, "name") else { continue };
             found.tables(bridge, "port", &["device"], &["bridge", &name]);
             found.tables(bridge, "fdb", &["mac"], &["bridge", &name]);
+            found.tables(bridge, "mdb", &["device", "grp"], &["bridge", &name]);
         }
         Self(Arc::new((file.to_owned(), found.lines)))
     }
@@ -68,12 +70,13 @@ struct Finder {
 }
 
 impl Finder {
-    /// Notes the tables at `key`, by the value of `named`, within `parents`.
+    /// Notes the tables at `key`, by the values of `named`, within `parents`.
     fn tables(&mut self, document: &DeTable<'_>, key: &str, named: &[&str], parents: &[&str]) {
         let Some(array) = document.get(key).and_then(|value| value.get_ref().as_array()) else { return };
         for element in array.iter() {
             let Some(table) = element.get_ref().as_table() else { continue };
-            let Some(name) = named.first().and_then(|named| text_of(table, named)) else { continue };
+            let names: Option<Vec<_>> = named.iter().map(|named| text_of(table, named)).collect();
+            let Some(name) = names.map(|names| names.join(" ")) else { continue };
             let path: Vec<_> = parents.iter().copied().chain([key, &name]).map(str::to_owned).collect();
             self.table(path, element.span().start, table);
         }

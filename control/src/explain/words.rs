@@ -8,8 +8,9 @@ use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
-use rigswitch_dataplane::tables::{Descent, Entry, Flags, Flood, Role, Tables};
+use rigswitch_dataplane::tables::{Descent, Entry, Flags, Flood, Role, Snooped, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
+use rigswitch_dataplane::wire::multicast::Group;
 use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::view::{ExplainedDrop, ExplanationView, StepView};
@@ -22,6 +23,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) origins: &'a Origins,
     pub(crate) name: &'a dyn Fn(DeviceId) -> &'a str,
     pub(crate) bridge: &'a dyn Fn(DomainId) -> &'a str,
+    /// The ports that are in a group, and whether they are for good.
+    pub(crate) members: &'a dyn Fn(DomainId, Group) -> Vec<(DeviceId, bool)>,
 }
 
 /// The way of a frame of `length` bytes, of which these are the first, from the port `from`.
@@ -38,6 +41,10 @@ pub(crate) fn explain(
         entry: None,
         vid: None,
         bytes,
+        is_snooped: steps.iter().any(|seen| matches!(seen.step, Step::Snooped(_))),
+        is_answered: steps.iter().any(|seen| matches!(seen.step, Step::Answered(..))),
+        answer: None,
+        flooded: None,
         steps: Vec::new(),
         out: Vec::new(),
         drops: Vec::new(),
@@ -112,6 +119,10 @@ struct Story<'s, 'n> {
     entry: Option<Entry>,
     vid: Option<VlanId>,
     bytes: &'s [u8],
+    is_snooped: bool,
+    is_answered: bool,
+    answer: Option<DeviceId>, // what is queued there next
+    flooded: Option<DomainId>,
     steps: Vec<StepView>,
     out: Vec<DeviceId>,
     drops: Vec<Drop>,
@@ -158,15 +169,13 @@ impl Story<'_, '_> {
                 self.push("control", format!("{what}: {}", heard(reason)), None);
             }
             Step::Punted(_) => self.push("control", "control takes it".into(), None),
+            Step::Snooped(why) => self.snooped(why),
+            Step::Answered(device, address, mac) => self.answered(device, address, mac),
             Step::Routed(fate) => self.routed(fate),
             Step::Fragmented(device, count) => {
                 let text =
                     format!("into {count} pieces, for {} carries no longer packets", self.name(device));
                 self.push("fragment", text, None);
-            }
-            Step::Answered(device) => {
-                let text = format!("the bridge knows who is asked for, and answers by {}", self.name(device));
-                self.push("answer", text, self.knob(device, "neigh_suppress"));
             }
             Step::Retagged(device, retag) => {
                 let text = vlans::retagged(self.name(device), retag);
@@ -184,6 +193,7 @@ impl Story<'_, '_> {
                     format!("cut into {segments} segments, for {} takes no super-frames", self.name(device));
                 self.push("segment", text, None);
             }
+            Step::Queued(device) if self.answer == Some(device) => self.answer = None,
             Step::Queued(device) => {
                 if !self.out.contains(&device) {
                     self.out.push(device);
@@ -312,19 +322,89 @@ impl Story<'_, '_> {
         let (text, place) = match verdict {
             Verdict::Forward(to) => (format!("forward to {}", self.name(to)), None),
             Verdict::Flood(domain, kind) => {
+                self.flooded = Some(domain);
                 let bridge = (self.setting.bridge)(domain);
                 let why = match kind {
                     Flood::Unicast => format!("nobody knows where {destination} is: flood to"),
                     Flood::Multicast => "a group: to".to_owned(),
                     Flood::Broadcast => "broadcast: flood to".to_owned(),
                 };
-                (format!("{why} the other ports of {bridge}"), None)
+                match kind {
+                    _ if self.is_answered => (format!("a question: {bridge} knows the answer"), None),
+                    Flood::Multicast if self.is_snooped => {
+                        let place = self.setting.origins.place(&["bridge", bridge], "mcast_snooping");
+                        (format!("a group: {bridge} snoops, and looks who is in it"), place)
+                    }
+                    _ => (format!("{why} the other ports of {bridge}"), None),
+                }
             }
             Verdict::Host(host) => (format!("for this host: up by {}", self.name(host.device)), None),
             Verdict::Punt(_) => ("to control".to_owned(), None),
             Verdict::Drop(reason) => (format!("drop: {}", reason.name()), self.decided_by(reason)),
         };
         self.push("decide", text, place);
+    }
+
+    /// What a bridge that snoops has found, and whom.
+    fn snooped(&mut self, why: Snooped) {
+        let text = match why {
+            Snooped::Members(group) => {
+                format!("for {group}: to those who are in it, and to multicast routers")
+            }
+            Snooped::NoMembers(group) => {
+                format!("for {group}, which nobody is known to be in: to multicast routers")
+            }
+            Snooped::Join(group) => {
+                format!("its sender is in {group}, which is for multicast routers to hear")
+            }
+            Snooped::NoQuerier => {
+                let place = self.setting.origins.place(&["bridge", self.bridge()], "mcast_querier");
+                let text = "nobody asks who is in which group, so that it is not known: to all";
+                return self.push("snoop", text.to_owned(), place);
+            }
+            Snooped::ForAll => {
+                "it is for everybody, or says something about groups to all: to all".to_owned()
+            }
+            Snooped::Refused => "it does not go on".to_owned(),
+        };
+        self.push("snoop", text, None);
+        let Some(domain) = self.flooded else { return };
+        if let Snooped::Members(group) = why {
+            let (mut told, bridge) = (None, self.setting.tables.bridge_of(domain));
+            for (device, is_permanent) in (self.setting.members)(bridge, group) {
+                if told.replace(device) == Some(device) {
+                    continue; // a port may have one membership for each station
+                }
+                let state = if is_permanent { "permanent" } else { "temp" };
+                let (name, bridge, group) = (self.name(device), self.bridge(), group.to_string());
+                let entry = ["bridge", bridge, "mdb", &format!("{name} {group}")];
+                let place = if is_permanent { self.setting.origins.place(&entry, "grp") } else { None };
+                self.push("member", format!("{name}, as mdb entry {group} ({state}) says"), place);
+            }
+        }
+        let (Snooped::Members(group) | Snooped::NoMembers(group) | Snooped::Join(group)) = why else {
+            return;
+        };
+        let Some(mdb) = &self.setting.tables.domain(domain).mdb else { return };
+        let family = if matches!(group, Group::Ip(IpAddr::V6(_))) { &mdb.ipv6 } else { &mdb.ipv4 };
+        for target in &family.routers {
+            let place = self.knob(target.device, "mcast_router");
+            self.push("router", format!("behind {}", self.name(target.device)), place);
+        }
+    }
+
+    /// Who was asked for, and why the bridge knows.
+    fn answered(&mut self, device: DeviceId, address: IpAddr, mac: MacAddr) {
+        self.answer = Some(device);
+        let entry = format!("{} {address}", self.bridge());
+        let place = self.setting.origins.place(&["neighbor", &entry], "address");
+        let text = format!("{address} is {mac}, a neighbour that {} was told of", self.bridge());
+        self.push("neighbor", text, place);
+        let text = format!(
+            "the bridge answers by {}: its station is behind a port with neigh_suppress",
+            self.name(device)
+        );
+        self.push("answer", text, None);
     }
 
     fn left_out(&mut self, device: DeviceId, why: LeftOut) {
@@ -337,10 +417,10 @@ impl Story<'_, '_> {
             }
             LeftOut::Isolated => ("isolated, as the port it came from is", Some("isolated")),
             LeftOut::Unwanted => ("it takes no floods of this kind", self.flood_knob()),
-            LeftOut::Suppressed => (
-                "it takes no floods of this kind, or is not asked for what the bridge knows",
-                Some("neigh_suppress"),
-            ),
+            LeftOut::Suppressed if self.setting.tables.device(device).knobs.neigh_suppress => {
+                ("spared such questions", Some("neigh_suppress"))
+            }
+            LeftOut::Suppressed => ("it takes no floods of this kind", self.flood_knob()),
             LeftOut::Vlan => {
                 let vid = self.vid.map_or_else(|| "the VLAN".to_owned(), |vid| format!("VLAN {vid}"));
                 let place = self.member(device, vlans::MEMBERSHIP);
@@ -438,6 +518,12 @@ impl Story<'_, '_> {
             |devices: &[DeviceId]| devices.iter().map(|&id| self.name(id)).collect::<Vec<_>>().join(", ");
         let punted = steps.iter().any(|seen| matches!(seen.step, Step::Punted(_)));
         let ended = self.drops.iter().map(|(_, _, reason)| reason.name()).collect::<Vec<_>>();
+        if self.is_answered {
+            return match &self.out[..] {
+                [] => "answered by the bridge".to_owned(),
+                out => format!("answered by the bridge; the question leaves by {}", list(out)),
+            };
+        }
         match (&self.out[..], &ended[..]) {
             ([], []) if punted => "consumed by control".to_owned(),
             ([], []) => "not told to its end".to_owned(),

@@ -62,6 +62,13 @@ impl Groups {
         self.0.iter().filter_map(|(domain, of)| Some((*domain, Arc::clone(of.mdb.as_ref()?)))).collect()
     }
 
+    /// The ports that are in a group, and whether they are for good.
+    pub(super) fn members(&self, domain: DomainId, group: Group) -> Vec<(DeviceId, bool)> {
+        let members = self.0.get(&domain).into_iter().flat_map(|of| of.snooping.members());
+        let members = members.filter(|(of, _)| *of == group);
+        members.map(|(_, member)| (member.device, member.lasts == Lasts::Permanent)).collect()
+    }
+
     /// A port has heard this.
     pub(super) fn hear(&mut self, device: DeviceId, frame: &[u8], now: Duration) {
         if let Some(of) = self.0.values_mut().find(|of| of.ports.contains(&device)) {

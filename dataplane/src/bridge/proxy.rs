@@ -2,6 +2,8 @@
 //! bridge (`br_do_proxy_suppress_arp` and `br_do_suppress_nd`, net/bridge/br_arp_nd_proxy.c). None of this runs for frames from
 //! a port of a bridge without `neigh_suppress`, nor for those that are not flooded.
 
+use std::net::IpAddr;
+
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Checksum, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
@@ -71,7 +73,7 @@ fn arp_asks<O: Observer, T: Transmit>(
     }
     let tables = cx.tables;
     let known = if is_request { tables.domain(domain).neighbors.ipv4(target) } else { None };
-    answer(cx, device, domain, egress, known, |mac| Some(arp.reply(mac)))
+    answer(cx, device, domain, egress, (target.into(), known), |mac| Some(arp.reply(mac)))
 }
 
 fn neighbor_asks<O: Observer, T: Transmit>(
@@ -93,19 +95,19 @@ fn neighbor_asks<O: Observer, T: Transmit>(
     }
     let tables = cx.tables;
     let known = tables.domain(domain).neighbors.ipv6(message.target());
-    answer(cx, device, domain, egress, known, |mac| {
+    answer(cx, device, domain, egress, (message.target().into(), known), |mac| {
         let given = message.source_link_address().ok()?;
         Some(message.advertisement(given.unwrap_or(ethernet.source()), mac))
     })
 }
 
-/// Sends `reply` out of `device` if the station that was asked for is `known`, and behind a port with `neigh_suppress`.
+/// Sends `reply` out of `device` if the station that has the `address` is known, and behind a port with `neigh_suppress`.
 fn answer<O: Observer, T: Transmit, const LEN: usize>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     domain: DomainId,
     egress: &mut Egress,
-    known: Option<MacAddr>,
+    (address, known): (IpAddr, Option<MacAddr>),
     reply: impl FnOnce(MacAddr) -> Option<[u8; LEN]>,
 ) -> Asked {
     let Some(mac) = known else { return Asked::Flood };
@@ -122,7 +124,7 @@ fn answer<O: Observer, T: Transmit, const LEN: usize>(
             let filled = frame.fill(&reply);
             debug_assert!(filled, "alloc gave the room that was asked for");
             frame.set_checksum(Checksum::Complete);
-            cx.observer.see(Step::Answered(device), &frame);
+            cx.observer.see(Step::Answered(device, address, mac), &frame);
             egress.forward(cx, device, device, frame);
         }
         // A frame that never was: counted, so that it is neither lost nor invented.

@@ -50,6 +50,7 @@ fn snoop<O: Observer, T: Transmit, L: Leaving>(
     frame: Frame,
 ) -> Option<Frame> {
     let tables = cx.tables;
+    cx.observer.see(Step::Snooped(way.why), &frame);
     if way.is_heard {
         let taken = cx.punt.offer(device, PuntReason::Membership, cx.tick, frame.bytes());
         cx.observer.see(Step::CopiedToControl(PuntReason::Membership, taken), &frame);

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use crate::bridge::Class;
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
-use crate::ids::{DeviceId, DomainId, VlanId};
+use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::ports::Witness;
 use crate::punt::PuntReason;
 use crate::routing::Fate;
-use crate::tables::{Entry, Flood, HostPort};
+use crate::tables::{Entry, Flood, HostPort, Snooped};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
 
@@ -129,8 +129,10 @@ pub enum Step {
     CopiedToControl(PuntReason, bool),
     /// It went to control.
     Punted(PuntReason),
-    /// The bridge answers it by this device: what is queued there next is the answer.
-    Answered(DeviceId),
+    /// It is to a group, and the bridge has looked for where it goes.
+    Snooped(Snooped),
+    /// The bridge answers it by this device, for the station that has this address: what is queued there next is the answer.
+    Answered(DeviceId, IpAddr, MacAddr),
     /// It was routed.
     Routed(Fate),
     /// It is too long for this device, and leaves by it in so many fragments.

@@ -57,11 +57,30 @@ pub enum Path<'a> {
     Refused(DropReason),
 }
 
+/// Why a frame to a group goes where it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Snooped {
+    /// Somebody is known to be in this group: to its members and the routers.
+    Members(Group),
+    /// Nobody is: to the routers.
+    NoMembers(Group),
+    /// Its sender says that it is in this group, which only routers are to hear.
+    Join(Group),
+    /// Nobody asks who is in which group, so that it is not known: to all.
+    NoQuerier,
+    /// It is for a group that everybody is in, or says something to all.
+    ForAll,
+    /// It says what it may not, or cannot be understood: nowhere.
+    Refused,
+}
+
 /// What a snooping bridge does with a frame to a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way<'a> {
     /// Where it goes.
     pub path: Path<'a>,
+    /// And why.
+    pub why: Snooped,
     /// Whether control is to have a copy: it says something about groups or routers.
     pub is_heard: bool,
 }
@@ -71,42 +90,44 @@ impl Mdb {
     /// (`br_handle_frame_finish`, net/bridge/br_input.c).
     pub fn way(&self, device: DeviceId, frame: &[u8], may_be_tagged: bool) -> Way<'_> {
         let view = if may_be_tagged { Multicast::view } else { Multicast::view_untagged };
-        let (path, is_heard) = match view(frame) {
-            Err(_) => (Path::Refused(DropReason::GroupMalformed), false),
+        let refused = |reason| (Path::Refused(reason), Snooped::Refused);
+        let ((path, why), is_heard) = match view(frame) {
+            Err(_) => (refused(DropReason::GroupMalformed), false),
             Ok(Multicast::Message { ipv4, message }) => {
-                let path = match &message {
-                    Some(message) if self.refuses(device, frame, message) => {
-                        Path::Refused(DropReason::MdbFull)
-                    }
+                let way = match &message {
+                    Some(message) if self.refuses(device, frame, message) => refused(DropReason::MdbFull),
                     // A host that hears another's report may think that one is enough (RFC 4541 §2.1.1).
-                    Some(Message::Join(_)) => self.to_routers(ipv4),
-                    _ => Path::Flood,
+                    Some(Message::Join(group)) => self.to_routers(ipv4, Snooped::Join(*group)),
+                    _ => (Path::Flood, Snooped::ForAll),
                 };
-                (path, message.is_some())
+                (way, message.is_some())
             }
             Ok(Multicast::Data { group, for_routers, from_router }) => {
                 (self.to_members(group, for_routers), from_router)
             }
         };
-        Way { path, is_heard }
+        Way { path, why, is_heard }
     }
 
     fn family(&self, ipv4: bool) -> &Family {
         if ipv4 { &self.ipv4 } else { &self.ipv6 }
     }
 
-    fn to_routers(&self, ipv4: bool) -> Path<'_> {
+    fn to_routers(&self, ipv4: bool, why: Snooped) -> (Path<'_>, Snooped) {
         let family = self.family(ipv4);
-        if family.has_querier { Path::To(&family.routers) } else { Path::Flood }
+        if family.has_querier { (Path::To(&family.routers), why) } else { (Path::Flood, Snooped::NoQuerier) }
     }
 
-    fn to_members(&self, group: Group, for_routers: bool) -> Path<'_> {
-        let known = self.groups.get(&group).map_or(Path::Flood, |targets| Path::To(targets));
+    fn to_members(&self, group: Group, for_routers: bool) -> (Path<'_>, Snooped) {
+        let known = self.groups.get(&group).map(|targets| (Path::To(targets), Snooped::Members(group)));
         match group {
-            Group::Mac(_) => known,
-            Group::Ip(address) if !self.family(address.is_ipv4()).has_querier => Path::Flood,
-            Group::Ip(address) if for_routers && known == Path::Flood => self.to_routers(address.is_ipv4()),
-            Group::Ip(_) => known,
+            Group::Ip(address) if !self.family(address.is_ipv4()).has_querier => {
+                (Path::Flood, Snooped::NoQuerier)
+            }
+            Group::Ip(address) if for_routers && known.is_none() => {
+                self.to_routers(address.is_ipv4(), Snooped::NoMembers(group))
+            }
+            Group::Mac(_) | Group::Ip(_) => known.unwrap_or((Path::Flood, Snooped::ForAll)),
         }
     }
 

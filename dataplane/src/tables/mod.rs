@@ -21,7 +21,7 @@ pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
     TableFull, Tick,
 };
-pub use mdb::{Family, Mdb, Path, Target, Way};
+pub use mdb::{Family, Mdb, Path, Snooped, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
 pub use routing::{Interface, Routing};
