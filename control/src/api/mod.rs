@@ -4,6 +4,7 @@ pub mod client;
 mod guests;
 mod metrics;
 mod openapi;
+mod query;
 mod routes;
 mod server;
 pub mod socket;

@@ -4,7 +4,8 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::routes::{Content, Parameter, ROUTES, Route};
+use super::query::Parameter;
+use super::routes::{Content, ROUTES, Route};
 use crate::views::ErrorView;
 
 /// The document.
