@@ -1,5 +1,10 @@
 //! Groups: who is in which, and who gets what is for them. The same frames, the same outputs, and the same database.
 
+#[path = "queries.rs"]
+mod queries;
+#[path = "reports.rs"]
+mod reports;
+
 use rigswitch::views::MdbView;
 use serde_json::Value;
 
@@ -441,157 +446,5 @@ fn a_port_is_in_as_many_groups_as_it_may_be() {
         ],
     );
     assert_eq!(out, 2 + 2 + 2 + 2 + 1 + 1 + 1);
-    sides[0].rig.settled();
-}
-
-#[test]
-fn queries_are_byte_for_byte_the_kernels() {
-    let ends = "mcast_snooping 1 mcast_last_member_interval 20 mcast_query_response_interval 10";
-    let Some(sides) = sides("kernel-querier", knobs(ends, [""; HOSTS])) else { return };
-    let set = |side: &Side| match &side.kind {
-        Kind::Ours(..) => drop(side.rig.folder.ask("bridge set br0 mcast_querier on")),
-        Kind::Kernels => drop(run_in(&side.rig.center, "ip link set br0 type bridge mcast_querier 1")),
-    };
-    sides.iter().for_each(set);
-    let next = |side: &Side, about: [u8; 4]| loop {
-        let frame = side.far[1].receive();
-        let is_query = is_bridges_own(&frame) && frame.len() > 45 && frame[38] == QUERY;
-        if is_query && frame[42..46] == about {
-            return frame;
-        }
-    };
-    let [ours, kernels] = [0, 1].map(|side| next(&sides[side], [0; 4]));
-    assert_eq!(ours, kernels, "a general query");
-    for side in &sides {
-        side.until("the answers to be known", &data(0, [239, 9, 9, 9]), [0, 0, 0]);
-    }
-    follow(&sides, "a member", &[about(1, REPORT, GROUP), data(0, GROUP)]);
-    let Step::Send(_, leave) = about(1, LEAVE, GROUP) else { panic!("a frame") };
-    let asked = [0, 1].map(|side| {
-        sides[side].far[1].send(&leave);
-        let asked = [next(&sides[side], GROUP), next(&sides[side], [0; 4])];
-        if let Kind::Ours(_, sent) = &sides[side].kind {
-            sent.set(sent.get() + 1);
-        }
-        asked
-    });
-    assert_eq!(asked[0], asked[1], "who is left, and then all");
-    left(&sides, 0);
-}
-
-/// What a bridge asks by MLD, from the address that it has by its own: its frames, but for what the host says.
-fn mld_query(side: &Side, group: u128) -> Vec<u8> {
-    const BEFORE: usize = 14 + 40 + 8; // Ethernet, IPv6, router alert
-    loop {
-        let frame = side.far[1].receive();
-        let is_query = frame[6..14] == [&host::of_port(0)[..], &[0x86, 0xdd]].concat()
-            && frame.get(BEFORE) == Some(&130);
-        if is_query && frame[BEFORE + 8..BEFORE + 24] == group.to_be_bytes() {
-            return frame;
-        }
-    }
-}
-
-#[test]
-fn queries_of_ipv6_are_byte_for_byte_the_kernels() {
-    let ends = "mcast_snooping 1 mcast_last_member_interval 20 mcast_query_response_interval 10";
-    let Some(sides) = sides("kernel-querier-6", knobs(ends, [""; HOSTS])) else { return };
-    for side in &sides {
-        match &side.kind {
-            Kind::Ours(..) => drop(side.rig.folder.ask("bridge set br0 mcast_querier on")),
-            Kind::Kernels => {
-                // It asks by MLD only from an address of its own. Ours comes from the one that the kernel would make of its MAC.
-                let knob = "/proc/sys/net/ipv6/conf/br0/disable_ipv6";
-                side.rig.center.run(|| std::fs::write(knob, "0")).unwrap().unwrap();
-                run_in(&side.rig.center, "ip -6 addr add fe80::aa:ff:fe00:0/64 dev br0 nodad");
-                run_in(&side.rig.center, "ip link set br0 type bridge mcast_querier 1");
-            }
-        }
-    }
-    let [ours, kernels] = [0, 1].map(|side| mld_query(&sides[side], 0));
-    assert_eq!(ours, kernels, "a general query");
-    let Step::Send(_, report) = mld_about(1, 131, 0, GROUP_6, GROUP_6) else { panic!("a frame") };
-    let Step::Send(_, done) = mld_about(1, 132, 0, GROUP_6, ALL_NODES + 1) else { panic!("a frame") };
-    let group = "ff05::1";
-    let is_member = |side: &Side| side.mdb().0.iter().any(|entry| entry[..2] == ["p1", group]);
-    let asked = [0, 1].map(|side| {
-        let side = &sides[side];
-        side.far[1].send(&report);
-        wait_for("the member", || is_member(side).then_some(()));
-        side.far[1].send(&done);
-        [mld_query(side, GROUP_6), mld_query(side, 0)]
-    });
-    assert_eq!(asked[0], asked[1], "who is left, and then all");
-    for side in &sides {
-        wait_for("the membership to end", || (!is_member(side)).then_some(()));
-    }
-}
-
-/// A report of the newer versions as anybody might send it: records of every type there is and of one there is not, with and
-/// without sources, about a few groups. No auxiliary data: the kernel takes that for the next record.
-fn random_report(random: &mut Random) -> Step {
-    let n = random.below(HOSTS - 1);
-    let is_ipv4 = random.below(2) == 0;
-    let count = random.below(4);
-    let mut records = Vec::new();
-    for _ in 0..count {
-        let kind = u8::try_from(1 + random.below(7)).unwrap();
-        let sources = *random.pick(&[0, 0, 1, 3]);
-        records.extend([kind, 0, 0, sources]);
-        let (group, length) = (u8::try_from(random.below(4)).unwrap(), if is_ipv4 { 4 } else { 16 });
-        match (is_ipv4, group) {
-            (true, 0) => records.extend([224, 0, 0, 7]),
-            (true, _) => records.extend([239, 1, 1, group]),
-            (false, 0) => records.extend(ALL_NODES.to_be_bytes()),
-            (false, _) => records.extend((GROUP_6 + u128::from(group)).to_be_bytes()),
-        }
-        records.resize(records.len() + length * usize::from(sources), 7);
-    }
-    let count = u8::try_from(count).unwrap();
-    if is_ipv4 {
-        igmp(n, [224, 0, 0, 22], &[&[0x22, 0, 0, 0, 0, 0, 0, count][..], &records].concat())
-    } else {
-        let message = [&[143, 0, 0, 0, 0, 0, 0, count][..], &records].concat();
-        mld(n, LINK_LOCAL, ALL_NODES + 0x15, &message)
-    }
-}
-
-/// One of those, one of the older versions, or something for a group.
-fn random_step(random: &mut Random) -> Step {
-    let (n, last) = (random.below(HOSTS - 1), u8::try_from(random.below(4)).unwrap());
-    let (group, group_6) = ([239, 1, 1, last], GROUP_6 + u128::from(last));
-    match random.below(10) {
-        0 => about(n, *random.pick(&[0x12, REPORT, LEAVE]), group),
-        1 => mld_about(n, 131, 0, group_6, group_6),
-        2 => mld_about(n, 132, 0, group_6, ALL_NODES + 1),
-        3 => data(random.below(HOSTS), group),
-        4 => data_6(random.below(HOSTS), group_6),
-        _ => random_report(random),
-    }
-}
-
-#[test]
-fn reports_of_igmpv3_and_mldv2_mean_what_they_mean_to_the_kernels_bridge_by_default() {
-    const SEED: u64 = 0x5eed_0004;
-    let Some(mut sides) = sides("kernel-reports", plain()) else { return };
-    let fast = "mcast_fast_leave on";
-    for (number, ports) in (0..).zip([[""; HOSTS], [fast, fast, ""], ["mcast_to_unicast on", fast, ""]]) {
-        with_router(&mut sides, knobs(SNOOPING, ports));
-        follow(&sides, "a query of IPv6", &[mld_about(2, 130, 1, 0, ALL_NODES)]);
-        for side in &sides {
-            side.until("the router to be alone", &data_6(0, 0xff05 << 112 | 9), [0, 0, 1]);
-        }
-        let seed = SEED + number;
-        let mut random = Random(seed);
-        let steps: Vec<_> = (0..100).map(|_| random_step(&mut random)).collect();
-        let out = follow(&sides, &format!("seed {seed:#x}, {ports:?}"), &steps);
-        assert!(out > 100, "{out} frames came out");
-        // The kernel has no more to say of any of them: which sources are wanted is not kept.
-        let kernels: Value = serde_json::from_str(&run_in(&sides[1].rig.center, "bridge -d -j mdb")).unwrap();
-        let entries = kernels[0]["mdb"].as_array().unwrap().iter().filter(|entry| entry["port"] != "br0");
-        for entry in entries {
-            assert!(entry.get("source_list").is_none() && entry.get("src").is_none(), "{entry}");
-        }
-    }
     sides[0].rig.settled();
 }
