@@ -1,6 +1,7 @@
 //! Why a frame goes where it goes: the very line that forwards, run over a copy of what it consults, and put into words.
 
 mod frame;
+mod known;
 mod run;
 mod view;
 mod vlans;

@@ -1,14 +1,12 @@
 //! The steps of a frame in words, each with the line of the file that decided.
 
-use std::net::IpAddr;
-
 use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
-use rigswitch_dataplane::tables::{Descent, Entry, Flags, Flood, Role, Snooped, Tables};
+use rigswitch_dataplane::tables::{Descent, Entry, Flags, Flood, Role, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::multicast::Group;
 use rigswitch_dataplane::wire::vlan::Tci;
@@ -113,27 +111,27 @@ fn tag(tpid: EtherType, tci: Tci) -> String {
     format!("{kind} vlan {}, p {}{dei}", tci.vid(), tci.pcp())
 }
 
-struct Story<'s, 'n> {
-    setting: &'s Setting<'n>,
+pub(super) struct Story<'s, 'n> {
+    pub(super) setting: &'s Setting<'n>,
     from: DeviceId,
     entry: Option<Entry>,
     vid: Option<VlanId>,
     bytes: &'s [u8],
     is_snooped: bool,
     is_answered: bool,
-    answer: Option<DeviceId>, // what is queued there next
-    flooded: Option<DomainId>,
+    pub(super) answer: Option<DeviceId>, // what is queued there next
+    pub(super) flooded: Option<DomainId>,
     steps: Vec<StepView>,
     out: Vec<DeviceId>,
     drops: Vec<Drop>,
 }
 
 impl Story<'_, '_> {
-    fn name(&self, device: DeviceId) -> &str {
+    pub(super) fn name(&self, device: DeviceId) -> &str {
         (self.setting.name)(device)
     }
 
-    fn push(&mut self, step: &str, text: String, place: Option<String>) {
+    pub(super) fn push(&mut self, step: &str, text: String, place: Option<String>) {
         self.steps.push(StepView { step: step.to_owned(), text, place });
     }
 
@@ -345,68 +343,6 @@ impl Story<'_, '_> {
         self.push("decide", text, place);
     }
 
-    /// What a bridge that snoops has found, and whom.
-    fn snooped(&mut self, why: Snooped) {
-        let text = match why {
-            Snooped::Members(group) => {
-                format!("for {group}: to those who are in it, and to multicast routers")
-            }
-            Snooped::NoMembers(group) => {
-                format!("for {group}, which nobody is known to be in: to multicast routers")
-            }
-            Snooped::Join(group) => {
-                format!("its sender is in {group}, which is for multicast routers to hear")
-            }
-            Snooped::NoQuerier => {
-                let place = self.setting.origins.place(&["bridge", self.bridge()], "mcast_querier");
-                let text = "nobody asks who is in which group, so that it is not known: to all";
-                return self.push("snoop", text.to_owned(), place);
-            }
-            Snooped::ForAll => {
-                "it is for everybody, or says something about groups to all: to all".to_owned()
-            }
-            Snooped::Refused => "it does not go on".to_owned(),
-        };
-        self.push("snoop", text, None);
-        let Some(domain) = self.flooded else { return };
-        if let Snooped::Members(group) = why {
-            let (mut told, bridge) = (None, self.setting.tables.bridge_of(domain));
-            for (device, is_permanent) in (self.setting.members)(bridge, group) {
-                if told.replace(device) == Some(device) {
-                    continue; // a port may have one membership for each station
-                }
-                let state = if is_permanent { "permanent" } else { "temp" };
-                let (name, bridge, group) = (self.name(device), self.bridge(), group.to_string());
-                let entry = ["bridge", bridge, "mdb", &format!("{name} {group}")];
-                let place = if is_permanent { self.setting.origins.place(&entry, "grp") } else { None };
-                self.push("member", format!("{name}, as mdb entry {group} ({state}) says"), place);
-            }
-        }
-        let (Snooped::Members(group) | Snooped::NoMembers(group) | Snooped::Join(group)) = why else {
-            return;
-        };
-        let Some(mdb) = &self.setting.tables.domain(domain).mdb else { return };
-        let family = if matches!(group, Group::Ip(IpAddr::V6(_))) { &mdb.ipv6 } else { &mdb.ipv4 };
-        for target in &family.routers {
-            let place = self.knob(target.device, "mcast_router");
-            self.push("router", format!("behind {}", self.name(target.device)), place);
-        }
-    }
-
-    /// Who was asked for, and why the bridge knows.
-    fn answered(&mut self, device: DeviceId, address: IpAddr, mac: MacAddr) {
-        self.answer = Some(device);
-        let entry = format!("{} {address}", self.bridge());
-        let place = self.setting.origins.place(&["neighbor", &entry], "address");
-        let text = format!("{address} is {mac}, a neighbour that {} was told of", self.bridge());
-        self.push("neighbor", text, place);
-        let text = format!(
-            "the bridge answers by {}: its station is behind a port with neigh_suppress",
-            self.name(device)
-        );
-        self.push("answer", text, None);
-    }
-
     fn left_out(&mut self, device: DeviceId, why: LeftOut) {
         let name = self.name(device).to_owned();
         let (why, knob) = match why {
@@ -489,13 +425,13 @@ impl Story<'_, '_> {
         }
     }
 
-    fn bridge(&self) -> &str {
+    pub(super) fn bridge(&self) -> &str {
         let domain = self.setting.tables.device(self.from).role.domain();
         domain.map_or("?", |domain| (self.setting.bridge)(domain))
     }
 
     /// Where the file says something about a member of the bridge.
-    fn knob(&self, device: DeviceId, key: &str) -> Option<String> {
+    pub(super) fn knob(&self, device: DeviceId, key: &str) -> Option<String> {
         self.setting.origins.place(&["bridge", self.bridge(), "port", self.name(device)], key)
     }
 
