@@ -1,5 +1,7 @@
 //! The steps of a frame in words, each with the line of the file that decided.
 
+use std::net::IpAddr;
+
 use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
