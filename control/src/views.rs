@@ -2,10 +2,12 @@
 
 mod changes;
 mod fdb;
+mod routes;
 mod vlans;
 
 pub use changes::{ChangeAction, ChangeView, EditAction, EditObject, EditRequest};
 pub use fdb::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView, FlushedView};
+pub use routes::{NextHopView, RouteView};
 pub use vlans::{PortVlansView, VlanTrafficView, VlanView};
 
 use std::collections::BTreeMap;
@@ -93,11 +95,12 @@ pub struct BridgeView {
 pub struct NeighborView {
     /// Its IP address.
     pub dst: String,
-    /// The bridge that was told of it.
+    /// The bridge that was told of it, or the routed device that it is behind.
     pub dev: String,
-    /// Its MAC address.
-    pub lladdr: String,
-    /// `PERMANENT`: it was put there.
+    /// Its MAC address, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<String>,
+    /// How sure that is: `PERMANENT` of one that was put there, and else the words of `ip neigh`.
     pub state: Vec<String>,
 }
 

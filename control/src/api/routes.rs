@@ -27,7 +27,7 @@ use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
-    FlushedView, MdbChange, MdbView, NeighborView, PortView, WorkerView,
+    FlushedView, MdbChange, MdbView, NeighborView, PortView, RouteView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -95,6 +95,7 @@ enum Does {
     RemoveFdb,
     FlushFdb,
     Neighbors,
+    Routes,
     Mdb,
     AddMdb,
     RemoveMdb,
@@ -115,7 +116,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 24] = [
+pub(super) static ROUTES: [Route; 25] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -134,10 +135,11 @@ pub(super) static ROUTES: [Route; 24] = [
         of::<FdbFlush>,
         of::<FlushedView>,
     ),
+    get("/v1/routes", Does::Routes, "Where packets go", Content::Json(of::<Vec<RouteView>>)),
     get(
         "/v1/neighbors",
         Does::Neighbors,
-        "Every neighbour that a bridge was told of",
+        "Every neighbour that the switch was told of, or has found behind a routed device",
         Content::Json(of::<Vec<NeighborView>>),
     ),
     get("/v1/mdb", Does::Mdb, "Who is in which multicast group", Content::Json(of::<Vec<MdbView>>)),
@@ -314,6 +316,7 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
         Does::Bridges => as_json(&switch.borrow().bridges()),
         Does::Fdb => as_json(&switch.borrow().fdb()),
         Does::Neighbors => as_json(&switch.borrow().neighbors()),
+        Does::Routes => as_json(&switch.borrow().routes()),
         Does::Mdb => as_json(&switch.borrow().mdb()),
         Does::AddMdb => outcome(switch.borrow_mut().add_mdb(&asked.change()?)),
         Does::RemoveMdb => outcome(switch.borrow_mut().remove_mdb(&asked.change()?)),

@@ -10,6 +10,7 @@ mod fdb;
 mod mdb;
 mod neighbor;
 mod replay;
+mod route;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod table;
@@ -77,15 +78,18 @@ enum Command {
     /// Change the ipvlans of the running switch
     #[command(subcommand)]
     Ipvlan(edit::Edit),
-    /// Give ipvlans of the running switch their IP addresses, in ip-address(8)'s words
+    /// Give devices of the running switch IP addresses, in ip-address(8)'s words
     #[command(subcommand)]
     Address(address::Address),
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
-    /// Tell the bridges of the running switch who has which IP address, in ip-neighbour(8)'s words
+    /// Tell the running switch who has which IP address, in ip-neighbour(8)'s words
     #[command(subcommand)]
     Neighbor(neighbor::Neighbor),
+    /// Change where packets of the running switch go, in ip-route(8)'s words
+    #[command(subcommand)]
+    Route(route::Route),
     /// Change the multicast database, in bridge(8)'s words
     #[command(subcommand)]
     Mdb(mdb::Mdb),
@@ -172,6 +176,7 @@ impl Command {
             Self::Capture(capture) => capture.run(client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
+            Self::Route(route) => route.run(&client(socket)),
             Self::Mdb(mdb) => mdb.run(&client(socket)),
             Self::Explain(explain) => explain.run(&client(socket)),
             Self::Replay(replay) => replay.run(),

@@ -13,7 +13,8 @@ use crate::api::client::Client;
 use crate::config::suggest;
 use crate::explain::reason;
 use crate::views::{
-    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, WorkerView,
+    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, RouteView,
+    WorkerView,
 };
 
 #[derive(Args)]
@@ -46,8 +47,10 @@ enum What {
     Bridges,
     /// Who is where
     Fdb,
-    /// Who has which IP address, as bridges were told
+    /// Who has which IP address, as the switch was told or has found out
     Neighbors,
+    /// Where packets go
+    Routes,
     /// Who is in which multicast group, and where routers are
     Mdb,
     /// What was dropped and why, and whether every frame is accounted for
@@ -107,6 +110,7 @@ impl Show {
                 self.render(&entries, fdb)
             }
             What::Neighbors => self.render(&client.get("/v1/neighbors")?, neighbors),
+            What::Routes => self.render(&client.get("/v1/routes")?, routes),
             What::Mdb => {
                 let mut views: Vec<MdbView> = client.get("/v1/mdb")?;
                 if self.json && !self.statistics {
@@ -208,10 +212,31 @@ pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
 
 /// The table of `show neighbors`.
 fn neighbors(neighbors: &Vec<NeighborView>) -> String {
-    let mut table = Table::new(&["ADDRESS", "BRIDGE", "MAC", "STATE"]);
+    let mut table = Table::new(&["ADDRESS", "DEVICE", "MAC", "STATE"]);
     for neighbor in neighbors {
-        let (address, bridge) = (neighbor.dst.clone(), neighbor.dev.clone());
-        table.row([address, bridge, neighbor.lladdr.clone(), neighbor.state.join(" ")]);
+        let (address, device) = (neighbor.dst.clone(), neighbor.dev.clone());
+        table.row([address, device, neighbor.lladdr.clone().unwrap_or_default(), neighbor.state.join(" ")]);
+    }
+    table.text(colour())
+}
+
+/// The table of `show routes`.
+fn routes(routes: &Vec<RouteView>) -> String {
+    let mut table = Table::new(&["NETWORK", "VIA", "DEVICE", "FROM", "FLAGS"]);
+    for route in routes {
+        let way = route.kind.clone().or(route.gateway.clone()).unwrap_or_default();
+        let dev = route.dev.clone().unwrap_or_default();
+        table.row([route.dst.clone(), way, dev, route.protocol.clone(), route.flags.join(" ")]);
+        for hop in &route.nexthops {
+            let flags = [vec![format!("weight {}", hop.weight)], hop.flags.clone()].concat().join(" ");
+            table.row([
+                String::new(),
+                hop.gateway.clone().unwrap_or_default(),
+                hop.dev.clone(),
+                String::new(),
+                flags,
+            ]);
+        }
     }
     table.text(colour())
 }

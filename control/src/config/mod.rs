@@ -192,6 +192,7 @@ use toml::de::DeTable;
 pub(crate) use fields::suggest;
 pub(crate) use origins::Origins;
 pub(crate) use problem::Problems;
+pub(crate) use route::network_of;
 
 use fields::{Fields, Shape};
 use roles::Roles;

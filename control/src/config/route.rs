@@ -91,6 +91,11 @@ pub(crate) fn parse_network(text: &str) -> Option<Network> {
     Some(Network { address, prefix_length })
 }
 
+/// The network that an address is in.
+pub(crate) fn network_of(address: IpAddr, prefix_length: u8) -> Network {
+    Network { address: first_of(address, prefix_length), prefix_length }
+}
+
 fn network(fields: &Fields<'_>, text: &Text<'_>) -> Option<Network> {
     let refuse = |rule: String, remedy: String| {
         fields.problems.push(text.span.clone(), rule, remedy);

@@ -1,13 +1,14 @@
 //! What is seen of a running switch: counters and tables summed into views.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Add;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, FdbEntryConfig, FdbState, NeighborConfig};
 use rigswitch_dataplane::counters::{Counter, DeviceCounters, Ledger, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::ids::{DeviceId, VlanId};
+use rigswitch_dataplane::ids::{DeviceId, MacAddr, VlanId};
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::wire::bpdu::BridgeId;
 
@@ -70,17 +71,25 @@ impl Switch {
         entries.into_iter().map(view).collect()
     }
 
-    /// Every neighbour that a bridge was told of, by bridge and address.
+    /// Every neighbour that a bridge was told of, and every one that was looked for behind a routed device.
     pub fn neighbors(&self) -> Vec<NeighborView> {
-        let mut neighbors: Vec<_> = self.config.neighbors.iter().collect();
-        neighbors.sort_by_key(|neighbor| (&neighbor.device, neighbor.address));
-        let view = |neighbor: &NeighborConfig| NeighborView {
-            dst: neighbor.address.to_string(),
-            dev: neighbor.device.clone(),
-            lladdr: neighbor.mac.to_string(),
-            state: vec!["PERMANENT".into()],
+        let view = |dst: IpAddr, dev: &str, mac: Option<MacAddr>, state: &str| NeighborView {
+            dst: dst.to_string(),
+            dev: dev.to_owned(),
+            lladdr: mac.map(|mac| mac.to_string()),
+            state: vec![state.to_owned()],
         };
-        neighbors.into_iter().map(view).collect()
+        let routed = self.roads.router.view(self.time.elapsed());
+        let is_bridge =
+            |of: &&NeighborConfig| self.config.bridges.iter().any(|bridge| bridge.name == of.device);
+        let told = self.config.neighbors.iter().filter(is_bridge);
+        let told = told.map(|of| (view(of.address, &of.device, Some(of.mac), "PERMANENT"), of.address));
+        let found = routed
+            .iter()
+            .map(|of| (view(of.address, self.name(of.device), of.mac, of.state.word()), of.address));
+        let mut all: Vec<_> = told.chain(found).collect();
+        all.sort_by(|one, other| (&one.0.dev, one.1).cmp(&(&other.0.dev, other.1)));
+        all.into_iter().map(|(view, _)| view).collect()
     }
 
     /// How many entries each bridge has in each state.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +9,21 @@ use std::time::Duration;
 use rigswitch_dataplane::bell::Bell;
 use rigswitch_dataplane::drops::Direction;
 use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ports::{AddressConfig, HostAddress};
 use rigswitch_dataplane::punt::{Injection, PuntReason};
 use rigswitch_dataplane::rate::Rate;
+use rigswitch_dataplane::routing::{HopConfig, RouteConfig, RouteWay};
 use rigswitch_dataplane::tables::Routing;
 
 use super::Switch;
-use super::error::SwitchError;
 use super::port::Port;
 use super::ports::Ports;
 use crate::compile::{Inputs, Routed, set_neighbors};
 use crate::config::Config;
+use crate::config::network_of;
 use crate::events::Event;
-use crate::router::{Counters, NeighborState, Notice, Output, RoutedDevice, Router, Setting};
+use crate::router::{Counters, Notice, Output, RoutedDevice, Router, Setting};
+use crate::views::{NextHopView, RouteView};
 
 /// The router, and what workers were told of it.
 pub(super) struct Roads {
@@ -186,31 +188,58 @@ impl Switch {
         self.roads.router.counters()
     }
 
-    /// Every neighbour behind a routed device.
-    pub(super) fn routed_neighbors(&self) -> Vec<NeighborState> {
-        self.roads.router.view(self.time.elapsed())
-    }
-
-    /// Forgets the neighbours that were learned behind a device, or all.
-    ///
-    /// # Errors
-    /// When there is no such device.
-    pub fn flush_neighbors(
-        &mut self,
-        device: Option<&str>,
-        address: Option<IpAddr>,
-    ) -> Result<usize, SwitchError> {
-        let id = match device {
-            None => None,
-            Some(name) => Some(self.ports.find(name).ok_or_else(|| SwitchError::NoPort(name.to_owned()))?),
+    /// Every route, as `ip route` tells them: the networks of our addresses, and the file's.
+    pub fn routes(&self) -> Vec<RouteView> {
+        let is_down = |name: &str| {
+            !self.ports.find(name).and_then(|id| self.ports.get(id)).is_some_and(Port::is_usable)
         };
-        let flushed = self.roads.router.flush(id, address);
-        self.publish();
-        Ok(flushed)
-    }
-
-    /// What the router holds for neighbours that it looks for.
-    pub(super) fn held_for_neighbors(&self) -> usize {
-        self.roads.router.held().0
+        let flags = |name: &str, onlink: bool| {
+            let words = [(onlink, "onlink"), (is_down(name), "linkdown")];
+            words.iter().filter(|(is, _)| *is).map(|(_, word)| (*word).to_owned()).collect::<Vec<_>>()
+        };
+        let names = routed(&self.config);
+        let own = self.config.addresses.iter().filter(|said| names.contains(&*said.device));
+        let network = |said: &AddressConfig| {
+            let HostAddress { address, prefix_length } = said.address;
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            (prefix_length < bits).then(|| RouteView {
+                dst: network_of(address, prefix_length).to_string(),
+                dev: Some(said.device.clone()),
+                protocol: "kernel".into(),
+                scope: address.is_ipv4().then(|| "link".into()),
+                prefsrc: address.is_ipv4().then(|| address.to_string()),
+                flags: flags(&said.device, false),
+                ..RouteView::default()
+            })
+        };
+        let of_file = |route: &RouteConfig| {
+            let plain =
+                RouteView { dst: route.to.to_string(), protocol: "static".into(), ..RouteView::default() };
+            let nowhere = |kind: &str| RouteView { kind: Some(kind.into()), ..plain.clone() };
+            match &route.way {
+                RouteWay::Blackhole => nowhere("blackhole"),
+                RouteWay::Unreachable => nowhere("unreachable"),
+                RouteWay::Prohibit => nowhere("prohibit"),
+                RouteWay::Hops(hops) => match &hops[..] {
+                    [hop] => RouteView {
+                        gateway: hop.via.map(|via| via.to_string()),
+                        dev: Some(hop.device.clone()),
+                        scope: hop.via.is_none().then(|| "link".into()),
+                        flags: flags(&hop.device, hop.onlink),
+                        ..plain
+                    },
+                    hops => {
+                        let view = |hop: &HopConfig| NextHopView {
+                            gateway: hop.via.map(|via| via.to_string()),
+                            dev: hop.device.clone(),
+                            weight: hop.weight.number(),
+                            flags: flags(&hop.device, hop.onlink),
+                        };
+                        RouteView { nexthops: hops.iter().map(view).collect(), ..plain }
+                    }
+                },
+            }
+        };
+        own.filter_map(network).chain(self.config.routes.iter().map(of_file)).collect()
     }
 }
