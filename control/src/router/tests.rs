@@ -14,6 +14,7 @@ use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use rigswitch_dataplane::tables::Interface;
 use rigswitch_dataplane::tables::next_hop::{NextHop, NextHops};
 use rigswitch_dataplane::tables::route::{Prefix, Routes};
+use rigswitch_dataplane::wire::ethernet;
 
 use super::*;
 
