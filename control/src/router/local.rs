@@ -1,5 +1,6 @@
 //! Packets for our own addresses: echoes are answered, and what nobody takes is reported, as the kernel does.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rigswitch_dataplane::ids::DeviceId;
@@ -7,14 +8,14 @@ use rigswitch_dataplane::tables::Routing;
 use rigswitch_dataplane::wire::ethernet::Ethernet;
 use rigswitch_dataplane::wire::icmp::{self, Icmp};
 use rigswitch_dataplane::wire::icmpv6::{self, Icmpv6};
-use rigswitch_dataplane::wire::ipv4::Ipv4;
+use rigswitch_dataplane::wire::ipv4::{self, Ipv4};
 use rigswitch_dataplane::wire::ipv6::{self, Ipv6};
 use rigswitch_dataplane::wire::neighbor::Neighbor;
-use rigswitch_dataplane::wire::{IpProtocol, udp};
+use rigswitch_dataplane::wire::{IpProtocol, tcp, udp};
 
 use super::Router;
 use super::icmp::Trouble;
-use super::way::{Packet, Way};
+use super::way::{Packet, Way, way};
 
 /// The protocol number that says that nothing follows (RFC 8200 §4.7).
 const NOTHING: IpProtocol = IpProtocol(59);
@@ -30,7 +31,7 @@ impl Router {
         now: Duration,
     ) {
         let trouble = match packet {
-            Packet::Ipv4(ip) => self.take_ipv4(ethernet, ip, routing, now),
+            Packet::Ipv4(ip) => self.take_ipv4(ethernet, ip, packet, routing, now),
             Packet::Ipv6(ip) => self.take_ipv6(device, ethernet, ip, packet, routing, now),
         };
         if let Some(trouble) = trouble {
@@ -43,6 +44,7 @@ impl Router {
         &mut self,
         ethernet: &Ethernet<'_>,
         ip: &Ipv4<'_>,
+        packet: &Packet<'_>,
         routing: &Routing,
         now: Duration,
     ) -> Option<Trouble> {
@@ -52,8 +54,11 @@ impl Router {
         }
         match ip.protocol() {
             IpProtocol::ICMP => self.hear_icmp(ethernet, ip, routing, now),
-            // A connection to us is not refused in words of ICMP.
-            IpProtocol::TCP | IpProtocol::IGMP => self.ignore(),
+            IpProtocol::TCP => match way(routing, ip.source().into(), packet.flow(routing)) {
+                Way::Out(device, next) => self.refuse(packet, ip.payload(), (device, next), now),
+                _ => self.counters.unroutable += 1,
+            },
+            IpProtocol::IGMP => self.ignore(),
             IpProtocol::UDP if udp::Udp::view(ip.payload()).is_err() => self.malformed(),
             IpProtocol::UDP => return Some(Trouble::Port),
             _ => return Some(Trouble::Protocol),
@@ -78,6 +83,53 @@ impl Router {
             }
             Ok(Some(icmp::Message::Error(_))) => self.counters.errors_heard += 1,
             Ok(_) => self.ignore(),
+        }
+    }
+
+    /// Refuses a connection: nobody listens (`tcp_v4_send_reset`, `tcp_v6_send_reset`). Whether the segment's checksum is right only its
+    /// sender's device may know.
+    fn refuse(
+        &mut self,
+        packet: &Packet<'_>,
+        segment: &[u8],
+        (device, next): (DeviceId, IpAddr),
+        now: Duration,
+    ) {
+        let addresses = match packet {
+            Packet::Ipv4(ip) => ip.addresses(),
+            Packet::Ipv6(ip) => ip.addresses(),
+        };
+        let Some(reset) = tcp::reset(segment, addresses) else { return self.ignore() };
+        let mut room = [0; ipv6::HEADER_LEN + tcp::HEADER_LEN];
+        let header_len = match packet {
+            Packet::Ipv4(_) => ipv4::HEADER_LEN,
+            Packet::Ipv6(_) => ipv6::HEADER_LEN,
+        };
+        let reply = &mut room[..header_len + tcp::HEADER_LEN];
+        reply[header_len..].copy_from_slice(&reset);
+        let written = match packet {
+            Packet::Ipv4(ip) => ipv4::Header {
+                tos: ip.tos(),
+                identification: 0,
+                dont_fragment: true,
+                ttl: ipv4::Header::DEFAULT_TTL,
+                protocol: IpProtocol::TCP,
+                source: ip.destination(),
+                destination: ip.source(),
+            }
+            .emit(reply),
+            Packet::Ipv6(ip) => ipv6::Header {
+                traffic_class: 0,
+                hop_limit: ipv6::Header::DEFAULT_HOP_LIMIT,
+                next_header: IpProtocol::TCP,
+                source: ip.destination(),
+                destination: ip.source(),
+            }
+            .emit(reply),
+        };
+        if written.is_some() {
+            self.counters.resets += 1;
+            self.transmit(device, next, reply, now);
         }
     }
 
@@ -114,6 +166,10 @@ impl Router {
         };
         match protocol {
             IpProtocol::ICMPV6 => self.hear_icmpv6(device, ethernet, ip, packet, routing, now),
+            IpProtocol::TCP if !to.is_multicast() => match self.back(device, ip.source(), packet, routing) {
+                Some(way) => self.refuse(packet, transport, way, now),
+                None => self.counters.unroutable += 1,
+            },
             IpProtocol::TCP | NOTHING | ipv6::FRAGMENT => self.ignore(),
             IpProtocol::UDP if udp::Udp::view(transport).is_err() => self.malformed(),
             IpProtocol::UDP => return Some(Trouble::Port),

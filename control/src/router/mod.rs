@@ -99,6 +99,8 @@ pub struct Counters {
     pub answered: u64,
     /// Echo requests that were answered.
     pub echoes: u64,
+    /// Connections to us that were refused.
+    pub resets: u64,
     /// ICMP errors that were sent.
     pub icmp_sent: u64,
     /// ICMP errors that were not, for there were too many.

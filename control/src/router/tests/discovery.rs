@@ -173,6 +173,22 @@ fn advertisement_that_overrides_replaces_and_another_only_raises_doubt() {
 }
 
 #[test]
+fn doubt_about_one_that_is_asked_already_changes_nothing() {
+    let mut rig = Rig::with_neighbor();
+    rig.nd(&tell(2, false, true));
+    while rig.state("fd00::2") != Some(Nud::Probe) {
+        rig.wait(TICK);
+    }
+    rig.nd(&tell(3, true, false));
+    assert_eq!((rig.state("fd00::2"), rig.knows("fd00::2")), (Some(Nud::Probe), Some(station(2))));
+    rig.wait(SECOND * 3);
+    assert_eq!(rig.state("fd00::2"), Some(Nud::Failed));
+    // An advertisement that nobody asked for does not raise it again.
+    rig.nd(&tell(2, true, true));
+    assert_eq!(rig.state("fd00::2"), Some(Nud::Failed));
+}
+
+#[test]
 fn advertisement_without_address_confirms_what_is_known_and_teaches_nothing_else() {
     let solicited = NeighborAdvertisementHeader { router: false, solicited: true, r#override: false };
     let kind = Icmpv6Type::NeighborAdvertisement(solicited);

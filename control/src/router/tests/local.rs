@@ -142,11 +142,9 @@ fn what_nobody_takes_is_reported() {
     for (to, protocol, expected) in [
         ("10.0.1.1", 17, v4(V4::Port)),
         ("10.0.1.1", 47, v4(V4::Protocol)),
-        ("10.0.1.1", 6, None),
         ("10.0.1.1", 2, None),
         ("fd01::1", 17, v6(Icmpv6Type::DestinationUnreachable(DestUnreachableCode::Port))),
         ("fd01::1", 47, v6(Icmpv6Type::ParameterProblem(problem))),
-        ("fd01::1", 6, None),
         ("fd01::1", 59, None),
     ] {
         let mut rig = Rig::with_hosts();
@@ -169,6 +167,52 @@ fn what_nobody_takes_is_reported() {
         assert_eq!(addresses[0], ip(to), "from the address that it was for");
         assert_eq!(quoted, frame[14..]);
         assert_eq!(kind(&transport), kind(&expected));
+    }
+}
+
+/// A segment from station 1 that begins a connection, or refuses one.
+fn segment(from: &str, to: &str, begins: bool) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(station(1).octets(), MACS[0].octets());
+    let builder = match (ip(from), ip(to)) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 9),
+        (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 9),
+        _ => panic!("of one family"),
+    };
+    let builder = builder.tcp(1000, 22, 77, 500);
+    let mut frame = Vec::new();
+    if begins { builder.syn() } else { builder.rst() }.write(&mut frame, &[]).unwrap();
+    frame
+}
+
+#[test]
+fn connections_are_refused() {
+    for (from, to) in [("10.0.0.2", "10.0.1.1"), ("fd00::2", "fd01::1")] {
+        let mut rig = Rig::with_hosts();
+        let resets = rig.local(&segment(from, to, true));
+        let (stations, addresses, ttl, transport, payload) = read(&resets[0].1);
+        assert_eq!((stations, addresses, ttl), ([station(1), MACS[0]], [ip(to), ip(from)], 64));
+        let TransportHeader::Tcp(tcp) = transport else { panic!("{transport:?}") };
+        assert_eq!((tcp.source_port, tcp.destination_port, tcp.acknowledgment_number), (22, 1000, 78));
+        assert!(tcp.rst && tcp.ack && payload.is_empty());
+        assert_eq!(rig.router.counters().resets, 1);
+        // A refusal is not refused.
+        assert_eq!((rig.local(&segment(from, to, false)), rig.router.counters().ignored), (vec![], 1));
+    }
+}
+
+#[test]
+fn fragments_for_us_are_not_put_together() {
+    let mut rig = Rig::with_hosts();
+    let mut first = ping("10.0.0.2", "10.0.0.1", b"data");
+    first[20] |= 0x20;
+    let sum = u16::from_be_bytes([first[24], first[25]]) - 0x2000;
+    first[24..26].copy_from_slice(&sum.to_be_bytes());
+    let mut datagram = udp("10.0.0.2", "10.0.0.1", 9, b"data");
+    datagram[20] |= 0x20;
+    let sum = u16::from_be_bytes([datagram[24], datagram[25]]) - 0x2000;
+    datagram[24..26].copy_from_slice(&sum.to_be_bytes());
+    for (frame, n) in [first, datagram].iter().zip(1..) {
+        assert_eq!((rig.local(frame), rig.router.counters().ignored), (vec![], n));
     }
 }
 
