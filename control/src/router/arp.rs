@@ -14,7 +14,8 @@ impl Router {
     /// A request or a reply. Whatever of our addresses is asked for is answered, be it of this device or another (`arp_ignore` 0), and
     /// who asks is learned. Others are learned only of whom we know or are looking for (`arp_accept` 0).
     pub(super) fn hear_arp(&mut self, device: DeviceId, ethernet: &Ethernet<'_>, now: Duration) {
-        let Some(mac) = self.devices.find(device).map(|device| device.mac) else { return self.ignore() };
+        let here = self.devices.find(device).filter(|device| device.has_neighbors);
+        let Some(mac) = here.map(|device| device.mac) else { return self.ignore() };
         let Ok(message) = Arp::view(ethernet.payload()) else { return self.malformed() };
         let operation = message.operation();
         if !matches!(operation, Operation::REQUEST | Operation::REPLY) {

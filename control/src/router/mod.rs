@@ -91,7 +91,7 @@ pub struct Counters {
     pub evicted: u64,
     /// Neighbours for whom there was no room.
     pub refused: u64,
-    /// Frames that were held for a neighbour.
+    /// Frames that were to wait for a neighbour.
     pub held: u64,
     /// Of those, the ones that were dropped for want of room or for their neighbour was forgotten.
     pub held_dropped: u64,
@@ -134,6 +134,8 @@ pub struct Router {
 
 /// Announcements in one tick of 100 ms.
 const ANNOUNCE_PER_TICK: usize = 100;
+/// Conflicts that are remembered.
+const MOST_TOLD: usize = 1024;
 /// How often the same conflict is told (`DEFEND_INTERVAL` of RFC 5227 §1.1).
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
@@ -158,13 +160,13 @@ impl Router {
     /// has come up, is announced at the next tick.
     pub fn set(&mut self, setting: Setting, now: Duration) {
         let changes = self.devices.set(setting.devices);
-        self.neighbors.retain(|(device, _)| !changes.void.contains(&device));
-        self.neighbors.fix(setting.fixed.into_iter().map(|(device, ip, mac)| ((device, ip), mac)).collect());
         self.limits.set(setting.icmp_rate, now);
         let devices = &self.devices;
         let is_ours = |(id, address): Key| devices.find(id).is_some_and(|device| device.has(address));
+        self.neighbors.retain(|key| !changes.void.contains(&key.0) && !is_ours(key));
         self.announcements.retain(|key| !changes.void.contains(&key.0) && is_ours(*key));
         self.announcements.extend(changes.announce);
+        self.neighbors.fix(setting.fixed.into_iter().map(|(device, ip, mac)| ((device, ip), mac)).collect());
         self.told.retain(|(_, address), _| devices.owns(*address));
         self.settle(None, now);
     }
@@ -290,6 +292,9 @@ impl Router {
         self.counters.conflicts += 1;
         let last = self.told.get(&(device, address));
         if last.is_none_or(|last| *last + TELL_AGAIN <= now) {
+            if self.told.len() >= MOST_TOLD {
+                self.told.clear();
+            }
             self.told.insert((device, address), now);
             self.notices.push(Notice::Conflict { device, address, mac });
         }

@@ -221,6 +221,7 @@ impl Neighbors {
 
     /// Keeps a frame for a neighbour that is not known, and sees to it that it is asked for (`__neigh_event_send`).
     pub(super) fn hold(&mut self, key: Key, held: Held, now: Duration) {
+        self.tally.held += 1;
         let is_asked = self.families[family(key)].get(&key).is_some_and(|it| it.state == Nud::Incomplete);
         if !is_asked {
             if !self.make_room(key, true) {
@@ -232,7 +233,6 @@ impl Neighbors {
             self.families[family(key)].insert(key, fresh);
             self.events.push_back(Event::Solicit(key, None));
         }
-        self.tally.held += 1;
         let Some(neighbor) = self.families[family(key)].get_mut(&key) else { return };
         neighbor.held.push_back(self.waiting.push(key, held));
         if neighbor.held.len() > Waiting::FOR_ONE {
@@ -276,7 +276,7 @@ impl Neighbors {
             neighbor.updated = now;
         }
         match state {
-            Nud::Reachable => (neighbor.confirmed, neighbor.due) = (now, reachable),
+            Nud::Reachable if heard.confirms => (neighbor.confirmed, neighbor.due) = (now, reachable),
             _ if is_news => neighbor.due = now + DELAY_FIRST_PROBE,
             _ => {}
         }

@@ -94,6 +94,35 @@ fn reachable_one_is_believed_for_a_while_and_then_asked_itself() {
 }
 
 #[test]
+fn who_asks_us_is_believed_no_longer_for_that() {
+    let mut rig = Rig::new();
+    rig.passing("10.0.0.2");
+    rig.answer(2, "10.0.0.2");
+    let start = rig.now;
+    while rig.state("10.0.0.2") == Some(Nud::Reachable) {
+        rig.wait(TICK);
+        rig.asked();
+    }
+    assert!(rig.now - start <= SECOND * 45 + TICK);
+    // And what is not answered fails, whatever else it says.
+    (0..80).for_each(|_| {
+        rig.wait(TICK);
+        rig.asked();
+    });
+    assert_eq!((rig.router.counters().failed, rig.state("10.0.0.2")), (1, Some(Nud::Stale)));
+}
+
+#[test]
+fn address_that_becomes_ours_is_a_neighbor_no_more() {
+    let mut rig = Rig::new();
+    rig.asked();
+    let mut more = setting();
+    more.devices[0].addresses.push((ip("10.0.0.2"), 24));
+    rig.set(more);
+    assert_eq!((rig.state("10.0.0.2"), rig.router.neighbors().count()), (None, 0));
+}
+
+#[test]
 fn who_is_only_heard_of_is_asked_soon_and_goes_if_it_does_not_answer() {
     let mut rig = Rig::new();
     rig.asked();
@@ -247,6 +276,17 @@ fn what_a_device_has_taught_goes_with_it_and_other_devices_keep_theirs() {
     assert_eq!((rig.state("10.0.0.2"), rig.state("10.0.1.2")), (None, Some(Nud::Incomplete)));
     assert_ne!(rig.router.generation(), before);
     assert_eq!((rig.router.counters().held_dropped, rig.router.held().0), (1, 1));
+}
+
+#[test]
+fn device_without_neighbors_has_none() {
+    let mut rig = Rig::new();
+    let mut tunnel = setting();
+    tunnel.devices[0].has_neighbors = false;
+    rig.set(tunnel);
+    rig.asked();
+    assert_eq!(rig.passing("10.0.0.3"), []);
+    assert!(rig.router.view(rig.now).is_empty() && rig.router.counters().ignored == 2);
 }
 
 #[test]
