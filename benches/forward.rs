@@ -2,6 +2,8 @@
 //! stations; beside it, when DPDK is installed, testpmd's macswap on the null driver in the same interleaved run.
 //!
 //! `cargo bench -p rigswitch-dataplane --bench forward`, optionally `-- --rounds 5 --seconds 1 --macs 64,65536,1048576`.
+//! `--vlans 1,4094` puts an access port and a trunk in place of the two, with so many VLANs, and measures the plain bridge on the
+//! very frames beside it; `--vlans 4094 --only vlan` or `plain` measures one of the two.
 //! `--watch capture`, `follow` or `elsewhere` arms the worker, and reads what it shows.
 //! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
 #![allow(
@@ -20,13 +22,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::frames::PoolConfig;
-use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::watch::{
     CaptureReader, FollowReader, Scope, Stages, Watch, WatchId, capture, follow,
 };
-use rigswitch_dataplane::worker::Command;
+use rigswitch_dataplane::worker::{Command, Links};
 use support::generator::Generator;
-use support::{Rig, one_bridge, worker};
+use support::{Rig, access_and_trunks, domain, one_bridge, worker};
 
 struct Options {
     rounds: usize,
@@ -35,6 +38,8 @@ struct Options {
     macs: Vec<usize>,
     peers: bool,
     watch: Option<String>,
+    vlans: Vec<u16>,
+    only: Option<String>,
 }
 
 fn options() -> Options {
@@ -45,6 +50,8 @@ fn options() -> Options {
         macs: vec![64, 65_536, 1 << 20],
         peers: true,
         watch: None,
+        vlans: Vec::new(),
+        only: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -57,6 +64,10 @@ fn options() -> Options {
                 options.macs = value().split(',').map(|n| n.parse().expect("a number of MACs")).collect()
             }
             "--watch" => options.watch = Some(value()),
+            "--vlans" => {
+                options.vlans = value().split(',').map(|n| n.parse().expect("a number of VLANs")).collect()
+            }
+            "--only" => options.only = Some(value()),
             "--no-peers" => options.peers = false,
             "--bench" => {} // cargo says so
             other => panic!("{other}: not an option of this bench"),
@@ -108,12 +119,42 @@ impl Reader {
 
 /// Nanoseconds a frame through the bridge, with `macs` stations in all.
 fn ours(macs: usize, until: &Until, watch: Option<&str>) -> f64 {
-    let (rig, mut links) = Rig::new(1, one_bridge(2, 1), PoolConfig::singles(1024), macs.max(1024));
+    let (rig, links) = Rig::new(1, one_bridge(2, 1), PoolConfig::singles(1024), macs.max(1024));
+    let generator = |here, there| Generator::new(64, here, there, macs as u64 / 2, 64);
+    forward(rig, links, [generator(0, 1), generator(1, 0)], macs, until, watch)
+}
+
+/// The same between an access port and a trunk, with `vlans` VLANs; or in the plain bridge.
+fn tagging(macs: usize, vlans: u16, filters: bool, until: &Until) -> f64 {
+    let memory = PoolConfig::singles(1024);
+    let tables = if filters { access_and_trunks(2, vlans) } else { one_bridge(2, 1) };
+    let (mut rig, links) = Rig::new(1, tables, memory, (2 * macs).max(1024));
+    let (of_port, count) = (macs as u64 / 2, u64::from(vlans));
+    for station in (0..of_port).filter(|_| filters) {
+        // The access port sends in one VLAN and is in all of them: who is behind it was learned before.
+        let vlan = domain(1 + Generator::vlan_of(station, of_port, count));
+        let key = Key::new(vlan, MacAddr::from_bits(0x0200_0000_0000 | station));
+        rig.set_fixed(key, Entry::new(DeviceId(0).into(), Tick::default(), Flags::LEARNED));
+        let key = Key::new(domain(2), MacAddr::from_bits(0x0201_0000_0000 | station));
+        rig.set_fixed(key, Entry::new(DeviceId(1).into(), Tick::default(), Flags::LEARNED));
+    }
+    let generator = |here, there| Generator::new(64, here, there, of_port, 64).with_vlans(count, here == 1);
+    forward(rig, links, [generator(0, 1), generator(1, 0)], macs, until, None)
+}
+
+/// Nanoseconds a frame from each of two generators to the other.
+fn forward(
+    rig: Rig,
+    mut links: Vec<Links>,
+    generators: [Generator; 2],
+    macs: usize,
+    until: &Until,
+    watch: Option<&str>,
+) -> f64 {
     let mut at = None;
     let (mut worker, _) = worker(&mut links[0], (), &mut at);
-    for (here, there) in [(0, 1), (1, 0)] {
-        let generator = Generator::new(64, here, there, macs as u64 / 2, 64);
-        rig.open(0, DeviceId(here), Box::new(generator));
+    for (id, generator) in (0..).zip(generators) {
+        rig.open(0, DeviceId(id), Box::new(generator));
     }
     let mut reader = watch.map_or(Reader::Nobody, |watch| Reader::arm(&rig, watch));
     let mut turns = |until: &Until| {
@@ -191,10 +232,38 @@ fn report(name: &str, samples: &mut [f64], reference: Option<f64>) -> f64 {
     middle
 }
 
+/// Access to trunk and back, beside the plain bridge.
+fn compare_tagging(options: &Options, until: &Until, rounds: usize) {
+    println!(
+        "64-byte frames between an access port and a trunk; median (min..max) of {rounds} interleaved rounds"
+    );
+    let wants = |name| options.only.as_deref().is_none_or(|only| only == name);
+    for &vlans in &options.vlans {
+        for &macs in &options.macs {
+            let (mut plain, mut vlan) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                plain.extend(wants("plain").then(|| tagging(macs, vlans, false, until)));
+                vlan.extend(wants("vlan").then(|| tagging(macs, vlans, true, until)));
+            }
+            let reference =
+                (!plain.is_empty()).then(|| report(&format!("plain bridge, {macs} MACs"), &mut plain, None));
+            if !vlan.is_empty() {
+                let middle = report(&format!("{vlans} VLANs, {macs} MACs"), &mut vlan, None);
+                reference
+                    .into_iter()
+                    .for_each(|plain| println!("{:>36.2} x the plain bridge", middle / plain));
+            }
+        }
+    }
+}
+
 fn main() {
     let options = options();
     let until = options.frames.map_or(Until::Elapsed(options.seconds), Until::Frames);
     let rounds = if options.frames.is_some() { 1 } else { options.rounds };
+    if !options.vlans.is_empty() {
+        return compare_tagging(&options, &until, rounds);
+    }
     let mut samples = vec![Vec::new(); options.macs.len()];
     let mut peer = Vec::new();
     for _ in 0..rounds {

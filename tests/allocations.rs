@@ -14,7 +14,7 @@ use rigswitch_dataplane::tables::{Device, Domain, Entry, Flags, Key, Knobs, Neig
 use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow};
 use rigswitch_dataplane::worker::{Command, Links};
 use support::generator::Generator;
-use support::{Rig, device, domain, one_bridge, worker};
+use support::{Rig, access_and_trunks, device, domain, one_bridge, worker};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -163,6 +163,18 @@ fn answering_for_neighbors_allocates_nothing() {
         (ledger.received, ledger.received, ledger.received)
     );
     assert_eq!(ledger.imbalance(), (0, 0));
+}
+
+#[test]
+fn tagging_allocates_nothing() {
+    let (rig, mut links) = Rig::new(1, access_and_trunks(3, 4), PoolConfig::singles(1024), 1024);
+    // One way tags are pushed and the other they are popped; what is for nobody known is flooded to both kinds of port.
+    let port = |here, there| -> Box<dyn PortQueue + Send> {
+        Box::new(Generator::new(128, here, there, 16, 32).with_vlans(4, here > 0))
+    };
+    assert_eq!(turn(&rig, &mut links[0], vec![port(0, 1), port(1, 0), port(2, 9)], 10_000), 0);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+    assert!(rig.ledger().copies > rig.ledger().forwarded);
 }
 
 #[test]

@@ -7,6 +7,9 @@ mod bridge;
 #[path = "model/random.rs"]
 mod random;
 mod support;
+#[allow(dead_code)] // likewise
+#[path = "model/vlans.rs"]
+mod vlans;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -10,6 +10,8 @@ mod bridge;
 #[path = "model/random.rs"]
 mod random;
 mod support;
+#[path = "model/vlans.rs"]
+mod vlans;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use rigswitch_dataplane::pipeline::{Observer, Step};
 use rigswitch_dataplane::ports::{Capabilities, Fault, Faulty, Memory, MemoryEnd, Wire};
 use rigswitch_dataplane::tables::Tick;
 use support::{Rig, domain, worker};
+use vlans::{VIDS, domain_of};
 
 /// Drops by device, direction and reason.
 type Drops = BTreeMap<(usize, Direction, DropReason), u64>;
@@ -58,6 +61,9 @@ fn run(seed: u64, workers: usize, faults: bool) {
     let mut model = Model::new(DEVICES);
     let memory = PoolConfig { frames: 512, runs: 0, run_chunks: 0 };
     let (mut rig, mut links) = Rig::new(workers, model.tables(workers), memory, 64);
+    for bridge in [1, 2] {
+        VIDS.for_each(|vid| rig.macs.table().share_quota(domain_of(bridge, vid), domain(bridge)));
+    }
     let (log, drops) = (Log::default(), Rc::new(RefCell::new(BTreeMap::new())));
     let mut at = vec![None; workers];
     let mut running: Vec<_> = links

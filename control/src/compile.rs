@@ -69,7 +69,7 @@ pub fn compile(
     for bridge in &config.bridges {
         let Some(domain) = numbers.of(&bridge.name) else { continue };
         let mut members = Vec::new();
-        let mut vlans = bridge.vlans.filtering.then(|| vlans::bridge(bridge, numbers, counts));
+        let mut vlans = bridge.vlans.filtering.then(|| vlans::bridge(bridge, domain, numbers, counts));
         for port in &bridge.ports {
             let Some(facts) = named.get(&*port.device) else { continue };
             let knobs = knobs(bridge, port, facts);

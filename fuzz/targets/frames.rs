@@ -4,9 +4,10 @@
 use rigswitch_dataplane::frames::{Checksum, Gso, GsoKind, PoolConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{Capabilities, Memory, Wire};
+use rigswitch_dataplane::tables::Tables;
 use rigswitch_dataplane::wire::{checksum, ethernet, layers, partial, segment, vlan};
 
-use crate::support::{Rig, one_bridge, worker};
+use crate::support::{Rig, access_and_trunks, one_bridge, worker};
 
 /// Anything that reads a frame's headers: no bytes make it panic, and what it writes stays within them.
 pub(crate) fn parse(bytes: &[u8]) {
@@ -32,10 +33,15 @@ pub(crate) fn parse(bytes: &[u8]) {
 }
 
 /// Frames into a whole switch: two bytes of length, one of where and how, then the frame; and again. Nothing is lost from the
-/// ledger, and nothing comes out that did not go in.
-pub(crate) fn switch(mut bytes: &[u8]) {
+/// ledger, and nothing comes out that did not go in. Once through a plain bridge, once through one that filters by VLAN.
+pub(crate) fn switch(bytes: &[u8]) {
+    through(one_bridge(3, 1), bytes);
+    through(access_and_trunks(3, 12), bytes);
+}
+
+fn through(tables: Tables, mut bytes: &[u8]) {
     let memory = PoolConfig { frames: 64, runs: 4, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS };
-    let (rig, mut links) = Rig::new(1, one_bridge(3, 1), memory, 16);
+    let (rig, mut links) = Rig::new(1, tables, memory, 16);
     let mut at = None;
     let (mut worker, _) = worker(&mut links[0], (), &mut at);
     let ends = [0, 1, 2].map(|id| {

@@ -7,6 +7,7 @@ use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::tables::{Device, Domain, Flags, HostPort, Knobs, PortState, Role, Tables};
 
 use super::support::{device, domain};
+use super::vlans::{self, Flight, Membership, VIDS, domain_of};
 use super::{Drops, id_of};
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -35,7 +36,9 @@ pub(super) struct Model {
     pub(super) knobs: Vec<Knobs>,
     pub(super) floods: Vec<[bool; 3]>, // whether frames to unknown stations, to groups and to all go there
     pub(super) limits: [usize; 2],     // how many stations each bridge may learn
-    pub(super) stations: BTreeMap<(u16, [u8; 6]), Station>,
+    pub(super) filters: [Option<u16>; 2], // by which tags each bridge tells VLANs apart, if it does
+    pub(super) vlans: Vec<Membership>,
+    pub(super) stations: BTreeMap<(u16, u16, [u8; 6]), Station>, // by bridge and VLAN
     pub(super) out: Vec<VecDeque<Vec<u8>>>,
     pub(super) drops: Drops,
 }
@@ -48,6 +51,8 @@ impl Model {
             knobs: vec![Knobs::PLAIN; devices],
             floods: vec![[true; 3]; devices],
             limits: [usize::MAX; 2],
+            filters: [None; 2],
+            vlans: vec![Membership::default(); devices],
             stations: BTreeMap::new(),
             out: vec![VecDeque::new(); devices],
             drops: BTreeMap::new(),
@@ -67,17 +72,17 @@ impl Model {
             for frame in frames {
                 match self.jobs[from] {
                     Job::Wire(_) if frame.len() < 14 => self.drop(from, Direction::Rx, DropReason::Truncated),
-                    Job::Wire(to) => self.send(to, frame),
+                    Job::Wire(to) => self.send(to, &Flight::plain(frame)),
                     _ => self.drop(from, Direction::Rx, DropReason::Unused),
                 }
             }
             return;
         };
-        let refused: Vec<_> = frames.iter().map(|frame| self.admit(from, bridge, frame, now)).collect();
-        for (frame, refused) in frames.iter().zip(refused) {
-            match refused {
-                Some(reason) => self.drop(from, Direction::Rx, reason),
-                None => self.forward(from, bridge, frame),
+        let admitted: Vec<_> = frames.iter().map(|frame| self.admit(from, bridge, frame, now)).collect();
+        for (frame, admitted) in frames.iter().zip(admitted) {
+            match admitted {
+                Err(reason) => self.drop(from, Direction::Rx, reason),
+                Ok(flight) => self.forward(from, bridge, frame, &flight),
             }
         }
     }
@@ -98,43 +103,61 @@ impl Model {
         }
     }
 
-    /// Learns from a frame, if that may be, and says why it goes no further, if it does not.
-    fn admit(&mut self, from: usize, bridge: u16, frame: &[u8], now: u32) -> Option<DropReason> {
+    /// Of which VLAN a frame is.
+    fn enter(&self, from: usize, bridge: u16, frame: &[u8]) -> Result<Flight, DropReason> {
+        match self.filters[usize::from(bridge) - 1] {
+            None => Ok(Flight::plain(frame)),
+            Some(protocol) => Flight::enter(frame, protocol, &self.vlans[from]),
+        }
+    }
+
+    /// Learns from a frame, if that may be, and says of which VLAN it is, or why it goes no further.
+    fn admit(&mut self, from: usize, bridge: u16, frame: &[u8], now: u32) -> Result<Flight, DropReason> {
         let knobs = self.knobs[from];
         let may_learn = matches!(knobs.state, PortState::Learning | PortState::Forwarding);
         if let Some(reason) = Self::refusal(frame) {
-            return Some(reason);
+            return Err(reason);
         }
         let source: [u8; 6] = frame[6..12].try_into().unwrap();
+        let flight = self.enter(from, bridge, frame);
         if let Some(last) = Self::reserved(frame)
             && knobs.passes >> last & 1 == 0
         {
-            if last != 1 && knobs.learning && knobs.linklocal_learn && may_learn {
-                self.learn(from, bridge, source, now, Flags::LEARNED);
+            if last != 1
+                && knobs.learning
+                && knobs.linklocal_learn
+                && may_learn
+                && let Ok(flight) = flight
+            {
+                self.learn(from, bridge, flight.vid, source, now, Flags::LEARNED);
             }
-            return Some(DropReason::ReservedAddress);
+            return Err(DropReason::ReservedAddress);
         }
         if !may_learn {
-            return Some(DropReason::PortState);
+            return Err(DropReason::PortState);
         }
-        let known = self.stations.get(&(bridge, source)).copied();
+        let flight = flight?;
+        let known = self.find(bridge, flight.vid, source);
         let is_here = known.is_some_and(|station| station.device == from && station.flags != Flags::LOCAL);
         let has_leave = is_here && known.is_some_and(|station| !station.flags.has(Flags::LOCKED));
         if knobs.locked && !has_leave {
             if is_here || (known.is_none() && knobs.mab) {
-                self.learn(from, bridge, source, now, Flags::LOCKED);
+                self.learn(from, bridge, flight.vid, source, now, Flags::LOCKED);
             }
-            return Some(DropReason::Locked);
+            return Err(DropReason::Locked);
         }
         if knobs.learning {
-            self.learn(from, bridge, source, now, Flags::LEARNED);
+            self.learn(from, bridge, flight.vid, source, now, Flags::LEARNED);
         }
-        (knobs.state == PortState::Learning).then_some(DropReason::PortState)
+        if knobs.state == PortState::Learning { Err(DropReason::PortState) } else { Ok(flight) }
     }
 
-    fn learn(&mut self, from: usize, bridge: u16, source: [u8; 6], now: u32, flags: Flags) {
+    fn learn(&mut self, from: usize, bridge: u16, vid: u16, source: [u8; 6], now: u32, flags: Flags) {
+        if self.own(bridge, vid, source).is_some() {
+            return;
+        }
         let room = self.learned(bridge) < self.limits[usize::from(bridge) - 1];
-        match self.stations.get_mut(&(bridge, source)) {
+        match self.stations.get_mut(&(bridge, vid, source)) {
             Some(station) if station.flags == Flags::LOCAL => {}
             Some(station) if station.flags.has(Flags::STICKY) => station.seen = now,
             Some(station) => {
@@ -149,47 +172,73 @@ impl Model {
             }
             None if room => {
                 let station = Station { device: from, seen: now, flags };
-                self.stations.insert((bridge, source), station);
+                self.stations.insert((bridge, vid, source), station);
             }
             None => {}
         }
+    }
+
+    /// Whether a device is in a VLAN of its bridge; every one is where there are none.
+    fn is_in(&self, device: usize, vid: u16) -> bool {
+        vid == 0 || self.vlans[device].members.contains_key(&vid)
+    }
+
+    /// The entry of an address of the bridge's own, which is one for all VLANs.
+    fn own(&self, bridge: u16, vid: u16, station: [u8; 6]) -> Option<Station> {
+        let own = self.stations.get(&(bridge, 0, station)).copied().filter(|_| vid != 0)?;
+        // Where it is need not be a port of this bridge, but of one that filters.
+        let filters = match self.jobs[own.device] {
+            Job::Bridge(of) | Job::Host(of) => self.filters[usize::from(of) - 1].is_some(),
+            _ => false,
+        };
+        (own.flags.has(Flags::LOCAL) && filters && self.is_in(own.device, vid)).then_some(own)
+    }
+
+    fn find(&self, bridge: u16, vid: u16, station: [u8; 6]) -> Option<Station> {
+        self.stations.get(&(bridge, vid, station)).copied().or_else(|| self.own(bridge, vid, station))
     }
 
     /// How many stations a bridge has learned.
     pub(super) fn learned(&self, bridge: u16) -> usize {
         self.stations
             .iter()
-            .filter(|((of, _), station)| *of == bridge && !station.flags.has(Flags::DYNAMIC))
+            .filter(|((of, ..), station)| *of == bridge && !station.flags.has(Flags::DYNAMIC))
             .count()
     }
 
-    fn forward(&mut self, from: usize, bridge: u16, frame: &[u8]) {
+    fn forward(&mut self, from: usize, bridge: u16, frame: &[u8], flight: &Flight) {
         let destination: [u8; 6] = frame[..6].try_into().unwrap();
-        let Some(station) = self.place(bridge, destination) else {
-            return self.flood(from, bridge, frame);
+        let group = destination[0] & 1 == 1;
+        let Some(station) = self.place(bridge, flight.vid, destination).filter(|_| !group) else {
+            return self.flood(from, bridge, frame, flight);
         };
         let (here, there) = (self.knobs_of(from), self.knobs_of(station.device));
         let host = (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge));
         let refused = if station.flags == Flags::LOCAL {
             match host {
-                Some(host) => return self.send(host, &[&HOST, &frame[6..]].concat()),
+                Some(host) if self.is_in(host, flight.vid) => {
+                    return self.send(host, &flight.clone().to(HOST));
+                }
+                Some(_) => DropReason::VlanEgress,
                 None => DropReason::NoHost,
             }
         } else if station.device == from && !here.hairpin {
             DropReason::SamePort
         } else if there.state != PortState::Forwarding {
             DropReason::PortState
+        } else if !self.is_in(station.device, flight.vid) {
+            DropReason::VlanEgress
         } else if here.isolated && there.isolated {
             DropReason::Isolated
         } else {
-            return self.send(station.device, frame);
+            return self.send(station.device, flight);
         };
         self.drop(from, Direction::Rx, refused);
     }
 
     /// Where a station of a bridge is.
-    fn place(&self, bridge: u16, station: [u8; 6]) -> Option<Station> {
-        let station = self.stations.get(&(bridge, station)).copied()?;
+    fn place(&self, bridge: u16, vid: u16, station: [u8; 6]) -> Option<Station> {
+        let station = self.find(bridge, vid, station)?;
         [Job::Bridge(bridge), Job::Host(bridge)].contains(&self.jobs[station.device]).then_some(station)
     }
 
@@ -204,26 +253,33 @@ impl Model {
             return self.drop(host, Direction::Rx, DropReason::Truncated);
         }
         let is_group = frame[0] & 1 == 1;
-        let refused = match self.place(bridge, frame[..6].try_into().unwrap()).filter(|_| !is_group) {
+        let flight = match self.enter(host, bridge, frame) {
+            Ok(flight) => flight,
+            Err(reason) => return self.drop(host, Direction::Rx, reason),
+        };
+        let station = self.place(bridge, flight.vid, frame[..6].try_into().unwrap());
+        let refused = match station.filter(|_| !is_group) {
             None => {
                 let takes = |to: &usize| {
                     self.jobs[*to] == Job::Bridge(bridge)
                         && self.knobs[*to].state == PortState::Forwarding
+                        && self.is_in(*to, flight.vid)
                         && (is_group || self.floods[*to][0])
                 };
                 let others: Vec<_> = (0..self.jobs.len()).filter(takes).collect();
-                return self.send_all(host, &others, frame);
+                return self.send_all(host, &others, &flight);
             }
             Some(station) if station.device == host => DropReason::SamePort,
             Some(station) if self.knobs[station.device].state != PortState::Forwarding => {
                 DropReason::PortState
             }
-            Some(station) => return self.send(station.device, frame),
+            Some(station) if !self.is_in(station.device, flight.vid) => DropReason::VlanEgress,
+            Some(station) => return self.send(station.device, &flight),
         };
         self.drop(host, Direction::Rx, refused);
     }
 
-    fn flood(&mut self, from: usize, bridge: u16, frame: &[u8]) {
+    fn flood(&mut self, from: usize, bridge: u16, frame: &[u8], flight: &Flight) {
         let kind = if frame[..6] == [0xff; 6] { 2 } else { usize::from(frame[0] & 1) };
         let here = self.knobs[from];
         let takes = |to: usize| match self.jobs[to] {
@@ -237,23 +293,29 @@ impl Model {
             Job::Host(of) => of == bridge && kind > 0,
             _ => false,
         };
-        let others: Vec<_> = (0..self.jobs.len()).filter(|&to| takes(to)).collect();
-        self.send_all(from, &others, frame);
+        let others: Vec<_> =
+            (0..self.jobs.len()).filter(|&to| takes(to) && self.is_in(to, flight.vid)).collect();
+        self.send_all(from, &others, flight);
     }
 
-    fn send_all(&mut self, from: usize, others: &[usize], frame: &[u8]) {
+    fn send_all(&mut self, from: usize, others: &[usize], flight: &Flight) {
         if others.is_empty() {
             self.drop(from, Direction::Rx, DropReason::NoEgress);
         }
-        others.iter().for_each(|&to| self.send(to, frame));
+        others.iter().for_each(|&to| self.send(to, flight));
     }
 
-    fn send(&mut self, to: usize, frame: &[u8]) {
+    fn send(&mut self, to: usize, flight: &Flight) {
+        let protocol = match self.jobs[to] {
+            Job::Bridge(of) | Job::Host(of) => self.filters[usize::from(of) - 1],
+            _ => None,
+        };
+        let (bytes, measured) = flight.leave(protocol.unwrap_or(0), &self.vlans[to]);
         let is_bound = !matches!(self.jobs[to], Job::Host(_));
-        if is_bound && frame.len() > self.mtus[to] + 18 {
+        if is_bound && measured > self.mtus[to] + 18 {
             self.drop(to, Direction::Tx, DropReason::MtuExceeded);
         } else {
-            self.out[to].push_back(frame.to_vec());
+            self.out[to].push_back(bytes);
         }
     }
 
@@ -266,12 +328,17 @@ impl Model {
 
     /// The same as tables, device `n` owned by worker `n % workers`.
     pub(super) fn tables(&self, workers: usize) -> Tables {
-        let bridges = self.jobs.iter().filter_map(|job| match job {
-            Job::Bridge(number) | Job::Host(number) => Some(*number),
-            _ => None,
-        });
-        let domains = (1..=bridges.max().unwrap_or(0)).map(|bridge| {
+        let all = [1, 2]
+            .into_iter()
+            .flat_map(|bridge| [(bridge, 0)].into_iter().chain(VIDS.map(move |vid| (bridge, vid))));
+        let mut domains = vec![Domain::default(); 2 + 2 * usize::from(*VIDS.end())];
+        for (bridge, vid) in all {
+            let filter = self.filters[usize::from(bridge) - 1];
+            if vid != 0 && filter.is_none() {
+                continue;
+            }
             let takes = |id: usize, kind: usize| match self.jobs[id] {
+                _ if !self.is_in(id, vid) => false,
                 Job::Bridge(of) => {
                     of == bridge
                         && self.knobs[id].state == PortState::Forwarding
@@ -281,22 +348,33 @@ impl Model {
                 _ => false,
             };
             let list = |kind| (0..self.jobs.len()).filter(|&id| takes(id, kind)).map(id_of).collect();
-            let host = (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge));
+            let host =
+                (0..self.jobs.len()).find(|&id| self.jobs[id] == Job::Host(bridge) && self.is_in(id, vid));
             let host = host.map(|id| HostPort { device: id_of(id), mac: MacAddr::new(HOST) });
             let [unicast, multicast, broadcast, from_host] = [0, 1, 2, 3].map(list);
-            Domain { unicast, multicast, broadcast, from_host, host, ..Domain::default() }
-        });
+            let vlans = filter.filter(|_| vid == 0).map(|protocol| Box::new(vlans::vlans(bridge, protocol)));
+            let of = vlans::of(bridge, vid);
+            domains[usize::from(domain_of(bridge, vid).number()) - 1] =
+                Domain { unicast, multicast, broadcast, from_host, host, vlans, of, ..Domain::default() };
+        }
+        let filters = |bridge: u16| self.filters[usize::from(bridge) - 1].is_some();
+        let ports: Vec<_> = self.vlans.iter().map(|membership| Box::new(vlans::port(membership))).collect();
         let devices = self.jobs.iter().zip(&self.mtus).enumerate().map(|(id, (job, mtu))| {
             let knobs = self.knobs_of(id);
             let role = match *job {
                 Job::Nothing => Role::Unused,
                 Job::Host(bridge) => Role::Host(domain(bridge)),
+                Job::Bridge(bridge) if filters(bridge) => {
+                    Role::vlan_member(domain(bridge), &knobs, &ports[id])
+                }
                 Job::Bridge(bridge) => Role::member(domain(bridge), &knobs),
                 Job::Wire(to) => Role::Xconnect(id_of(to)),
             };
             let longest = if let Job::Host(_) = job { u32::MAX } else { u32::try_from(mtu + 18).unwrap() };
             Device { longest, knobs, ..device(role, id % workers) }
         });
-        Tables::new(devices.collect(), domains.collect())
+        let of_filter = |job: &Job| matches!(*job, Job::Bridge(of) | Job::Host(of) if filters(of));
+        let vlan_ports = self.jobs.iter().zip(&ports).map(|(job, port)| of_filter(job).then(|| port.clone()));
+        Tables::with_vlans(devices.collect(), domains.into(), vlan_ports.collect())
     }
 }

@@ -1,12 +1,13 @@
 //! What happens to a switch at random: frames, changes, and the seeds that tell one run from another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::tables::{Egress, Entry, Flags, Key, Knobs, PortState, Tick};
 
 use super::bridge::{Job, Model, Station};
 use super::support::{Rig, domain};
+use super::vlans::{Membership, VIDS, domain_of};
 
 /// Devices of a rig.
 pub(super) const DEVICES: usize = 7;
@@ -52,9 +53,14 @@ pub(super) fn random_frame(random: &mut Random) -> Vec<u8> {
     frame.extend(station(random));
     let source = station(random);
     frame.extend(if random.one_in(4) { source } else { [2, 0, 0, 0, 0, random.below(24) as u8] });
+    for _ in 0..[0, 0, 0, 1, 1, 2][random.below(6) as usize] {
+        let vid = if random.one_in(12) { 4095 } else { random.below(6) as u16 };
+        frame.extend(if random.one_in(4) { [0x88, 0xa8] } else { [0x81, 0] });
+        frame.extend((vid | (random.next() as u16 & 0xf000)).to_be_bytes());
+    }
     frame.extend([0x88, 0xb5]);
     let length = match random.below(20) {
-        0 => random.below(14),
+        0 => random.below(22),
         1 => 1500 + random.below(40),
         2 => random.below(3000),
         _ => 60,
@@ -71,10 +77,11 @@ pub(super) fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig,
         let sticky = Flags::STATIC.and(Flags::STICKY);
         let all = [Flags::STATIC, Flags::LOCAL, Flags::DYNAMIC, Flags::STICKY, sticky, Flags::EXTERN_LEARN];
         let flags = all[random.below(6) as usize];
-        let key = Key::new(domain(bridge), rigswitch_dataplane::ids::MacAddr::new(mac));
+        let vid = if random.one_in(2) { 0 } else { 1 + random.below(4) as u16 };
+        let key = Key::new(domain_of(bridge, vid), rigswitch_dataplane::ids::MacAddr::new(mac));
         let entry = Entry::new(Egress::from(id_of(device)), Tick::new(now), flags);
         rig.set_fixed(key, entry);
-        model.stations.insert((bridge, mac), Station { device, seen: now, flags });
+        model.stations.insert((bridge, vid, mac), Station { device, seen: now, flags });
         return;
     }
     if random.one_in(6) {
@@ -83,6 +90,11 @@ pub(super) fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig,
         rig.macs.table().set_limit(domain(1 + bridge as u16), limit);
         model.limits[bridge as usize] = if limit == 0 { usize::MAX } else { limit as usize };
     }
+    if random.one_in(4) {
+        let bridge = random.below(2) as usize;
+        model.filters[bridge] = [None, Some(0x8100), Some(0x8100), Some(0x88a8)][random.below(4) as usize];
+    }
+    model.vlans[device] = random_membership(random);
     model.knobs[device] = if random.one_in(2) { Knobs::PLAIN } else { random_knobs(random) };
     model.floods[device] = [(); 3].map(|()| !random.one_in(6));
     if let Job::Wire(peer) = model.jobs[device] {
@@ -103,6 +115,18 @@ pub(super) fn reconfigure(random: &mut Random, model: &mut Model, rig: &mut Rig,
         (n, _) => Job::Bridge(1 + (n & 1) as u16),
     };
     rig.publisher.publish(model.tables(workers));
+}
+
+/// Some VLANs, some without tags.
+fn random_membership(random: &mut Random) -> Membership {
+    let members: BTreeMap<_, _> = VIDS
+        .filter(|_| !random.one_in(3))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|vid| (vid, random.one_in(2)))
+        .collect();
+    let pvid = members.keys().nth(random.below(5) as usize).copied().unwrap_or(0);
+    Membership { tunnel: pvid != 0 && random.one_in(6), members, pvid }
 }
 
 /// Some knobs turned, most not.

@@ -13,6 +13,15 @@ pub struct Generator {
     state: u64,
     burst: usize,
     checksum: Checksum,
+    vlans: Option<Vlans>,
+}
+
+/// Stations that are spread over VLANs.
+#[derive(Clone, Copy)]
+struct Vlans {
+    count: u64,
+    stations: u64, // of each
+    is_tagged: bool,
 }
 
 impl Generator {
@@ -29,6 +38,56 @@ impl Generator {
             state: u64::from(here) + 1,
             burst,
             checksum: Checksum::Complete,
+            vlans: None,
+        }
+    }
+
+    /// The same in `count` VLANs, from 1 on: each station is of one, and sends to those of the same. `is_tagged` says whether
+    /// the frames do, too.
+    pub fn with_vlans(self, count: u64, is_tagged: bool) -> Self {
+        let count = count.min(self.mask + 1);
+        Self { vlans: Some(Vlans { count, stations: (self.mask + 1) / count, is_tagged }), ..self }
+    }
+
+    /// The VLAN of a station of that number, of as many stations behind a port.
+    pub fn vlan_of(station: u64, macs: u64, count: u64) -> u16 {
+        let count = count.min(macs);
+        u16::try_from(1 + station / (macs / count)).unwrap()
+    }
+
+    /// A frame's header and the first bytes behind it: from a station, chosen by these bits, to another.
+    #[inline(always)]
+    fn header(&self, station: u64) -> u128 {
+        let destination = self.there | station & self.mask;
+        let source = self.here | station >> 3 & self.mask;
+        u128::from(destination) << 80 | u128::from(source) << 32 | 0x88b5_0000
+    }
+
+    /// The same in a VLAN.
+    #[inline(always)]
+    fn header_in(&self, vlans: Vlans, station: u64) -> u128 {
+        // The upper half of a product: a number below the other factor.
+        let below = |bits: u64, limit: u64| ((bits & 0xffff) * limit) >> 16;
+        let vlan = below(station, vlans.count);
+        let of = |bits| vlan * vlans.stations + below(bits, vlans.stations);
+        let next = if vlans.is_tagged { 0x8100_0001 + vlan } else { 0x88b5_0000 };
+        let (destination, source) = (self.there | of(station >> 16), self.here | of(station >> 28));
+        u128::from(destination) << 80 | u128::from(source) << 32 | u128::from(next)
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, io: &mut PortIo<'_>, burst: &mut Burst, header: impl Fn(&Self, u64) -> u128) {
+        for _ in 0..self.burst.min(burst.spare()) {
+            let Some(mut frame) = io.pool.alloc(self.length) else { break };
+            assert!(frame.set_len(self.length));
+            // A linear congruential step: every station in turn, in an order no prefetcher guesses.
+            self.state =
+                self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            frame.bytes_mut()[..16].copy_from_slice(&header(self, self.state >> 20).to_be_bytes());
+            frame.set_checksum(self.checksum);
+            if let Err(frame) = burst.push(frame) {
+                io.pool.free(frame);
+            }
         }
     }
 
@@ -40,21 +99,9 @@ impl Generator {
 
 impl PortQueue for Generator {
     fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
-        for _ in 0..self.burst.min(burst.spare()) {
-            let Some(mut frame) = io.pool.alloc(self.length) else { break };
-            assert!(frame.set_len(self.length));
-            // A linear congruential step: every station in turn, in an order no prefetcher guesses.
-            self.state =
-                self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let station = self.state >> 20;
-            let destination = self.there | station & self.mask;
-            let source = self.here | station >> 3 & self.mask;
-            let header = u128::from(destination) << 80 | u128::from(source) << 32 | 0x88b5_0000;
-            frame.bytes_mut()[..16].copy_from_slice(&header.to_be_bytes());
-            frame.set_checksum(self.checksum);
-            if let Err(frame) = burst.push(frame) {
-                io.pool.free(frame);
-            }
+        match self.vlans {
+            None => self.fill(io, burst, Self::header),
+            Some(vlans) => self.fill(io, burst, |this, station| this.header_in(vlans, station)),
         }
         Ok(())
     }

@@ -10,15 +10,17 @@ use rigswitch_dataplane::bell::Bell;
 use rigswitch_dataplane::clock::Clock;
 use rigswitch_dataplane::counters::{Ledger, WorkerCounters};
 use rigswitch_dataplane::frames::{Area, Pool, PoolConfig};
-use rigswitch_dataplane::ids::{DeviceId, DomainId};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, VlanId};
 use rigswitch_dataplane::pipeline::Observer;
 use rigswitch_dataplane::ports::{Now, PortQueue};
 use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
 use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::tables::{
-    Buckets, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, Publisher, Role, Tables, Tick, WorkerId,
+    Buckets, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, OfVlan, Publisher, Role, Tables, Tick,
+    VlanPort, Vlans, WorkerId,
 };
 use rigswitch_dataplane::watch::Watchers;
+use rigswitch_dataplane::wire::ethernet::EtherType;
 use rigswitch_dataplane::worker::{Command, Event, Idle, Links, Worker, handoff};
 
 /// Bytes of ring between a worker and control.
@@ -64,13 +66,33 @@ pub fn one_bridge(devices: usize, workers: usize) -> Tables {
     Tables::new(devices, Box::new([members]))
 }
 
+/// Tables of a bridge with VLANs 1 to `vlans` over devices owned by worker 0: the first is untagged in them, with a PVID of 1, the
+/// others are tagged in them. VLAN `v` has domain `1 + v`.
+pub fn access_and_trunks(devices: u16, vlans: u16) -> Tables {
+    let all = || (1..=vlans).filter_map(VlanId::new);
+    let port = |untagged| {
+        let mut port = VlanPort::new();
+        all().for_each(|vid| port.join(vid, untagged));
+        port.set_pvid(VlanId::new(1).filter(|_| untagged));
+        Some(Box::new(port))
+    };
+    let bridge = domain(1);
+    let compiled = Vlans::new(bridge, EtherType::CTAG, all().map(|vid| (vid, domain(1 + vid.number()))));
+    let own = Domain { vlans: Some(Box::new(compiled)), ..Domain::default() };
+    let members = || (0..devices).map(DeviceId);
+    let of_vlan = |vid| Domain { of: Some(OfVlan { bridge, vid }), ..Domain::of(members()) };
+    let domains = [own].into_iter().chain(all().map(of_vlan)).collect();
+    let ports = members().map(|id| port(id == DeviceId(0))).collect();
+    Tables::with_vlans(members().map(|_| device(Role::VlanBridge(bridge), 0)).collect(), domains, ports)
+}
+
 impl Rig {
     /// `workers` workers on `tables`, with `memory` each, and a MAC table for `macs` stations.
     pub fn new(workers: usize, tables: Tables, memory: PoolConfig, macs: usize) -> (Self, Vec<Links>) {
         let devices = tables.devices().len();
         let (events_in, events) = unbounded();
         let mut publisher = Publisher::new(tables);
-        let macs = MacControl::new(MacTable::new(Buckets::for_macs(macs), 0x5eed).unwrap().with_quotas(8));
+        let macs = MacControl::new(MacTable::new(Buckets::for_macs(macs), 0x5eed).unwrap().with_quotas(16));
         let clock = Arc::new(Clock::new());
         let bells: Vec<_> = (0..workers).map(|_| Arc::new(Bell::new().unwrap())).collect();
         let mut handoffs: Vec<Vec<_>> = (0..workers).map(|_| (0..workers).map(|_| None).collect()).collect();

@@ -24,8 +24,14 @@ pub(super) struct Compiled {
 }
 
 /// The VLANs of a bridge that filters.
-pub(super) fn bridge(bridge: &BridgeConfig, numbers: &Domains, counts: &VlanCounts) -> Compiled {
-    let mut vlans = Vlans::new(bridge.vlans.protocol.ether_type(), numbers.vlans(&bridge.name));
+pub(super) fn bridge(
+    bridge: &BridgeConfig,
+    domain: DomainId,
+    numbers: &Domains,
+    counts: &VlanCounts,
+) -> Compiled {
+    let protocol = bridge.vlans.protocol.ether_type();
+    let mut vlans = Vlans::new(domain, protocol, numbers.vlans(&bridge.name));
     let rule = |rule: &MacVlanConfig| (rule.mac, rule.mask, rule.vlan);
     vlans.macs = MacVlans::new(bridge.vlans.macs.iter().map(rule));
     let stats = counts.get(&(bridge.name.clone(), None)).cloned();

@@ -226,8 +226,9 @@ impl Tables {
                 domains.get(usize::from(bridge.number()) - 1).and_then(|domain| domain.vlans.as_ref());
             let port = vlan_ports.get(number).and_then(Option::as_ref);
             let has = |vid: VlanId| {
-                let domain = vlans.and_then(|vlans| vlans.domain(vid.number()));
-                domain.is_some_and(|domain| usize::from(domain.number()) <= domains.len())
+                let domain = vlans.map(|vlans| vlans.domain(vid.number()));
+                let of = domain.and_then(|domain| domains.get(usize::from(domain.number()) - 1)?.of);
+                of == Some(OfVlan { bridge, vid })
             };
             vlans.is_some() && port.is_some_and(|port| port.vlans().all(has))
         };

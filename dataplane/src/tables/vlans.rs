@@ -13,21 +13,25 @@ pub struct Vlans {
     pub protocol: EtherType,
     /// Which stations are of which VLAN, wherever they send from.
     pub macs: MacVlans,
-    domains: Box<[u16; VlanId::COUNT]>, // by VID, zero for none
+    domains: Box<[DomainId; VlanId::COUNT]>, // by VID; the bridge's own for none
 }
 
 impl Vlans {
-    /// A bridge with these VLANs, each a learning domain.
-    pub fn new(protocol: EtherType, domains: impl IntoIterator<Item = (VlanId, DomainId)>) -> Self {
-        let mut numbers = Box::new([0; VlanId::COUNT]);
-        domains.into_iter().for_each(|(vid, domain)| numbers[vid.index()] = domain.number());
+    /// The bridge of this domain, with these VLANs, each a learning domain.
+    pub fn new(
+        bridge: DomainId,
+        protocol: EtherType,
+        domains: impl IntoIterator<Item = (VlanId, DomainId)>,
+    ) -> Self {
+        let mut numbers = Box::new([bridge; VlanId::COUNT]);
+        domains.into_iter().for_each(|(vid, domain)| numbers[vid.index()] = domain);
         Self { protocol, macs: MacVlans::default(), domains: numbers }
     }
 
-    /// The learning domain of a VLAN; `None` if the bridge has none of this identifier.
+    /// The learning domain of a VLAN; the bridge's own, which no frame is of, if the bridge has none of this identifier.
     #[inline]
-    pub fn domain(&self, vid: u16) -> Option<DomainId> {
-        DomainId::new(self.domains[usize::from(vid) % VlanId::COUNT])
+    pub fn domain(&self, vid: u16) -> DomainId {
+        self.domains[usize::from(vid) % VlanId::COUNT]
     }
 }
 

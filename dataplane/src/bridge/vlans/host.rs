@@ -4,7 +4,7 @@
 use super::super::host::verdict;
 use super::super::snooping::snooped;
 use super::super::stage::show_left_out;
-use super::ingress::{enter, origin};
+use super::ingress::{enter_special, origin};
 use super::stage::{Here, VlanStage, find};
 use super::tag::{Tag, VlanTarget};
 use crate::drops::{Direction, DropReason};
@@ -49,8 +49,7 @@ fn send<O: Observer, T: Transmit>(
         cx.observer.see(Step::InVlan(vid, from), &frame);
     }
     here.count(cx, tag, &frame);
-    // A VLAN that the bridge itself is in has a domain.
-    let domain = here.vlans.domain(tag.vid()).unwrap_or(here.bridge);
+    let domain = here.vlans.domain(tag.vid());
     let entry = if destination.is_group() {
         None
     } else {
@@ -63,7 +62,7 @@ fn send<O: Observer, T: Transmit>(
     match verdict {
         Verdict::Forward(to) => egress.forward(cx, host, leaving(to.into()), frame),
         Verdict::Flood(domain, kind) => {
-            if let Some(frame) = snooped(cx, host, domain, kind, (tag.is_there, leaving), egress, frame) {
+            if let Some(frame) = snooped(cx, host, domain, kind, (tag.is_there(), leaving), egress, frame) {
                 let members = match kind {
                     Flood::Unicast => &tables.domain(domain).unicast,
                     Flood::Multicast | Flood::Broadcast => &tables.domain(domain).from_host,
@@ -82,6 +81,6 @@ fn send<O: Observer, T: Transmit>(
 fn read(here: Here<'_>, bytes: &[u8]) -> Result<(MacAddr, MacAddr, Tag), DropReason> {
     let header = crate::wire::ethernet::Ethernet::view(bytes).map_err(|_| DropReason::Truncated)?;
     let (destination, source) = (header.destination(), header.source());
-    let tag = enter::<true>(here.vlans, here.port, bytes, source)?;
+    let tag = enter_special(here.vlans, here.port, bytes, source)?;
     Ok((destination, source, tag))
 }

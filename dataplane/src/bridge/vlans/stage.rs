@@ -9,13 +9,14 @@ use super::super::knobs::{Teaches, admit, deliver};
 use super::super::proxy::{Asked, ask};
 use super::super::snooping::snooped;
 use super::super::stage::{Class, classify, decide_rare, news, punt, show_left_out};
-use super::ingress::{enter, origin};
+use super::ingress::{TAGGED, enter, enter_special, origin};
 use super::tag::{Tag, VlanTarget};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::pipeline::{Context, Egress, LeftOut, Lesson, Observer, Step, Transmit, Verdict};
-use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot, Tables, Target, VlanPort, Vlans};
+use crate::tables::{Entry, Flags, Flood, Key, Knobs, Learned, Role, Spot, Tables, Target, VlanPort, Vlans};
+use crate::wire::vlan::TAG_LEN;
 
 /// What parsing found in a frame.
 #[derive(Clone, Copy)]
@@ -92,25 +93,20 @@ impl VlanStage {
                 self.admit(cx, here, knobs, burst);
             }
         }
-        for (place, (frame, parsed)) in burst.drain().zip(self.parsed.iter()).enumerate() {
+        for (place, (mut frame, parsed)) in burst.drain().zip(self.parsed.iter()).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
-            let (verdict, entry) = decide(cx, here, parsed);
-            cx.observer.see(Step::Decided(entry, verdict), &frame);
-            match verdict {
-                Verdict::Forward(to) => {
-                    let to = here.leaving(cx, to, parsed.tag);
-                    egress.forward(cx, device, to, frame);
-                }
-                Verdict::Flood(domain, kind) => {
-                    flood(cx, here, domain, kind, (knobs, parsed.tag), egress, frame);
-                }
-                Verdict::Host(host) => {
-                    let to = here.leaving(cx, host.device, parsed.tag);
-                    to_host(cx, device, host, to, egress, frame);
-                }
-                Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
-                Verdict::Punt(reason) => punt(cx, device, reason, frame),
+            let Some((to, untagged)) = straight(cx, here, parsed, &frame) else {
+                settle(cx, here, knobs, parsed, egress, frame);
+                continue;
+            };
+            if O::LOOKS {
+                let entry = cx.macs.find(parsed.destination);
+                cx.observer.see(Step::Decided(entry, Verdict::Forward(to)), &frame);
             }
+            if let Some(retag) = parsed.tag.apply(&mut frame, here.vlans.protocol, untagged) {
+                cx.observer.see(Step::Retagged(to, retag), &frame);
+            }
+            egress.forward(cx, device, to, frame);
         }
     }
 
@@ -119,10 +115,32 @@ impl VlanStage {
     fn parse<O: Observer, T: Transmit>(&mut self, cx: &Context<'_, O, T>, here: Here<'_>, burst: &Burst) {
         self.parsed.clear();
         for frame in burst.iter() {
-            let (class, destination, source) = classify(frame.bytes(), None);
-            let entered = enter::<false>(here.vlans, here.port, frame.bytes(), source);
-            self.note(cx, here, (class, destination, source), entered);
+            let Some(header) = frame.bytes().first_chunk::<TAGGED>() else {
+                self.note_special(cx, here, frame);
+                continue;
+            };
+            let (class, destination, source) = classify(header, None);
+            let Some(tag) = enter(here.vlans, here.port, header) else {
+                self.note_special(cx, here, frame);
+                continue;
+            };
+            self.note(cx, here, (class, destination, source), tag);
         }
+    }
+
+    /// The same of a frame that is refused, or short.
+    #[cold]
+    fn note_special<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &Context<'_, O, T>,
+        here: Here<'_>,
+        frame: &Frame,
+    ) {
+        let (class, destination, source) = classify(frame.bytes(), None);
+        let entered = enter_special(here.vlans, here.port, frame.bytes(), source);
+        let (class, tag) =
+            entered.map_or_else(|reason| (refused(class, reason), Tag::NONE), |tag| (class, tag));
+        self.note(cx, here, (class, destination, source), tag);
     }
 
     /// The same of a port that is not plain. What its state refuses is not asked for its VLAN.
@@ -137,17 +155,21 @@ impl VlanStage {
         self.parsed.clear();
         for frame in burst.iter() {
             let (class, destination, source) = classify(frame.bytes(), Some(knobs));
-            let entered = enter::<true>(here.vlans, here.port, frame.bytes(), source);
+            let entered = enter_special(here.vlans, here.port, frame.bytes(), source);
             let is_bound = matches!(class, Class::Individual | Class::Multicast | Class::Broadcast);
-            let entered = match entered {
-                Err(_) if is_bound && !knobs.state.learns() => Err(DropReason::PortState),
-                Ok(tag) if is_bound && knobs.state.learns() => {
-                    here.count(cx, tag, frame);
-                    entered
+            let (class, tag) = match entered {
+                Err(_) if is_bound && !knobs.state.learns() => {
+                    (Class::Refused(DropReason::PortState), Tag::NONE)
                 }
-                _ => entered,
+                Err(reason) => (refused(class, reason), Tag::NONE),
+                Ok(tag) => {
+                    if is_bound && knobs.state.learns() {
+                        here.count(cx, tag, frame);
+                    }
+                    (class, tag)
+                }
             };
-            self.note(cx, here, (class, destination, source), entered);
+            self.note(cx, here, (class, destination, source), tag);
         }
     }
 
@@ -157,14 +179,9 @@ impl VlanStage {
         cx: &Context<'_, O, T>,
         here: Here<'_>,
         (class, destination, source): (Class, MacAddr, MacAddr),
-        entered: Result<Tag, DropReason>,
+        tag: Tag,
     ) {
-        let (class, tag) = match entered {
-            Ok(tag) => (class, tag),
-            Err(reason) => (refused(class, reason), Tag::NONE),
-        };
-        // A VLAN that a port is in has a domain; what is refused is looked up nowhere.
-        let domain = here.vlans.domain(tag.vid()).unwrap_or(here.bridge);
+        let domain = here.vlans.domain(tag.vid());
         let source = cx.macs.locate(Key::new(domain, source));
         let destination = cx.macs.locate(Key::new(domain, destination));
         cx.macs.prefetch(source);
@@ -251,7 +268,8 @@ fn learn<O: Observer, T: Transmit>(
     parsed: &Parsed,
     frame: &Frame,
 ) {
-    let is_known = cx.macs.knows(parsed.source, here.device.into(), cx.tick);
+    let fresh = Entry::new(here.device.into(), cx.tick, Flags::LEARNED);
+    let is_known = cx.macs.knows(parsed.source, fresh);
     let lesson = if is_known { Lesson::Known } else { learn_news(cx, here, parsed.source) };
     cx.observer.see(Step::Learned(lesson), frame);
 }
@@ -285,8 +303,56 @@ fn own<O: Observer, T: Transmit>(cx: &Context<'_, O, T>, here: Here<'_>, key: Ke
     (entry.is_local() && port.is_in(vid.number())).then_some(entry)
 }
 
+/// Where a frame goes that is for a station behind a plain member of its VLAN, and whether it leaves untagged. `None` for all else, and for what is too long or has no room for a tag.
+#[inline(always)]
+fn straight<O: Observer, T: Transmit>(
+    cx: &Context<'_, O, T>,
+    here: Here<'_>,
+    parsed: &Parsed,
+    frame: &Frame,
+) -> Option<(DeviceId, bool)> {
+    if parsed.class != Class::Individual {
+        return None;
+    }
+    let entry = cx.macs.find(parsed.destination)?;
+    let to = entry.egress().device;
+    let there = cx.tables.device(to);
+    let is_plain = there.role == Role::VlanBridge(here.bridge) && to != here.device && !entry.is_local();
+    let port = cx.tables.vlan_port(to)?;
+    let vid = parsed.tag.vid();
+    let fits = frame.len() <= there.longest as usize && frame.headroom() >= TAG_LEN;
+    (is_plain && port.is_in(vid) && fits).then(|| (to, port.untags(vid)))
+}
+
+/// Does with a frame what is to be done.
+#[inline(never)]
+fn settle<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    here: Here<'_>,
+    knobs: Option<&Knobs>,
+    parsed: &Parsed,
+    egress: &mut Egress,
+    frame: Frame,
+) {
+    let device = here.device;
+    let (verdict, entry) = decide(cx, here, parsed);
+    cx.observer.see(Step::Decided(entry, verdict), &frame);
+    match verdict {
+        Verdict::Forward(to) => {
+            let to = here.leaving(cx, to, parsed.tag);
+            egress.forward(cx, device, to, frame);
+        }
+        Verdict::Flood(domain, kind) => flood(cx, here, domain, kind, (knobs, parsed.tag), egress, frame),
+        Verdict::Host(host) => {
+            let to = here.leaving(cx, host.device, parsed.tag);
+            to_host(cx, device, host, to, egress, frame);
+        }
+        Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
+        Verdict::Punt(reason) => punt(cx, device, reason, frame),
+    }
+}
+
 /// What is to become of a frame, and the entry that says so, if one does.
-#[inline]
 fn decide<O: Observer, T: Transmit>(
     cx: &Context<'_, O, T>,
     here: Here<'_>,
@@ -299,14 +365,6 @@ fn decide<O: Observer, T: Transmit>(
     let Some(entry) = find(cx, here, parsed.destination) else {
         return (Verdict::Flood(domain, Flood::Unicast), None);
     };
-    let to = entry.egress().device;
-    if cx.tables.device(to).role == Role::VlanBridge(here.bridge)
-        && to != here.device
-        && !entry.is_local()
-        && cx.tables.vlan_port(to).is_some_and(|port| port.is_in(parsed.tag.vid()))
-    {
-        return (Verdict::Forward(to), Some(entry));
-    }
     match deliver(cx.tables, here.device, domain, entry) {
         Some(verdict) => (verdict, Some(entry)),
         None => (Verdict::Flood(domain, Flood::Unicast), None),
@@ -328,8 +386,8 @@ fn flood<O: Observer, T: Transmit>(
     let (worker, protocol) = (cx.counters.worker(), here.vlans.protocol);
     let leaving = |target: Target| VlanTarget::new(tables, worker, target, tag, protocol);
     let asked =
-        if knobs.answers { ask(cx, device, domain, tag.is_there, egress, &frame) } else { Asked::Flood };
-    let Some(frame) = snooped(cx, device, domain, kind, (tag.is_there, leaving), egress, frame) else {
+        if knobs.answers { ask(cx, device, domain, tag.is_there(), egress, &frame) } else { Asked::Flood };
+    let Some(frame) = snooped(cx, device, domain, kind, (tag.is_there(), leaving), egress, frame) else {
         return;
     };
     let keeps_from = |member| {

@@ -13,30 +13,75 @@ use crate::wire::vlan::{self, TAG_LEN, Tci};
 #[allow(clippy::cast_possible_truncation)] // four
 const LEN: u16 = TAG_LEN as u16;
 
-/// The tag of a frame that is in a VLAN, or was refused one.
+/// The tag of a frame that is in a VLAN, or was refused one: the one with which it leaves a port that tags it, and how it stands in
+/// the frame, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Tag {
-    /// With which it leaves a port that tags it. Its VID is zero if the frame may not come in.
-    pub(super) tci: Tci,
-    /// Whether the outermost tag of the frame is the bridge's.
-    pub(super) is_there: bool,
-    /// Whether that one has other contents.
-    pub(super) differs: bool,
-}
+pub(super) struct Tag(u32);
 
 impl Tag {
     /// Of a frame in no VLAN.
-    pub(super) const NONE: Self = Self { tci: Tci(0), is_there: false, differs: false };
+    pub(super) const NONE: Self = Self(0);
+    const IS_THERE: u32 = 1 << 16;
+    const DIFFERS: u32 = 1 << 17;
+
+    /// Of a frame whose outermost tag is the bridge's with these contents, if `is_there`, and else should be.
+    #[inline(always)]
+    pub(super) fn new(tci: Tci, is_there: bool, differs: bool) -> Self {
+        Self(u32::from(tci.0) | u32::from(is_there) << 16 | u32::from(differs) << 17)
+    }
+
+    /// With which it leaves a port that tags it.
+    #[inline(always)]
+    pub(super) fn tci(self) -> Tci {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+        Tci(self.0 as u16)
+    }
 
     /// The VLAN; zero for none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn vid(self) -> u16 {
-        self.tci.vid()
+        self.tci().vid()
+    }
+
+    /// Whether the outermost tag of the frame is the bridge's.
+    #[inline(always)]
+    pub(super) fn is_there(self) -> bool {
+        self.0 & Self::IS_THERE != 0
+    }
+
+    /// Whether that one has other contents.
+    #[inline(always)]
+    fn differs(self) -> bool {
+        self.0 & Self::DIFFERS != 0
+    }
+
+    /// The same frame's where the VLAN has another identifier.
+    fn with_vid(self, vid: u16) -> Self {
+        let tci = self.tci().with_vid(vid);
+        Self::new(tci, self.is_there(), self.differs() || tci != self.tci())
+    }
+
+    /// Gives a frame of this tag, which has room for one, the tag that it leaves with, or takes it off.
+    #[inline(always)]
+    pub(super) fn apply(self, frame: &mut Frame, protocol: EtherType, untagged: bool) -> Option<Retag> {
+        let tci = self.tci();
+        let (done, retag) = match (self.is_there(), untagged) {
+            (false, true) => return None,
+            (true, false) if !self.differs() => return None,
+            (false, false) => (
+                frame.push_front(LEN) && vlan::push(frame.bytes_mut(), protocol, tci).is_ok(),
+                Retag::Pushed(tci),
+            ),
+            (true, true) => (vlan::pop(frame.bytes_mut()).is_ok() && frame.pull_front(LEN), Retag::Popped),
+            (true, false) => (vlan::rewrite(frame.bytes_mut(), tci).is_ok(), Retag::Rewritten(tci)),
+        };
+        debug_assert!(done, "there is room for a tag, and one that is there was read");
+        Some(retag)
     }
 
     /// The bytes of a frame that the kernel counts in a VLAN: without Ethernet header and tag.
     pub(super) fn counted(self, frame: &Frame) -> u64 {
-        let headers = HEADER_LEN + if self.is_there { TAG_LEN } else { 0 };
+        let headers = HEADER_LEN + if self.is_there() { TAG_LEN } else { 0 };
         frame.len().saturating_sub(headers) as u64
     }
 }
@@ -73,9 +118,7 @@ impl<'t> VlanTarget<'t> {
         if !matches!(device.role, Role::VlanBridge(_)) {
             sent = port.special.stats.as_ref().and_then(|stats| stats.of(worker, vid));
             if let Some(translation) = &port.special.translation {
-                let outward = tag.tci.with_vid(translation.outward(vid));
-                tag.differs |= outward != tag.tci;
-                tag.tci = outward;
+                tag = tag.with_vid(translation.outward(vid));
             }
         }
         Self { target, tag, protocol, untagged, longest, sent }
@@ -90,24 +133,19 @@ impl Leaving for VlanTarget<'_> {
 
     #[inline]
     fn dress<O: Observer>(self, observer: &mut O, frame: &mut Frame) -> Result<(), DropReason> {
-        let Tag { tci, is_there, differs } = self.tag;
         if let Some(sent) = self.sent {
             sent.sent.add(1, self.tag.counted(frame));
         }
         if self.target.station.is_some() {
             self.target.dress(observer, frame)?;
         }
-        let retag = match (is_there, self.untagged) {
-            (false, true) => return self.check(frame),
-            (true, false) if !differs => return Ok(()),
-            (false, false) => push(frame, self.protocol, tci).map(|()| Retag::Pushed(tci)),
-            (true, true) => pop(frame).map(|()| Retag::Popped),
-            (true, false) => vlan::rewrite(frame.bytes_mut(), tci).ok().map(|()| Retag::Rewritten(tci)),
-        };
-        // There are always hundreds of bytes ahead of a frame, and its tag was read. What has none of that has no memory.
-        let retag = retag.ok_or(DropReason::PoolEmpty)?;
-        observer.see(Step::Retagged(self.target.device, retag), frame);
-        if retag == Retag::Popped { self.check(frame) } else { Ok(()) }
+        if !self.tag.is_there() && !self.untagged && frame.headroom() < TAG_LEN {
+            return Err(DropReason::PoolEmpty); // a tag is memory, too
+        }
+        if let Some(retag) = self.tag.apply(frame, self.protocol, self.untagged) {
+            observer.see(Step::Retagged(self.target.device, retag), frame);
+        }
+        if self.untagged { self.check(frame) } else { Ok(()) }
     }
 }
 
@@ -118,20 +156,6 @@ impl VlanTarget<'_> {
         let is_too_long = frame.len() > self.longest as usize && frame.gso().is_none();
         if is_too_long { Err(DropReason::MtuExceeded) } else { Ok(()) }
     }
-}
-
-#[inline]
-fn push(frame: &mut Frame, protocol: EtherType, tci: Tci) -> Option<()> {
-    if !frame.push_front(LEN) {
-        return None;
-    }
-    vlan::push(frame.bytes_mut(), protocol, tci).ok()
-}
-
-#[inline]
-fn pop(frame: &mut Frame) -> Option<()> {
-    vlan::pop(frame.bytes_mut()).ok()?;
-    frame.pull_front(LEN).then_some(())
 }
 
 #[cfg(test)]
@@ -167,7 +191,7 @@ mod tests {
             let [high, low] = tci.to_be_bytes();
             [&plain[..12], &[0x88, 0xa8, high, low], &plain[12..]].concat()
         };
-        let tag = |is_there, differs| Tag { tci: Tci(0xb00a), is_there, differs };
+        let tag = |is_there, differs| Tag::new(Tci(0xb00a), is_there, differs);
         assert_eq!(leaving(&plain, tag(false, false), true).unwrap(), plain);
         assert_eq!(leaving(&plain, tag(false, true), false).unwrap(), tagged(0xb00a));
         assert_eq!(leaving(&tagged(0xb000), tag(true, true), false).unwrap(), tagged(0xb00a));
@@ -183,7 +207,7 @@ mod tests {
         let all = u16::try_from(frame.headroom()).unwrap();
         assert!(frame.push_front(all));
         let target = Target::from(DeviceId(0));
-        let tag = Tag { tci: Tci(7), is_there: false, differs: true };
+        let tag = Tag::new(Tci(7), false, true);
         let target =
             VlanTarget { target, tag, protocol: EtherType::CTAG, untagged: false, longest: 1518, sent: None };
         assert_eq!(target.dress(&mut (), &mut frame), Err(DropReason::PoolEmpty));

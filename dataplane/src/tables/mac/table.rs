@@ -144,10 +144,10 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
         self.learn_news(spot, fresh)
     }
 
-    /// Whether [`MacTable::learn`] would find nothing to write.
+    /// Whether the table says `fresh` of the station: if that is what [`MacTable::learn`] would note, it has nothing to write.
     #[inline]
-    pub fn knows(&self, spot: Spot, egress: Egress, now: Tick) -> bool {
-        self.bucket(spot.first).find(spot.key) == Some(Entry::new(egress, now, Flags::LEARNED))
+    pub fn knows(&self, spot: Spot, fresh: Entry) -> bool {
+        self.bucket(spot.first).find(spot.key) == Some(fresh)
     }
 
     /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.
