@@ -23,14 +23,19 @@ fn requests_that_cannot_be_answered_say_why() {
         ("DELETE /v1/ports HTTP/1.0\r\n\r\n".to_owned(), "405", "DELETE /v1/ports: it takes GET"),
         (post("/v1/fdb", "{"), "400", "the body: EOF while parsing"),
         (
-            post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p0","vlan":1}"#),
+            post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p0","vni":1}"#),
             "400",
-            "unknown field `vlan`",
+            "unknown field `vni`",
         ),
         (
             post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p7"}"#),
             "409",
             "p7 is not a port of a bridge",
+        ),
+        (
+            post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p0","vlan":1}"#),
+            "409",
+            "br0 does not filter by VLAN",
         ),
         (post("/v1/fdb", &long), "413", "the body: length limit exceeded"),
     ] {

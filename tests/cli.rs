@@ -159,8 +159,13 @@ fn the_forwarding_database_is_changed_in_bridge_8s_words() {
         "rigswitch: br0 has no entry of 02:00:00:00:00:01 behind p1: `rigswitch show fdb` lists those there are"
     );
     assert_eq!(
+        refused("fdb add 02:00:00:00:00:09 dev p1 vni 10"),
+        "rigswitch: `vni`: this version does not have it yet"
+    );
+    assert_eq!(
         refused("fdb add 02:00:00:00:00:09 dev p1 vlan 10"),
-        "rigswitch: `vlan`: this version does not have it yet"
+        "rigswitch: br0 does not filter by VLAN, and its entries are of none: leave `vlan` out, or `rigswitch bridge set br0 \
+         vlan_filtering true`"
     );
     assert_eq!(states(), before, "what is refused changes nothing");
 

@@ -71,14 +71,16 @@ fn what_befalls_stations_and_ports_is_told_in_order() {
     let mut listener = Listener::new(&rig.folder);
     let (mac, master) = (|station| format!("02:00:00:00:00:0{station}"), || "br0".to_owned());
     send(0, &to_everybody(2));
-    let learned = |station| Event::Learned { mac: mac(station), ifname: "p0".into(), master: master() };
+    let learned =
+        |station| Event::Learned { mac: mac(station), ifname: "p0".into(), master: master(), vlan: None };
     // Who was there before is no news.
     assert_eq!(listener.next(), learned(2));
     send(2, &to_everybody(1));
-    let moved = Event::Moved { mac: mac(1), ifname: "p2".into(), from: "p0".into(), master: master() };
+    let moved =
+        Event::Moved { mac: mac(1), ifname: "p2".into(), from: "p0".into(), master: master(), vlan: None };
     assert_eq!(listener.next(), moved);
     rig.folder.ask("fdb flush dev br0 brport p0");
-    let forgotten = Event::Forgotten { mac: mac(2), ifname: "p0".into(), master: master() };
+    let forgotten = Event::Forgotten { mac: mac(2), ifname: "p0".into(), master: master(), vlan: None };
     assert_eq!(listener.next(), forgotten);
 
     let ifname = || "p0".to_owned();
@@ -113,8 +115,9 @@ fn a_station_that_is_silent_for_the_ageing_time_is_told_of() {
     folder.ask("fdb add 02:00:00:00:00:07 dev p0 master dynamic");
     let events = listener.until(|event| matches!(event, Event::Aged { .. }));
     let (mac, ifname, master) = ("02:00:00:00:00:07".to_owned(), "p0".to_owned(), "br0".to_owned());
-    let learned = Event::Learned { mac: mac.clone(), ifname: ifname.clone(), master: master.clone() };
-    assert_eq!(events, [learned, Event::Aged { mac, ifname, master }]);
+    let learned =
+        Event::Learned { mac: mac.clone(), ifname: ifname.clone(), master: master.clone(), vlan: None };
+    assert_eq!(events, [learned, Event::Aged { mac, ifname, master, vlan: None }]);
 }
 
 #[test]

@@ -123,7 +123,7 @@ mod tests {
 
     fn filtering(vlans: &str) -> Vec<BridgeConfig> {
         let text = format!(
-            "[[bridge]]\nname = \"a\"\nvlan_filtering = true\nmcast_snooping = false\nvlan = {{ tagged = [{vlans}] }}\n\
+            "[[bridge]]\nname = \"a\"\nvlan_filtering = true\nvlan = {{ tagged = [{vlans}] }}\n\
              [[bridge]]\nname = \"b\"\n"
         );
         Config::parse(&text, "rig.toml").unwrap().bridges

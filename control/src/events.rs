@@ -25,6 +25,9 @@ pub enum Event {
         ifname: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
     },
     /// A station was seen behind another port than before.
     Moved {
@@ -36,6 +39,9 @@ pub enum Event {
         from: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
     },
     /// A station has moved as often as its bridge's `mac_move_limit`.
     MovesTooOften {
@@ -47,6 +53,9 @@ pub enum Event {
         from: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
         /// How often it has moved within the bridge's `mac_move_window`.
         moves: u32,
         /// What is done: `alarm`, `hold`, `disable`.
@@ -60,6 +69,9 @@ pub enum Event {
         ifname: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
     },
     /// A station is forgotten for another reason: it was flushed, or its port went down or away.
     Forgotten {
@@ -69,6 +81,9 @@ pub enum Event {
         ifname: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
     },
     /// A port is in a multicast group.
     Joined {
@@ -181,9 +196,10 @@ impl Event {
     /// A line for the operator, if this is for one.
     fn line(&self) -> Option<String> {
         Some(match self {
-            Self::MovesTooOften { mac, ifname, from, master, moves, action } => {
+            Self::MovesTooOften { mac, ifname, from, master, vlan, moves, action } => {
+                let of = vlan.map(|vlan| format!(", VLAN {vlan}")).unwrap_or_default();
                 format!(
-                    "bridge {master}: {mac} has moved {moves} times, now from {from} to {ifname}: {action}"
+                    "bridge {master}{of}: {mac} has moved {moves} times, now from {from} to {ifname}: {action}"
                 )
             }
             Self::Gone { ifname, why } => format!("port {ifname} is gone: {why}"),

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use rigswitch_dataplane::drops::DropReason;
 
 use crate::switch::Switch;
-use crate::views::PortView;
+use crate::views::{PortView, VlanTrafficView};
 
 /// Everything the switch counts.
 pub(super) fn text(switch: &Switch) -> String {
@@ -65,6 +65,7 @@ pub(super) fn text(switch: &Switch) -> String {
     for (bridge, count) in switch.fdb_n_learned() {
         text.sample("rigswitch_fdb_n_learned", &[("bridge", bridge)], count);
     }
+    text.vlans(switch);
     text.family("rigswitch_mdb_groups", "gauge", "Multicast groups that somebody is known to be in.");
     for (bridge, groups, _) in switch.mdb_counts() {
         text.sample("rigswitch_mdb_groups", &[("bridge", bridge)], groups);
@@ -148,6 +149,27 @@ fn drop_help() -> String {
 struct Text(String);
 
 impl Text {
+    /// What is counted by VLAN, where that is asked for; `device` is the bridge, or its port.
+    fn vlans(&mut self, switch: &Switch) {
+        type Of = fn(&VlanTrafficView) -> u64;
+        let families: [(&str, &str, Of); 4] = [
+            ("receive_packets", "Frames let into", |of| of.rx_packets),
+            ("receive_bytes", "Bytes, without Ethernet header and tag, let into", |of| of.rx_bytes),
+            ("transmit_packets", "Frames sent in", |of| of.tx_packets),
+            ("transmit_bytes", "Bytes, without Ethernet header and tag, sent in", |of| of.tx_bytes),
+        ];
+        let counted = switch.vlan_traffic();
+        for (name, help, of) in families.into_iter().filter(|_| !counted.is_empty()) {
+            let name = format!("rigswitch_vlan_{name}_total");
+            self.family(&name, "counter", &format!("{help} the VLAN."));
+            for (bridge, port, vlan, traffic) in &counted {
+                let vlan = vlan.to_string();
+                let labels = [("bridge", *bridge), ("device", port.unwrap_or(bridge)), ("vlan", &*vlan)];
+                self.sample(&name, &labels, of(traffic));
+            }
+        }
+    }
+
     fn traffic(&mut self, what: &str, help: &str, ports: &[PortView], value: impl Fn(&PortView) -> u64) {
         let name = format!("rigswitch_{what}_total");
         self.family(&name, "counter", help);

@@ -27,7 +27,7 @@ use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
-    FlushedView, MdbChange, MdbView, NeighborView, PortView, RouteView, WorkerView,
+    FlushedView, MdbChange, MdbView, NeighborView, PortView, PortVlansView, RouteView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -91,6 +91,7 @@ enum Does {
     Ports,
     Bridges,
     Fdb,
+    Vlans,
     ChangeFdb,
     RemoveFdb,
     FlushFdb,
@@ -125,6 +126,7 @@ pub(super) static ROUTES: [Route; 25] = [
         Content::Json(of::<Vec<BridgeView>>),
     ),
     get("/v1/fdb", Does::Fdb, "Every forwarding entry", Content::Json(of::<Vec<FdbView>>)),
+    get("/v1/vlans", Does::Vlans, "Every VLAN of every port", Content::Json(of::<Vec<PortVlansView>>)),
     change(Method::POST, "/v1/fdb", Does::ChangeFdb, "Add or replace an entry", of::<FdbChange>, of::<()>),
     change(Method::DELETE, "/v1/fdb", Does::RemoveFdb, "Take an entry away", of::<FdbRemoval>, of::<()>),
     change(
@@ -315,6 +317,7 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
         Does::Ports => as_json(&switch.borrow().ports()),
         Does::Bridges => as_json(&switch.borrow().bridges()),
         Does::Fdb => as_json(&switch.borrow().fdb()),
+        Does::Vlans => as_json(&switch.borrow().vlans()),
         Does::Neighbors => as_json(&switch.borrow().neighbors()),
         Does::Routes => as_json(&switch.borrow().routes()),
         Does::Mdb => as_json(&switch.borrow().mdb()),

@@ -14,6 +14,7 @@ mod route;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod table;
+mod vlan;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,9 @@ enum Command {
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
+    /// Change the VLANs that ports and bridges are in, in bridge(8)'s words
+    #[command(subcommand)]
+    Vlan(vlan::Vlan),
     /// Tell the running switch who has which IP address, in ip-neighbour(8)'s words
     #[command(subcommand)]
     Neighbor(neighbor::Neighbor),
@@ -175,6 +179,7 @@ impl Command {
             Self::Show(show) => show.run(&client(socket)),
             Self::Capture(capture) => capture.run(client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
+            Self::Vlan(vlan) => vlan.run(&client(socket)),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Route(route) => route.run(&client(socket)),
             Self::Mdb(mdb) => mdb.run(&client(socket)),

@@ -1,5 +1,7 @@
 //! `rigswitch show`: the views of a running switch, as tables or as JSON.
 
+mod vlans;
+
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::api::client::Client;
 use crate::config::suggest;
 use crate::explain::reason;
 use crate::views::{
-    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, RouteView,
+    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, PortVlansView, RouteView,
     WorkerView,
 };
 
@@ -31,9 +33,12 @@ pub(super) struct Show {
     /// As JSON on many lines, with -j
     #[arg(short, requires = "json")]
     pretty: bool,
-    /// With the times of each entry of the fdb or mdb, in seconds, as JSON
+    /// With the times of each entry of the fdb or mdb, in seconds, or the traffic of each VLAN that is counted, as JSON
     #[arg(short, requires = "json")]
     statistics: bool,
+    /// VLANs in a row that are alike together, as JSON
+    #[arg(short, requires = "json")]
+    compressvlans: bool,
     /// Again every second
     #[arg(long)]
     watch: bool,
@@ -47,6 +52,8 @@ enum What {
     Bridges,
     /// Who is where
     Fdb,
+    /// Which VLANs ports and bridges are in, and their traffic where it is counted
+    Vlans,
     /// Who has which IP address, as the switch was told or has found out
     Neighbors,
     /// Where packets go
@@ -108,6 +115,11 @@ impl Show {
                     entries.iter_mut().for_each(|entry| (entry.used, entry.updated) = (None, None));
                 }
                 self.render(&entries, fdb)
+            }
+            What::Vlans => {
+                let ports: Vec<PortVlansView> = client.get("/v1/vlans")?;
+                let json = vlans::json(&ports, self.statistics, self.compressvlans);
+                self.render(&json, |_| vlans::table(&ports))
             }
             What::Neighbors => self.render(&client.get("/v1/neighbors")?, neighbors),
             What::Routes => self.render(&client.get("/v1/routes")?, routes),
@@ -197,7 +209,9 @@ fn bridges(bridges: &Vec<BridgeView>) -> String {
 
 /// The table of `show fdb`.
 pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
+    let has_vlans = entries.iter().any(|entry| entry.vlan.is_some());
     let mut table = Table::new(&["MAC", "PORT", "BRIDGE", "STATE", ">AGE"]);
+    let mut by_vlan = Table::new(&["MAC", "PORT", "BRIDGE", ">VLAN", "STATE", ">AGE"]);
     let word = |entry: &FdbView| {
         let state = Some(entry.state.clone()).filter(|state| !state.is_empty());
         state.into_iter().chain(entry.flags.iter().cloned()).collect::<Vec<_>>().join(" ")
@@ -205,9 +219,15 @@ pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
     for entry in entries {
         let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
         let (port, bridge) = (entry.ifname.clone(), entry.master.clone());
-        table.row([entry.mac.clone(), port, bridge, word(entry), age.unwrap_or_default()]);
+        let (mac, word, age) = (entry.mac.clone(), word(entry), age.unwrap_or_default());
+        if has_vlans {
+            let vlan = entry.vlan.map(|vlan| vlan.to_string()).unwrap_or_default();
+            by_vlan.row([mac, port, bridge, vlan, word, age]);
+        } else {
+            table.row([mac, port, bridge, word, age]);
+        }
     }
-    table.text(colour())
+    if has_vlans { by_vlan.text(colour()) } else { table.text(colour()) }
 }
 
 /// The table of `show neighbors`.

@@ -139,7 +139,7 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
     let ports: Vec<_> = members.iter().filter_map(|member| read_member(member, label, roles)).collect();
     let spanning_tree = spanning_tree::read_bridge(fields, &members);
     let vlans = vlans::read_bridge(fields, roles);
-    let snooping = multicast::read_bridge(fields);
+    let snooping = multicast::read_bridge(fields, vlans.filtering);
     let mdb = multicast::read_mdb(fields, label, &snooping, &ports, roles);
     let address = fields.text("address").and_then(|text| station(fields, &text));
     let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";

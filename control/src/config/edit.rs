@@ -22,12 +22,12 @@ impl Config {
     /// [`Refused`], when there is nothing to edit, or what comes of it is no valid configuration.
     pub fn edited(&self, edit: &EditRequest) -> Result<Self, Refused> {
         let mut changed = self.clone();
-        if edit.object == EditObject::Membership {
+        if edit.object == EditObject::VlanMember {
             vlan_edit::edit(&mut changed, edit)?;
         }
         let mut document = serde_json::to_value(Document::new(&changed)).map_err(Refused::because)?;
         match edit.object {
-            EditObject::Membership => {}
+            EditObject::VlanMember => {}
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Ipvlan => edit_device(&mut document, "ipvlan", &IPVLAN, edit)?,

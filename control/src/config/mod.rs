@@ -48,7 +48,7 @@
 //! hello_time = "2s"                   # 1s to 10s; how often the root says that it is there
 //! max_age = "20s"                     # 6s to 40s; how long that is believed
 //! forward_delay = "15s"               # 2s to 30s; how long a port listens, and then learns, before it forwards
-//! mcast_snooping = true               # false: what is for groups goes to all
+//! mcast_snooping = true               # false: what is for groups goes to all; false, and only false, with vlan_filtering
 //! mcast_querier = false               # true: it asks who is in which group, when nobody else does
 //! mcast_hash_max = 4096               # groups it learns; one more, and it snoops no longer
 //! mcast_last_member_count = 2         # answers it waits for after a station has left

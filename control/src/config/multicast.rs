@@ -24,8 +24,8 @@ const LONGEST_RESPONSE: Duration = Duration::from_millis(25_500);
 /// The kernel's `BR_MULTICAST_QUERY_INTVL_MIN`.
 const SHORTEST_QUERY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a bridge says of its snooping.
-pub(super) fn read_bridge(fields: &Fields<'_>) -> MulticastConfig {
+/// What a bridge says of its snooping. One that filters by VLAN does not snoop unless that is said.
+pub(super) fn read_bridge(fields: &Fields<'_>, filters: bool) -> MulticastConfig {
     let plain = MulticastConfig::default();
     let count = |key| fields.integer(key, 0..=255);
     let time = |key, least, most| time(fields, key, least, most);
@@ -33,7 +33,7 @@ pub(super) fn read_bridge(fields: &Fields<'_>) -> MulticastConfig {
     let interval = |key| time(key, SHORTEST_QUERY_INTERVAL, LONGEST);
     let life = |key| time(key, Duration::ZERO, LONGEST);
     MulticastConfig {
-        snooping: fields.boolean("mcast_snooping").unwrap_or(plain.snooping),
+        snooping: fields.boolean("mcast_snooping").unwrap_or(plain.snooping && !filters),
         querier: fields.boolean("mcast_querier").unwrap_or(plain.querier),
         hash_max: fields.integer("mcast_hash_max", 0..=i64::from(u32::MAX)).unwrap_or(plain.hash_max),
         last_member_count: count("mcast_last_member_count").unwrap_or(plain.last_member_count),

@@ -28,6 +28,10 @@ pub(super) fn edit(config: &mut Config, edit: &EditRequest) -> Result<(), Refuse
         let why = format!("{name} is neither a bridge nor a port of one: `rigswitch show vlans` lists them");
         return Err(Refused::because(why));
     };
+    if edit.keys.get("self") == Some(&Value::Bool(true)) && name != bridge.name {
+        let why = format!("`self` is for a bridge, and {name} is a port of {}: leave it out", bridge.name);
+        return Err(Refused::because(why));
+    }
     let before = said(bridge, name);
     if before.tunnel {
         let why =
@@ -78,7 +82,7 @@ fn said(bridge: &BridgeConfig, name: &str) -> Membership {
 impl Asked {
     fn read(keys: &Map<String, Value>) -> Result<Self, Refused> {
         let refuse = |why: String| Err(Refused::because(why));
-        if let Some(other) = keys.keys().find(|key| !["vid", "pvid", "untagged"].contains(&&***key)) {
+        if let Some(other) = keys.keys().find(|key| !["vid", "pvid", "untagged", "self"].contains(&&***key)) {
             return refuse(format!("`{other}` is nothing of a VLAN's: give vid, pvid and untagged"));
         }
         let text = match keys.get("vid") {
@@ -131,7 +135,7 @@ mod tests {
     fn edited(action: EditAction, name: &str, keys: Value) -> Result<String, String> {
         let before = Config::parse(RIG, "rig.toml").unwrap();
         let Value::Object(keys) = keys else { panic!("keys are a table") };
-        let request = EditRequest { action, object: EditObject::Membership, name: name.into(), keys };
+        let request = EditRequest { action, object: EditObject::VlanMember, name: name.into(), keys };
         let after = before.edited(&request).map_err(|error| error.to_string())?;
         let plan = Plan::between(&before, &after).unwrap();
         Ok(plan.view().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -159,7 +163,7 @@ mod tests {
             format!("{before}{{ pvid = 10, untagged = [10] }}\n- bridge br0 fdb 02:00:00:00:00:01 vlan 20")
         );
         assert_eq!(
-            edited(Add, "br0", json!({ "vid": 10 })).unwrap(),
+            edited(Add, "br0", json!({ "vid": 10, "self": true })).unwrap(),
             "~ bridge br0: vlan unset → { pvid = 1, tagged = [10], untagged = [1] }"
         );
     }
@@ -175,6 +179,12 @@ mod tests {
             (Add, "p0", json!({ "vid": 10, "tunnel_info": 5 }), "`tunnel_info` is nothing of a VLAN's"),
             (Add, "p9", json!({ "vid": 10 }), "p9 is neither a bridge nor a port of one"),
             (Del, "p1", json!({ "vid": 10 }), "p1 is in no VLAN of 10"),
+            (
+                Add,
+                "p1",
+                json!({ "vid": 10, "self": true }),
+                "`self` is for a bridge, and p1 is a port of br0",
+            ),
         ] {
             let said = edited(action, name, keys).unwrap_err();
             assert!(said.contains(rule), "{said}");

@@ -51,17 +51,13 @@ pub(super) fn read_port(fields: &Fields<'_>) -> PortVlans {
 
 /// What is known of groups is known of a bridge, and not of each of its VLANs.
 pub(super) fn check_snooping(fields: &Fields<'_>, bridge: &BridgeConfig) {
-    if let Some(value) = fields.value("vlan_filtering")
+    if let Some(value) = fields.value("mcast_snooping")
         && bridge.vlans.filtering
         && bridge.multicast.snooping
     {
-        let rule =
-            format!("{} has `vlan_filtering` and snoops groups, which it does not by VLAN", bridge.name);
-        fields.problems.push(
-            value.span(),
-            rule,
-            "add mcast_snooping = false: groups are flooded in their VLAN",
-        );
+        let rule = format!("{} filters by VLAN, and groups are not known by VLAN", bridge.name);
+        let remedy = "write mcast_snooping = false: what is for a group goes to all in its VLAN";
+        fields.problems.push(value.span(), rule, remedy);
     }
 }
 

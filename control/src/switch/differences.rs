@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ids::{DeviceId, VlanId};
 use rigswitch_dataplane::tables::Key;
 use tokio::sync::mpsc::Receiver;
 
@@ -81,8 +81,8 @@ impl Switch {
     pub(super) fn tell_aged(&mut self, key: Key, device: DeviceId) {
         if let Some(stations) = &mut self.differences.stations {
             stations.remove(&key);
-            let (mac, ifname, master) = self.words(key, device);
-            self.events.tell(Event::Aged { mac, ifname, master });
+            let (mac, ifname, master, vlan) = self.words(key, device);
+            self.events.tell(Event::Aged { mac, ifname, master, vlan });
         }
     }
 
@@ -115,22 +115,23 @@ impl Switch {
     }
 
     fn learned(&self, key: Key, device: DeviceId) -> Event {
-        let (mac, ifname, master) = self.words(key, device);
-        Event::Learned { mac, ifname, master }
+        let (mac, ifname, master, vlan) = self.words(key, device);
+        Event::Learned { mac, ifname, master, vlan }
     }
 
     fn moved(&self, key: Key, device: DeviceId, from: DeviceId) -> Event {
-        let (mac, ifname, master) = self.words(key, device);
-        Event::Moved { mac, ifname, from: self.name(from).to_owned(), master }
+        let (mac, ifname, master, vlan) = self.words(key, device);
+        Event::Moved { mac, ifname, from: self.name(from).to_owned(), master, vlan }
     }
 
     fn forgotten(&self, key: Key, device: DeviceId) -> Event {
-        let (mac, ifname, master) = self.words(key, device);
-        Event::Forgotten { mac, ifname, master }
+        let (mac, ifname, master, vlan) = self.words(key, device);
+        Event::Forgotten { mac, ifname, master, vlan }
     }
 
-    /// Station, port and bridge.
-    fn words(&self, key: Key, device: DeviceId) -> (String, String, String) {
-        (key.mac().to_string(), self.name(device).to_owned(), self.bridge(key.domain()).to_owned())
+    /// Station, port, bridge and VLAN.
+    fn words(&self, key: Key, device: DeviceId) -> (String, String, String, Option<u16>) {
+        let (bridge, vlan) = (self.bridge(key.domain()).to_owned(), self.domains.vlan(key.domain()));
+        (key.mac().to_string(), self.name(device).to_owned(), bridge, vlan.map(VlanId::number))
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rigswitch_dataplane::bridge::{MacMoveAction, MacMoves};
-use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ids::{DeviceId, VlanId};
 use rigswitch_dataplane::punt::Move;
 use rigswitch_dataplane::tables::{Flags, Key, PortState, Tick};
 
@@ -172,6 +172,7 @@ impl Switch {
             ifname: self.name(device).to_owned(),
             from: self.name(moved.from).to_owned(),
             master: self.bridge(moved.key.domain()).to_owned(),
+            vlan: self.domains.vlan(moved.key.domain()).map(VlanId::number),
             moves: rule.limit,
             action: rule.action.name().to_owned(),
         };

@@ -116,7 +116,8 @@ pub enum EditObject {
     /// A `[[vlan]]`, and the `[[bridge.port]]` that it may be.
     Vlan,
     /// The VLANs of a port, or of a bridge itself, whose name it is: `vid` (10 or 10-20), and, to add them, `pvid` and `untagged`.
-    Membership,
+    #[serde(rename = "vlan_member")]
+    VlanMember,
     /// An `[[ipvlan]]`, and the `[[bridge.port]]` that it may be.
     Ipvlan,
     /// An `[[address]]`, whose name is the address with its prefix; its `device` is always to be said.
