@@ -6,7 +6,7 @@ mod command;
 use command::Folder;
 use rigswitch::config::Config;
 use rigswitch::switch::{ByHand, Switch};
-use rigswitch::views::{EditAction, EditObject, EditRequest};
+use rigswitch::views::{EditAction, EditObject, EditRequest, FdbChange, FdbStateWord};
 use rigswitch_dataplane::ports::Now;
 use serde_json::{Value, json};
 
@@ -135,6 +135,27 @@ fn a_station_is_of_its_vlan_wherever_it_is_and_a_tag_of_its_own_wins() {
         );
         pass(hand, 0, frame(7, &[]));
         assert_eq!(pass(hand, 1, reply)[0], [to([2, 0, 0, 0, 0, 7], 99, &[])]);
+    });
+}
+
+#[test]
+fn an_entry_of_all_vlans_is_there_or_is_not() {
+    let config = rig("", ["trunk = [\"1-4094\"]", "trunk = [10, 20]", "", ""]);
+    by_hand(&config, |hand| {
+        let change = |ifname: &str, vlan| FdbChange {
+            mac: "02:00:00:00:00:01".into(),
+            ifname: ifname.into(),
+            vlan,
+            state: FdbStateWord::Static,
+            ..FdbChange::default()
+        };
+        let full = hand.switch().change_fdb(&change("p0", None)).unwrap_err().to_string();
+        assert!(full.contains("no room for 02:00:00:00:00:01"), "{full}");
+        assert_eq!(hand.switch().fdb(), []);
+        hand.switch().change_fdb(&change("p1", Some(20))).unwrap();
+        let there = hand.switch().change_fdb(&change("p1", None)).unwrap_err().to_string();
+        assert!(there.contains("is in br0 already"), "{there}");
+        assert_eq!(hand.switch().fdb().iter().map(|entry| entry.vlan).collect::<Vec<_>>(), [Some(20)]);
     });
 }
 

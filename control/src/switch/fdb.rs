@@ -78,7 +78,16 @@ impl Switch {
         let mac = station(&change.mac)?;
         let (device, domain) = self.member(&change.ifname)?;
         let domains = self.domains_of_entry(&change.ifname, domain, change.vlan)?;
-        domains.into_iter().try_for_each(|domain| self.change_entry(change, Key::new(domain, mac), device))
+        let mut before = Vec::new();
+        for domain in domains {
+            let key = Key::new(domain, mac);
+            before.push((key, self.entry(key)));
+            if let Err(error) = self.change_entry(change, key, device) {
+                before.into_iter().for_each(|(key, entry)| self.restore(key, entry));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// The domains of an entry behind a port: that of the VLAN named, or those of all the port's (`br_fdb_add`).

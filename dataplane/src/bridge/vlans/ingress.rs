@@ -88,3 +88,105 @@ pub fn vlan_of(tables: &Tables, device: DeviceId, frame: &[u8]) -> Option<VlanId
     let tag = enter_special(vlans, port, frame, source).ok()?;
     VlanId::new(tag.vid())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::DomainId;
+    use crate::tables::{MacVlans, Translation};
+    use crate::wire::ethernet::EtherType;
+
+    const STATION: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 7]);
+
+    fn vid(number: u16) -> VlanId {
+        VlanId::new(number).unwrap()
+    }
+
+    fn vlans() -> Vlans {
+        let domain = |number| DomainId::new(number).unwrap();
+        let domains = [(10, 2), (20, 3), (30, 4)].map(|(number, of)| (vid(number), domain(of)));
+        let macs = MacVlans::new([(STATION, MacAddr::BROADCAST, vid(30))]);
+        let mut vlans = Vlans::new(domain(1), EtherType::CTAG, domains);
+        vlans.macs = macs;
+        vlans
+    }
+
+    fn port(pvid: Option<u16>) -> VlanPort {
+        let mut port = VlanPort::new();
+        [10, 20, 30].into_iter().for_each(|number| port.join(vid(number), number == 10));
+        port.set_pvid(pvid.and_then(VlanId::new));
+        port
+    }
+
+    fn frame(rest: &[u8]) -> Vec<u8> {
+        [&[0xff; 6][..], &STATION.octets(), rest, &[0; 46]].concat()
+    }
+
+    fn entered(port: &VlanPort, rest: &[u8]) -> Result<(u16, VlanFrom), DropReason> {
+        let (vlans, frame) = (vlans(), frame(rest));
+        let tag = enter_special(&vlans, port, &frame, STATION)?;
+        Ok((tag.tci().0, origin(&vlans, port, &frame, STATION, tag)))
+    }
+
+    const PLAIN: [u8; 2] = [0x88, 0xb5];
+    const PRIORITY: [u8; 4] = [0x81, 0, 0xb0, 0];
+
+    #[test]
+    fn tags_count_and_what_has_none_is_of_the_pvid() {
+        let trunk = port(Some(10));
+        assert_eq!(entered(&trunk, &PLAIN), Ok((10, VlanFrom::Pvid)));
+        assert_eq!(entered(&trunk, &PRIORITY), Ok((0xb00a, VlanFrom::Pvid)));
+        assert_eq!(entered(&trunk, &[0x81, 0, 0x60, 20]), Ok((0x6014, VlanFrom::Tag)));
+        assert_eq!(entered(&trunk, &[0x88, 0xa8, 0, 20]), Ok((10, VlanFrom::Pvid)), "payload");
+        assert_eq!(entered(&trunk, &[0x81, 0, 0, 40]), Err(DropReason::VlanNotMember));
+        assert_eq!(entered(&trunk, &[0x81, 0, 0xff, 0xff]), Err(DropReason::VlanReserved));
+        assert_eq!(entered(&port(None), &PLAIN), Err(DropReason::VlanNoPvid));
+        assert_eq!(entered(&port(None), &PRIORITY), Err(DropReason::VlanNoPvid));
+    }
+
+    #[test]
+    fn a_tag_is_whole_or_the_frame_is_malformed() {
+        let (vlans, trunk) = (vlans(), port(Some(10)));
+        for tpid in [[0x81, 0], [0x88, 0xa8]] {
+            let frame = frame(&[&tpid[..], &[0, 10]].concat());
+            for length in 14..20 {
+                let cut = enter_special(&vlans, &trunk, &frame[..length], STATION);
+                assert_eq!(cut, Err(DropReason::VlanMalformed), "{length}");
+            }
+            assert!(enter_special(&vlans, &trunk, &frame[..20], STATION).is_ok());
+        }
+        assert!(
+            enter_special(&vlans, &trunk, &frame(&PLAIN)[..14], STATION).is_ok(),
+            "short, and without a tag"
+        );
+    }
+
+    #[test]
+    fn tunnels_translations_and_addresses_go_ahead_of_the_pvid() {
+        let mut special = port(Some(10));
+        special.special.tunnel = true;
+        assert_eq!(entered(&special, &[0x81, 0, 0, 20]), Ok((10, VlanFrom::Tunnel)));
+        special = port(Some(10));
+        special.special.translation = Some(std::sync::Arc::new(Translation::new([(vid(5), vid(20))])));
+        assert_eq!(entered(&special, &[0x81, 0, 0x60, 5]), Ok((0x6014, VlanFrom::Translated(5))));
+        assert_eq!(entered(&special, &[0x81, 0, 0, 10]), Ok((10, VlanFrom::Tag)));
+        special = port(Some(10));
+        special.special.asks_macs = true;
+        assert_eq!(entered(&special, &PLAIN), Ok((30, VlanFrom::Mac)));
+        assert_eq!(entered(&special, &PRIORITY), Ok((0xb01e, VlanFrom::Mac)));
+        assert_eq!(entered(&special, &[0x81, 0, 0, 20]), Ok((20, VlanFrom::Tag)), "a tag wins");
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_way_and_the_other_agree(word: u32, is_tag: bool, pvid in prop::option::of(9..12u16)) {
+            let word = if is_tag { 0x8100_0000 | word & 0xf03f } else { word };
+            let (vlans, frame) = (vlans(), frame(&word.to_be_bytes()));
+            let port = port(pvid.filter(|pvid| *pvid == 10));
+            let quick = enter(&vlans, &port, frame.first_chunk().unwrap());
+            prop_assert_eq!(quick, enter_special(&vlans, &port, &frame, STATION).ok());
+        }
+    }
+}
