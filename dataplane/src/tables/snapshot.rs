@@ -209,7 +209,8 @@ impl Tables {
     /// The same, and what ports are in which VLANs, by their number.
     ///
     /// # Panics
-    /// As [`Tables::new`]; if a member of a bridge that filters is in a VLAN that the bridge has no domain for.
+    /// As [`Tables::new`]; if a member of a bridge that filters is in a VLAN that the bridge has no domain for, or is not in that
+    /// of its PVID.
     pub fn with_vlans(
         devices: Box<[Device]>,
         domains: Box<[Domain]>,
@@ -230,7 +231,8 @@ impl Tables {
                 let of = domain.and_then(|domain| domains.get(usize::from(domain.number()) - 1)?.of);
                 of == Some(OfVlan { bridge, vid })
             };
-            vlans.is_some() && port.is_some_and(|port| port.vlans().all(has))
+            let of_pvid = |port: &VlanPort| port.pvid() == 0 || port.is_in(port.pvid());
+            vlans.is_some() && port.is_some_and(|port| of_pvid(port) && port.vlans().all(has))
         };
         for (number, device) in devices.iter().enumerate() {
             match device.role {

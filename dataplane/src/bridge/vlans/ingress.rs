@@ -16,10 +16,13 @@ pub(super) const TAGGED: usize = HEADER_LEN + TAG_LEN + 2;
 #[inline(always)]
 pub(super) fn enter(vlans: &Vlans, port: &VlanPort, header: &[u8; TAGGED]) -> Option<Tag> {
     let [.., a, b, c, d, _, _, _, _] = *header;
-    let is_there = u16::from_be_bytes([a, b]) == vlans.protocol.0;
-    let wire = if is_there { Tci(u16::from_be_bytes([c, d])) } else { Tci(0) };
-    let tci = if wire.vid() == 0 { Tci(wire.0 | port.pvid()) } else { wire };
-    port.is_in(tci.vid()).then_some(Tag::new(tci, is_there, tci != wire))
+    let (is_there, wire) = (u16::from_be_bytes([a, b]) == vlans.protocol.0, Tci(u16::from_be_bytes([c, d])));
+    if is_there && wire.vid() != 0 {
+        return port.is_in(wire.vid()).then_some(Tag::new(wire, true, false));
+    }
+    // It is in its PVID, if it has one.
+    let tci = if is_there { Tci(wire.0 | port.pvid()) } else { Tci(port.pvid()) };
+    (port.pvid() != 0).then_some(Tag::new(tci, is_there, is_there))
 }
 
 /// The same of a frame from `source` by any port.
@@ -48,7 +51,7 @@ pub(super) fn enter_special(
     };
     let tci = wire.with_vid(vid);
     if port.is_in(vid) {
-        return Ok(Tag::new(tci, is_there, tci != wire));
+        return Ok(Tag::new(tci, is_there, is_there && tci != wire));
     }
     Err(match vid {
         0 => DropReason::VlanNoPvid,
