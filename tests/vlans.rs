@@ -233,6 +233,21 @@ fn frames_are_counted_by_vlan_and_by_port_where_that_is_asked_for() {
     }
 }
 
+#[test]
+fn events_say_of_which_vlan_a_station_is() {
+    by_hand(&rig("", ["trunk = [10, 20]", "trunk = [10, 20]", "", ""]), |hand| {
+        let mut lines = hand.switch().listen().unwrap();
+        pass(hand, 0, frame(1, &[customer(20)]));
+        (0..20).for_each(|_| drop(hand.tick()));
+        let told: Vec<Value> = std::iter::from_fn(|| lines.try_recv().ok())
+            .map(|line| serde_json::from_slice(&line).unwrap())
+            .collect();
+        let learned: Vec<_> = told.iter().filter(|event| event["event"] == "learned").collect();
+        assert_eq!(learned.len(), 1, "{told:?}");
+        assert_eq!((&learned[0]["mac"], &learned[0]["vlan"]), (&json!("02:00:00:00:00:01"), &json!(20)));
+    });
+}
+
 const TRUNKS: [&str; 4] = ["access = 10", "trunk = [10, \"20-22\"]\nnative = 1", "", ""];
 
 #[test]
