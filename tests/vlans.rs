@@ -4,10 +4,12 @@
 mod command;
 
 use command::Folder;
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use rigswitch::config::Config;
 use rigswitch::switch::{ByHand, Switch};
 use rigswitch::views::{EditAction, EditObject, EditRequest, FdbChange, FdbStateWord};
-use rigswitch_dataplane::ports::Now;
+use rigswitch_dataplane::frames::{Checksum, Gso, GsoKind};
+use rigswitch_dataplane::ports::{Now, Wire};
 use serde_json::{Value, json};
 
 /// A bridge that filters, with ports p0 to p3 like this.
@@ -231,6 +233,53 @@ fn frames_are_counted_by_vlan_and_by_port_where_that_is_asked_for() {
             assert_eq!(by_port, expected, "{key}");
         });
     }
+}
+
+/// A host's super-frame of TCP to all, its checksum still to be completed, with these tags.
+fn super_frame(tags: &[[u8; 4]]) -> Wire {
+    let mut untagged = Vec::new();
+    let builder =
+        PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [0xff; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+    builder.tcp(1000, 80, 7, 1024).write(&mut untagged, &[0x5a; 3000]).unwrap();
+    let bytes = [&untagged[..12], &tags.concat(), &untagged[12..]].concat();
+    let start = u16::try_from(34 + 4 * tags.len()).unwrap();
+    Wire {
+        checksum: Checksum::Partial { start, offset: 16 },
+        gso: Some(Gso { kind: GsoKind::TcpV4, size: 1000, ecn: false }),
+        ..Wire::from(bytes)
+    }
+}
+
+#[test]
+fn a_super_frame_is_cut_into_segments_that_are_tagged_as_their_port_wants() {
+    by_hand(&rig("", ["access = 10", "trunk = [10]", "access = 10", "trunk = [10]"]), |hand| {
+        let ends = [0, 1, 2, 3].map(|n| hand.switch().memory_end(&format!("p{n}")).unwrap());
+        for (from, tags) in [(0, &[][..]), (1, &[customer(0x600a)])] {
+            ends[from].send(super_frame(tags)).unwrap();
+            while hand.step() > 0 {}
+            for (port, is_tagged) in
+                [(0, false), (1, true), (2, false), (3, true)].into_iter().filter(|(port, _)| *port != from)
+            {
+                let segments: Vec<_> =
+                    std::iter::from_fn(|| ends[port].receive()).map(|wire| wire.bytes).collect();
+                assert_eq!(segments.len(), 3, "from p{from} to p{port}");
+                for segment in segments {
+                    let tag = if from == 1 { customer(0x600a) } else { customer(10) };
+                    assert_eq!(segment[12..16] == tag, is_tagged, "from p{from} to p{port}");
+                    let packet = SlicedPacket::from_ethernet(&segment).unwrap();
+                    let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
+                        (packet.net, packet.transport)
+                    else {
+                        panic!("TCP over IPv4");
+                    };
+                    let header = ip.header().to_header();
+                    assert_eq!(header.calc_header_checksum(), header.header_checksum);
+                    let expected = tcp.to_header().calc_checksum_ipv4(&header, tcp.payload()).unwrap();
+                    assert_eq!((tcp.payload().len(), tcp.checksum()), (1000, expected));
+                }
+            }
+        }
+    });
 }
 
 #[test]
