@@ -4,6 +4,7 @@
 //! `cargo bench -p rigswitch-dataplane --bench forward`, optionally `-- --rounds 5 --seconds 1 --macs 64,65536,1048576`.
 //! `--vlans 1,4094` puts an access port and a trunk in place of the two, with so many VLANs, and measures the plain bridge on the
 //! very frames beside it; `--vlans 4094 --only vlan` or `plain` measures one of the two.
+//! `--ipvlan 1,1000,60000` measures sorting out to that many children of a device instead, and what one of them sends.
 //! `--watch capture`, `follow` or `elsewhere` arms the worker, and reads what it shows.
 //! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
 #![allow(
@@ -27,8 +28,9 @@ use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::watch::{
     CaptureReader, FollowReader, Scope, Stages, Watch, WatchId, capture, follow,
 };
-use rigswitch_dataplane::worker::{Command, Links};
+use rigswitch_dataplane::worker::{Command, Links, Worker};
 use support::generator::Generator;
+use support::ipvlan::{self, Packets};
 use support::{Rig, access_and_trunks, domain, one_bridge, worker};
 
 struct Options {
@@ -40,6 +42,7 @@ struct Options {
     watch: Option<String>,
     vlans: Vec<u16>,
     only: Option<String>,
+    ipvlans: Vec<u16>,
 }
 
 fn options() -> Options {
@@ -52,6 +55,7 @@ fn options() -> Options {
         watch: None,
         vlans: Vec::new(),
         only: None,
+        ipvlans: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -62,6 +66,10 @@ fn options() -> Options {
             "--frames" => options.frames = Some(value().parse().expect("a number of frames")),
             "--macs" => {
                 options.macs = value().split(',').map(|n| n.parse().expect("a number of MACs")).collect()
+            }
+            "--ipvlan" => {
+                options.ipvlans =
+                    value().split(',').map(|n| n.parse().expect("a number of children")).collect();
             }
             "--watch" => options.watch = Some(value()),
             "--vlans" => {
@@ -157,23 +165,43 @@ fn forward(
         rig.open(0, DeviceId(id), Box::new(generator));
     }
     let mut reader = watch.map_or(Reader::Nobody, |watch| Reader::arm(&rig, watch));
-    let mut turns = |until: &Until| {
-        let (start, mut frames) = (Instant::now(), 0);
-        while match until {
-            Until::Elapsed(seconds) => start.elapsed().as_secs_f64() < *seconds,
-            Until::Frames(count) => frames < *count,
-        } {
-            for _ in 0..64 {
-                frames += worker.turn() as u64;
-                reader.read();
-            }
-        }
-        start.elapsed().as_secs_f64() * 1e9 / frames as f64
-    };
-    turns(&Until::Frames(if matches!(until, Until::Frames(_)) { 0 } else { 16 * macs as u64 })); // learn them all first
-    let ns = turns(until);
+    let warm_up = if matches!(until, Until::Frames(_)) { 0 } else { 16 * macs as u64 }; // learn them all first
+    turns(&mut worker, &mut reader, &Until::Frames(warm_up));
+    let ns = turns(&mut worker, &mut reader, until);
     assert_eq!(rig.ledger().imbalance(), (0, 0));
     ns
+}
+
+/// Nanoseconds a frame to `count` ipvlans of a device, whose far ends are one port; or from one of them to the outside.
+fn ipvlans(count: u16, inward: bool, until: &Until) -> f64 {
+    let (rig, mut links) = Rig::new(1, ipvlan::many(count), PoolConfig::singles(1024), 1024);
+    let mut at = None;
+    let (mut worker, _) = worker(&mut links[0], (), &mut at);
+    let packets = if inward { Packets::inward(count) } else { Packets::outward() };
+    let quiet = Packets::outward().mute();
+    let ports = if inward { [packets, quiet] } else { [quiet, packets] };
+    for (id, port) in (0..).zip(ports) {
+        rig.open(0, DeviceId(id), Box::new(port));
+    }
+    let ns = turns(&mut worker, &mut Reader::Nobody, until);
+    let ledger = rig.ledger();
+    assert_eq!((ledger.imbalance(), ledger.frames_dropped, ledger.copies_dropped), ((0, 0), 0, 0));
+    ns
+}
+
+/// Turns a worker until it has forwarded for so long; nanoseconds a frame.
+fn turns(worker: &mut Worker<'_, ()>, reader: &mut Reader, until: &Until) -> f64 {
+    let (start, mut frames) = (Instant::now(), 0);
+    while match until {
+        Until::Elapsed(seconds) => start.elapsed().as_secs_f64() < *seconds,
+        Until::Frames(count) => frames < *count,
+    } {
+        for _ in 0..64 {
+            frames += worker.turn() as u64;
+            reader.read();
+        }
+    }
+    start.elapsed().as_secs_f64() * 1e9 / frames as f64
 }
 
 /// Nanoseconds a frame through `testpmd --forward-mode=macswap` on the null driver; `None` without testpmd.
@@ -263,6 +291,15 @@ fn main() {
     let rounds = if options.frames.is_some() { 1 } else { options.rounds };
     if !options.vlans.is_empty() {
         return compare_tagging(&options, &until, rounds);
+    }
+    if !options.ipvlans.is_empty() {
+        println!("60-byte frames, one worker; median (min..max) of {rounds} rounds");
+        for (&count, inward) in options.ipvlans.iter().flat_map(|count| [(count, true), (count, false)]) {
+            let mut samples: Vec<_> = (0..rounds).map(|_| ipvlans(count, inward, &until)).collect();
+            let way = if inward { "to" } else { "from one of" };
+            report(&format!("{way} {count} ipvlans"), &mut samples, None);
+        }
+        return;
     }
     let mut samples = vec![Vec::new(); options.macs.len()];
     let mut peer = Vec::new();

@@ -7,6 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Burst, Checksum, PoolConfig};
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::ports::{PortGone, PortIo, PortQueue};
@@ -14,6 +15,7 @@ use rigswitch_dataplane::tables::{Device, Domain, Entry, Flags, Key, Knobs, Neig
 use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow};
 use rigswitch_dataplane::worker::{Command, Links};
 use support::generator::Generator;
+use support::ipvlan::{self, Packets};
 use support::{Rig, access_and_trunks, device, domain, one_bridge, worker};
 
 thread_local! {
@@ -182,5 +184,33 @@ fn handing_off_and_completing_checksums_allocate_nothing() {
     let (rig, mut links) = Rig::new(2, one_bridge(2, 2), PoolConfig::singles(1024), 1024);
     let port = Generator::new(128, 0, 1, 16, 64).with_checksum(Checksum::Unknown);
     assert_eq!(turn(&rig, &mut links[0], vec![Box::new(port)], 10_000), 0);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn sorting_out_to_ipvlans_and_what_they_send_allocate_nothing() {
+    let (rig, mut links) = Rig::new(1, ipvlan::many(500), PoolConfig::singles(1024), 16);
+    let ports: Vec<Box<dyn PortQueue + Send>> =
+        vec![Box::new(Packets::inward(500)), Box::new(Packets::outward())];
+    assert_eq!(turn(&rig, &mut links[0], ports, 20_000), 0);
+    let ledger = rig.ledger();
+    assert!(ledger.surfaced > 20_000 && ledger.frames_dropped == 0, "{ledger:?}");
+    assert_eq!(ledger.imbalance(), (0, 0));
+}
+
+#[test]
+fn a_broadcast_to_more_ipvlans_than_may_wait_allocates_nothing_and_is_bounded() {
+    const COUNT: u16 = 1500;
+    const ROOM: u64 = 1024;
+    let (rig, mut links) = Rig::new(1, ipvlan::idle(COUNT), PoolConfig::singles(4096), 16);
+    assert_eq!(turn(&rig, &mut links[0], vec![Box::new(Packets::to_all())], 3), 0);
+    let received = rig.counters[0].device(DeviceId(0)).received.volume().packets;
+    let drops = |reason| {
+        let of = |id| rig.counters[0].device(DeviceId(id)).drops(Direction::Rx, reason).volume().packets;
+        (1..=COUNT).map(of).sum::<u64>()
+    };
+    assert!(drops(DropReason::Unused) >= ROOM && received > 0);
+    assert_eq!(drops(DropReason::Unused) + drops(DropReason::SurfaceFull), rig.ledger().surfaced);
+    assert!(drops(DropReason::SurfaceFull) >= u64::from(COUNT) - ROOM);
     assert_eq!(rig.ledger().imbalance(), (0, 0));
 }

@@ -23,8 +23,9 @@ use rigswitch_dataplane::frames::{Checksum, Frame, PoolConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::pipeline::{Observer, Step};
 use rigswitch_dataplane::ports::{Capabilities, Memory, MemoryEnd, Wire};
-use rigswitch_dataplane::tables::Tick;
-use support::{Rig, worker};
+use rigswitch_dataplane::tables::{IpvlanFlag, Tick};
+use rigswitch_dataplane::worker::Worker;
+use support::{Rig, ipvlan, worker};
 
 /// What the model counts, which takes no part here.
 type Drops = BTreeMap<(usize, Direction, DropReason), u64>;
@@ -39,6 +40,57 @@ impl Observer for Recorder {
             self.0.borrow_mut().push(step);
         }
     }
+}
+
+/// What is explained of a frame that comes from a device is what happens to it, and what leaves by every device.
+fn agree(
+    rig: &Rig,
+    (worker, recorder): (&mut Worker<'_, Recorder>, &Recorder),
+    ends: &[(DeviceId, &MemoryEnd)],
+    (from, bytes): (DeviceId, Vec<u8>),
+    label: &str,
+) {
+    let tables = rig.publisher.current().clone();
+    let clock = (rig.clock.now(), Tick::new((rig.clock.now().unix_ns / 100_000_000) as u32));
+    let told = run(&tables, &rig.macs.table().copy(), clock, from, &bytes);
+    let wire = Wire { checksum: Checksum::Unknown, ..Wire::from(bytes) };
+    ends.iter().find(|(id, _)| *id == from).unwrap().1.send(wire).unwrap();
+    while worker.turn() > 0 {}
+    let steps: Vec<Step> = told.steps.iter().map(|seen| seen.step).collect();
+    assert_eq!(steps, recorder.0.take(), "{label}");
+    for (id, end) in ends {
+        let sent: Vec<_> = std::iter::from_fn(|| end.receive()).map(|wire| wire.bytes).collect();
+        let of = told.sent.iter().filter(|(device, _)| device == id);
+        let explained: Vec<_> = of.map(|(_, bytes)| bytes.clone()).collect();
+        assert_eq!(explained, sent, "{label}, device {id}");
+    }
+}
+
+/// Some hundred frames from all sides through ipvlans of every kind.
+fn run_ipvlans(seed: u64) {
+    let mut random = Random(seed);
+    let flags = [IpvlanFlag::Bridge, IpvlanFlag::Private, IpvlanFlag::Vepa];
+    let tables = ipvlan::all_kinds(flags[random.below(3) as usize]);
+    let (rig, mut links) = Rig::new(1, tables, PoolConfig::singles(512), 64);
+    let recorder = Recorder::default();
+    let mut at = None;
+    let (mut worker, _) = worker(&mut links[0], recorder.clone(), &mut at);
+    let ends = ipvlan::WITH_QUEUES.map(|id| {
+        let (port, end) = Memory::new(64, Capabilities::default());
+        rig.open(0, DeviceId(id), Box::new(port));
+        (DeviceId(id), end)
+    });
+    let ends = ends.each_ref().map(|(id, end)| (*id, end));
+    worker.turn();
+    for number in 0..500 {
+        let bytes = ipvlan::any_frame(|limit| random.below(limit as u64) as usize);
+        let (from, _) = ends[random.below(ends.len() as u64) as usize];
+        let label = format!("seed {seed}, frame {number}: {bytes:02x?} from {from}");
+        agree(&rig, (&mut worker, &recorder), &ends, (from, bytes), &label);
+    }
+    let ledger = rig.ledger();
+    assert_eq!(ledger.imbalance(), (0, 0));
+    assert!(ledger.surfaced > 100 && ledger.sent > 200, "{ledger:?}");
 }
 
 /// Some hundred frames through a switch that is changed all the time; each is explained first.
@@ -63,21 +115,14 @@ fn run_seed(seed: u64) {
         }
         rig.at(now);
         let (from, bytes) = (random.below(DEVICES as u64) as usize, random_frame(&mut random));
-        let tables = rig.publisher.current().clone();
-        let clock = (rig.clock.now(), Tick::new(now));
-        let told = run(&tables, &rig.macs.table().copy(), clock, id_of(from), &bytes);
-
-        let wire = Wire { checksum: Checksum::Unknown, ..Wire::from(bytes) };
-        ends[from].send(wire).unwrap();
-        while worker.turn() > 0 {}
-        let steps: Vec<Step> = told.steps.iter().map(|seen| seen.step).collect();
-        assert_eq!(steps, recorder.0.take(), "seed {seed}, frame {now}");
-        let of = |id: DeviceId| told.sent.iter().filter(move |(device, _)| *device == id);
-        for (id, end) in ends.iter().enumerate() {
-            let sent: Vec<_> = std::iter::from_fn(|| end.receive()).map(|wire| wire.bytes).collect();
-            let explained: Vec<_> = of(id_of(id)).map(|(_, bytes)| bytes.clone()).collect();
-            assert_eq!(explained, sent, "seed {seed}, frame {now}, device {id}");
-        }
+        let ends: Vec<_> = ends.iter().enumerate().map(|(id, end)| (id_of(id), end)).collect();
+        agree(
+            &rig,
+            (&mut worker, &recorder),
+            &ends,
+            (id_of(from), bytes),
+            &format!("seed {seed}, frame {now}"),
+        );
     }
     assert_eq!(rig.ledger().imbalance(), (0, 0));
 }
@@ -85,4 +130,9 @@ fn run_seed(seed: u64) {
 #[test]
 fn what_is_explained_is_what_happens() {
     seeds(6).into_iter().for_each(run_seed);
+}
+
+#[test]
+fn what_is_explained_of_ipvlans_is_what_happens() {
+    seeds(12).into_iter().for_each(run_ipvlans);
 }

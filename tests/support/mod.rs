@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test and bench takes the part it needs
 
 pub mod generator;
+pub mod ipvlan;
 
 use std::sync::Arc;
 

@@ -235,7 +235,9 @@ impl Story<'_, '_> {
                 (text, origins.place(&[object, &name], "host"))
             }
             Role::Ipvlan(_) => {
-                (format!("{name}, the parent of ipvlans"), origins.place(&["port", &name], "name"))
+                let place =
+                    ["port", "vlan"].iter().find_map(|object| origins.place(&[object, &name], "name"));
+                (format!("{name}, the parent of ipvlans"), place)
             }
             Role::Routed => {
                 (format!("{name}, a routed device"), origins.place(&["address", &name], "address"))

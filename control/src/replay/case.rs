@@ -59,7 +59,8 @@ impl Case {
             found.extend(difference.map(|difference| format!("{name}: {difference}")));
             Ok::<_, ReplayError>(())
         };
-        for port in replayed.report.ports.keys() {
+        let ports = replayed.report.ports.iter().filter(|(_, port)| port.has_output());
+        for (port, _) in ports {
             let name = format!("{port}{OUTPUT}");
             let expected = self.0.join(&name);
             note(name, compare::captures(&expected, &output(folder, port)))?;
@@ -79,7 +80,7 @@ impl Case {
         for path in outputs.map(|name| self.0.join(name)) {
             fs::remove_file(&path).map_err(|error| ReplayError::File(path, error))?;
         }
-        let sends = replayed.report.ports.iter().filter(|(_, port)| port.sent() > 0);
+        let sends = replayed.report.ports.iter().filter(|(_, port)| port.has_output() && port.sent() > 0);
         let files = sends.map(|(port, _)| (output(folder, port), format!("{port}{OUTPUT}")));
         for (from, to) in files.chain([(folder.join(REPORT), REPORT.to_owned())]) {
             let to = self.0.join(to);

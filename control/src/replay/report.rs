@@ -34,6 +34,9 @@ pub(crate) struct PortReport {
     tx: TrafficView,
     /// Packets dropped, by `<direction>.<reason>`.
     drops: BTreeMap<String, u64>,
+    /// Whether it stands on another, by whose file it receives and sends.
+    #[serde(skip)]
+    is_upper: bool,
 }
 
 /// Where a bridge is in its spanning tree, in the words of `show bridges -j`.
@@ -47,6 +50,11 @@ struct TreeReport {
 }
 
 impl PortReport {
+    /// Whether there is a file of what it has sent.
+    pub(super) fn has_output(&self) -> bool {
+        !self.is_upper
+    }
+
     /// Frames that it has sent.
     pub(super) fn sent(&self) -> u64 {
         self.tx.packets
@@ -57,7 +65,9 @@ impl Report {
     /// What there is to say of `switch` when it has run for so many nanoseconds.
     pub(super) fn of(switch: &Switch, elapsed_ns: u64) -> Self {
         let ports = switch.ports().into_iter().map(|port| {
-            let report = PortReport { state: port.state, rx: port.rx, tx: port.tx, drops: port.drops };
+            let is_upper = port.link.is_some();
+            let report =
+                PortReport { state: port.state, rx: port.rx, tx: port.tx, drops: port.drops, is_upper };
             (port.ifname, report)
         });
         let mut fdb = switch.fdb();
