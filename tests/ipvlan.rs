@@ -136,7 +136,8 @@ fn what_is_explained_names_the_address_the_child_and_the_line() {
         out.contains("look up  no ipvlan has 10.66.0.9\n") && out.contains("dropped: no_ipvlan"),
         "{out}"
     );
-    let out = explained("p1 eth dst=02:00:00:00:00:01 src=02:00:00:00:00:01 / ipv4 dst=10.66.0.2 / udp dport=53");
+    let out =
+        explained("p1 eth dst=02:00:00:00:00:01 src=02:00:00:00:00:01 / ipv4 dst=10.66.0.2 / udp dport=53");
     assert!(out.contains("down     iv1, 60 bytes\n") && out.contains("10.66.0.2 is iv2's"), "{out}");
 }
 

@@ -20,7 +20,7 @@ pub fn v4(n: u32) -> [u8; 4] {
 }
 
 fn v6(n: u32) -> [u8; 16] {
-    (0xfd66_u128 << 112 | u128::from(n)).to_be_bytes()
+    ((0xfd66_u128 << 112) + u128::from(n)).to_be_bytes()
 }
 
 fn child(longest: u32) -> Descent {
@@ -85,7 +85,8 @@ pub fn any_frame(mut below: impl FnMut(usize) -> usize) -> Vec<u8> {
     let (destination, source) = (macs[below(5)], macs[below(2)]);
     let v6_from = if below(4) == 0 { [0; 16] } else { v6(from) };
     let ipv6 = |next, payload: &[u8]| {
-        [&[0x60, 0, 0, 0, 0, payload.len() as u8, next, 255][..], &v6_from, &v6(to), payload].concat()
+        [&[0x60, 0, 0, 0, 0, u8::try_from(payload.len()).unwrap(), next, 255][..], &v6_from, &v6(to), payload]
+            .concat()
     };
     let (ether_type, payload) = match below(7) {
         0 => (0x0806, [&[0, 1, 8, 0, 6, 4, 0, 1][..], &source, &v4(from), &[0; 6], &v4(to)].concat()),
@@ -155,7 +156,7 @@ impl PortQueue for Packets {
                     .state
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                let child = 1 + ((self.state >> 32) * self.children >> 32) as u32;
+                let child = 1 + u32::try_from(((self.state >> 32) * self.children) >> 32).unwrap();
                 self.frame[30..34].copy_from_slice(&v4(child));
             }
             assert!(frame.fill(&self.frame));

@@ -14,8 +14,8 @@ use crate::wire::ethernet::{EtherType, Ethernet};
 /// Which ipvlans a frame is for.
 #[derive(Clone, Copy)]
 enum Sought {
-    /// The one with the address that is looked for there.
-    One(Place),
+    /// The one with the address that is looked for there: this one, as soon as that is known.
+    One(Place, Option<DeviceId>),
     /// All of them.
     All,
     /// None of them, for this reason.
@@ -42,19 +42,28 @@ impl IpvlanStage {
         self.sought.clear();
         for frame in burst.iter() {
             let sought = seek(children, frame.bytes());
-            if let Sought::One(place) = sought {
+            if let Sought::One(place, _) = sought {
                 children.prefetch(place);
             }
             // The burst has no more frames than this has room for.
             let _ = self.sought.try_push(sought);
         }
+        for sought in &mut self.sought {
+            if let Sought::One(place, found) = sought {
+                *found = children.find(*place);
+                found.iter().for_each(|&child| cx.prefetch(child));
+            }
+        }
         for (place, (frame, sought)) in burst.drain().zip(self.sought.iter()).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
             match *sought {
-                Sought::One(place) => match find(cx, children, place, &frame) {
-                    Some(child) => egress.surface(cx, child, frame),
-                    None => cx.discard(device, Direction::Rx, DropReason::NoIpvlan, frame),
-                },
+                Sought::One(place, child) => {
+                    show(cx, place, child, &frame);
+                    match child {
+                        Some(child) => egress.surface(cx, child, frame),
+                        None => cx.discard(device, Direction::Rx, DropReason::NoIpvlan, frame),
+                    }
+                }
                 Sought::All => egress.surface_all(cx, device, children.all(), frame),
                 Sought::Nobody(reason) => cx.discard(device, Direction::Rx, reason, frame),
             }
@@ -70,7 +79,7 @@ fn seek(children: &Children, frame: &[u8]) -> Sought {
         return seek_group(children, &header);
     }
     match address(&header, End::Destination) {
-        Ok(Some(address)) => Sought::One(children.locate(address)),
+        Ok(Some(address)) => Sought::One(children.locate(address), None),
         Ok(None) => Sought::Nobody(DropReason::NoIpvlan),
         Err(_) => Sought::Nobody(DropReason::IpvlanMalformed),
     }
@@ -90,19 +99,17 @@ fn seek_group(children: &Children, header: &Ethernet<'_>) -> Sought {
     Sought::All
 }
 
-/// The one that has the address of `place`.
+/// Tells an observer who was found.
 #[inline]
-fn find<O: Observer, T: Transmit>(
+fn show<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
-    children: &Children,
     place: Place,
+    child: Option<DeviceId>,
     frame: &Frame,
-) -> Option<DeviceId> {
-    let child = children.find(place);
+) {
     if O::LOOKS {
         cx.observer.see(Step::Sought(place.address(), child), frame);
     }
-    child
 }
 
 /// Sends what leaves by `child` (`ipvlan_xmit_mode_l2`). That it is for another on the same device shows in its two addresses, which
@@ -139,7 +146,13 @@ fn send_aside<O: Observer, T: Transmit>(
 ) {
     let header = Ethernet::view(frame.bytes());
     let address = header.and_then(|header| address(&header, End::Destination)).ok().flatten();
-    match address.and_then(|address| find(cx, children, children.locate(address), &frame)) {
+    let sibling = address.and_then(|address| {
+        let place = children.locate(address);
+        let sibling = children.find(place);
+        show(cx, place, sibling, &frame);
+        sibling
+    });
+    match sibling {
         Some(_) if children.flag == IpvlanFlag::Private => {
             egress.refuse(cx, child, DropReason::IpvlanPrivate, frame);
         }

@@ -30,6 +30,7 @@ use crate::ipvlan::IpvlanStage;
 use crate::ports::{Now, PortIo};
 use crate::punt::Punt;
 use crate::routing::RoutingStage;
+use crate::sys::hints;
 use crate::tables::{MacTable, Role, Tables, Tick};
 use crate::vlan;
 use crate::wire::ethernet::HEADER_LEN;
@@ -58,6 +59,13 @@ pub struct Context<'a, O: Observer, T: Transmit> {
 }
 
 impl<O: Observer, T: Transmit> Context<'_, O, T> {
+    /// Starts to bring closer what there is of a device that a frame is about to surface on.
+    #[inline]
+    pub(crate) fn prefetch(&self, device: DeviceId) {
+        hints::prefetch(self.tables.device(device));
+        hints::prefetch(&self.counters.device(device).received);
+    }
+
     /// Discards a frame or a copy. There is no other way to discard one on the line.
     #[cold]
     pub fn discard(&mut self, device: DeviceId, direction: Direction, reason: DropReason, frame: Frame) {

@@ -194,19 +194,19 @@ mod tests {
 
     #[test]
     fn many_are_found_in_few_steps() {
-        let of = |n: u32| -> [IpAddr; 2] {
-            [
-                (0x0a00_0000 + n).to_be_bytes().into(),
-                ((0xfd66_u128 << 112) + (u128::from(n) << 64) + 1).to_be_bytes().into(),
-            ]
+        const COUNT: u16 = 30_000;
+        let of = |n: u16| -> [IpAddr; 2] {
+            let v4 = 0x0a00_0000 + u32::from(n);
+            // Networks of one address each: they differ in the upper half.
+            let v6 = (0xfd66_u128 << 112) + (u128::from(n) << 64) + 1;
+            [v4.to_be_bytes().into(), v6.to_be_bytes().into()]
         };
-        let count = 30_000;
-        let children = children((0..count).flat_map(|n| of(n).map(|it| (it, DeviceId(n as u16)))));
+        let children = children((0..COUNT).flat_map(|n| of(n).map(|it| (it, DeviceId(n)))));
         let longest = children.slots.split(|slot| slot.key.family == Family::Free).map(<[_]>::len).max();
         assert!(longest < Some(64), "{longest:?} slots in a row are taken");
-        for n in 0..count {
-            assert_eq!(of(n).map(|it| find(&children, it)), [Some(n as u16); 2]);
-            assert_eq!(of(n + count).map(|it| find(&children, it)), [None; 2]);
+        for n in 0..COUNT {
+            assert_eq!(of(n).map(|it| find(&children, it)), [Some(n); 2]);
+            assert_eq!(of(COUNT + n).map(|it| find(&children, it)), [None; 2]);
         }
     }
 }
