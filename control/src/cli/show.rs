@@ -15,8 +15,8 @@ use crate::api::client::Client;
 use crate::config::suggest;
 use crate::explain::reason;
 use crate::views::{
-    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, PortVlansView, RouteView,
-    WorkerView,
+    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, PortVlansView,
+    RouteView, WorkerView,
 };
 
 #[derive(Args)]

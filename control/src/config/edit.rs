@@ -30,7 +30,7 @@ impl Config {
             EditObject::VlanMember => {}
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
-            EditObject::Ipvlan => edit_device(&mut document, "ipvlan", &IPVLAN, edit)?,
+            EditObject::Ipvlan => edit_ipvlan(&mut document, edit)?,
             EditObject::Address => edit_address(&mut document, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
@@ -79,6 +79,18 @@ fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditReq
             });
         }
         put(table, key, value);
+    }
+    Ok(())
+}
+
+/// An ipvlan. A flag that is given to one is that of all on the same device, as in the kernel (`ipvlan_nl_changelink`).
+fn edit_ipvlan(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
+    edit_device(document, "ipvlan", &IPVLAN, edit)?;
+    let ipvlans = list(document, "ipvlan");
+    let link = find(ipvlans, "name", &edit.name).and_then(|ipvlan| ipvlan.get("link").cloned());
+    if let (Some(link), Some(flag)) = (link, edit.keys.get("flag")) {
+        let beside = ipvlans.iter_mut().filter(|other| other["link"] == link);
+        beside.filter_map(Value::as_object_mut).for_each(|other| put(other, "flag", flag));
     }
     Ok(())
 }
@@ -296,6 +308,10 @@ mod tests {
         name = "iv1"
         link = "p2"
         mode = "l2"
+        [[ipvlan]]
+        name = "iv0"
+        link = "p2"
+        mode = "l2"
         [[address]]
         device = "iv1"
         address = "10.66.0.1/24"
@@ -363,14 +379,17 @@ mod tests {
         );
         assert_eq!(
             lines(Set, Ipvlan, "iv1", json!({ "flag": "vepa", "mtu": 1400 })),
-            "~ ipvlan iv1: flag unset → vepa, mtu unset → 1400"
+            "~ ipvlan iv1: flag unset → vepa, mtu unset → 1400\n~ ipvlan iv0: flag unset → vepa"
         );
         assert_eq!(
             lines(Add, Ipvlan, "iv2", json!({ "link": "p2", "mode": "l2", "master": "br1" })),
             "+ ipvlan iv2: link p2, mode l2\n+ bridge br1 port iv2"
         );
         assert_eq!(lines(Del, Ipvlan, "iv1", json!({})), "- ipvlan iv1\n- address iv1 10.66.0.1/24");
-        assert_eq!(lines(Del, Port, "p2", json!({})), "- port p2\n- ipvlan iv1\n- address iv1 10.66.0.1/24");
+        assert_eq!(
+            lines(Del, Port, "p2", json!({})),
+            "- port p2\n- ipvlan iv1\n- ipvlan iv0\n- address iv1 10.66.0.1/24"
+        );
         assert_eq!(lines(Del, Bridge, "br0", json!({})), "- bridge br0\n- neighbor br0 10.0.0.1");
     }
 

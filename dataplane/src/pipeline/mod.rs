@@ -62,7 +62,7 @@ impl<O: Observer, T: Transmit> Context<'_, O, T> {
     /// Starts to bring closer what there is of a device that a frame is about to surface on.
     #[inline]
     pub(crate) fn prefetch(&self, device: DeviceId) {
-        hints::prefetch(self.tables.device(device));
+        hints::prefetch(&self.tables.device(device).role);
         hints::prefetch(&self.counters.device(device).received);
     }
 

@@ -32,43 +32,31 @@ pub struct Children {
     slots: Box<[Slot]>, // a power of two, and at least half of them free
 }
 
-/// An address as it is looked for, and where in the table that begins.
+/// An address as it is looked for, as a number and of which family, and where in the table that begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    key: Key,
-    first: usize,
-}
-
-/// An address as a number, and of which family: none of a free slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Key {
     number: u128,
     family: Family,
+    first: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Family {
-    #[default]
+    /// None: the slot is free.
     Free,
     Ipv4,
     Ipv6,
 }
 
+/// Two are on a cache line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Slot {
-    key: Key,
+    number: u128,
+    family: Family,
     device: DeviceId,
 }
 
-impl From<IpAddr> for Key {
-    #[inline]
-    fn from(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(address) => Self { number: u32::from(address).into(), family: Family::Ipv4 },
-            IpAddr::V6(address) => Self { number: address.into(), family: Family::Ipv6 },
-        }
-    }
-}
+const _: () = assert!(size_of::<Slot>() == 32 && size_of::<Place>() == 32);
 
 impl Children {
     /// These ipvlans, with these addresses. No address may be two's.
@@ -79,16 +67,16 @@ impl Children {
         addresses: impl IntoIterator<Item = (IpAddr, DeviceId)>,
     ) -> Self {
         let addresses: Vec<_> = addresses.into_iter().collect();
-        let free = Slot { key: Key::default(), device: DeviceId(0) };
+        let free = Slot { number: 0, family: Family::Free, device: DeviceId(0) };
         let slots = vec![free; (2 * addresses.len()).next_power_of_two()].into();
         let mut children = Self { mac, flag, all: all.into_iter().collect(), slots };
         for (address, device) in addresses {
-            let place = children.locate(address);
-            let mut slot = place.first;
-            while children.slots[slot].key.family != Family::Free {
-                slot = (slot + 1) & (children.slots.len() - 1);
+            let Place { number, family, first } = children.locate(address);
+            let mut slot = first as usize;
+            while children.slots[slot].family != Family::Free {
+                slot = children.after(slot);
             }
-            children.slots[slot] = Slot { key: place.key, device };
+            children.slots[slot] = Slot { number, family, device };
         }
         children
     }
@@ -101,38 +89,47 @@ impl Children {
     /// Where an address is looked for.
     #[inline]
     pub fn locate(&self, address: IpAddr) -> Place {
-        let key = Key::from(address);
-        Place { key, first: scatter(key.number) & (self.slots.len() - 1) }
+        let (number, family) = match address {
+            IpAddr::V4(address) => (u32::from(address).into(), Family::Ipv4),
+            IpAddr::V6(address) => (address.into(), Family::Ipv6),
+        };
+        // A table of more slots than that does not fit a configuration file.
+        let last = u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX);
+        Place { number, family, first: scatter(number) & last }
     }
 
     /// Starts to bring that place closer.
     #[inline]
     pub fn prefetch(&self, place: Place) {
-        hints::prefetch(&self.slots[place.first]);
+        hints::prefetch(&self.slots[place.first as usize]);
     }
 
     /// The one that has the address of `place`.
     #[inline]
     pub fn find(&self, place: Place) -> Option<DeviceId> {
-        let mut slot = place.first;
+        let mut slot = place.first as usize;
         loop {
-            let Slot { key, device } = self.slots[slot];
-            if key == place.key {
+            let Slot { number, family, device } = self.slots[slot];
+            if (number, family) == (place.number, place.family) {
                 return Some(device);
             }
-            if key.family == Family::Free {
+            if family == Family::Free {
                 return None;
             }
-            slot = (slot + 1) & (self.slots.len() - 1);
+            slot = self.after(slot);
         }
+    }
+
+    fn after(&self, slot: usize) -> usize {
+        (slot + 1) & (self.slots.len() - 1)
     }
 }
 
 impl Place {
     /// The address that is looked for.
     pub fn address(self) -> IpAddr {
-        let octets = self.key.number.to_be_bytes();
-        match (self.key.family, octets.last_chunk::<4>()) {
+        let octets = self.number.to_be_bytes();
+        match (self.family, octets.last_chunk::<4>()) {
             (Family::Ipv4, Some(&octets)) => octets.into(),
             _ => octets.into(),
         }
@@ -141,10 +138,10 @@ impl Place {
 
 /// A number of which every bit depends on the low bits of both halves: addresses of one network differ in those of one.
 #[inline]
-fn scatter(number: u128) -> usize {
+fn scatter(number: u128) -> u32 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let [high, low] = halves(number);
-    (high.wrapping_mul(GOLDEN).wrapping_add(low).wrapping_mul(GOLDEN) >> 32) as usize
+    (high.wrapping_mul(GOLDEN).wrapping_add(low).wrapping_mul(GOLDEN) >> 32) as u32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves are what is left")]
@@ -202,7 +199,7 @@ mod tests {
             [v4.to_be_bytes().into(), v6.to_be_bytes().into()]
         };
         let children = children((0..COUNT).flat_map(|n| of(n).map(|it| (it, DeviceId(n)))));
-        let longest = children.slots.split(|slot| slot.key.family == Family::Free).map(<[_]>::len).max();
+        let longest = children.slots.split(|slot| slot.family == Family::Free).map(<[_]>::len).max();
         assert!(longest < Some(64), "{longest:?} slots in a row are taken");
         for n in 0..COUNT {
             assert_eq!(of(n).map(|it| find(&children, it)), [Some(n); 2]);
