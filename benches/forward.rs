@@ -5,6 +5,8 @@
 //! `--vlans 1,4094` puts an access port and a trunk in place of the two, with so many VLANs, and measures the plain bridge on the
 //! very frames beside it; `--vlans 4094 --only vlan` or `plain` measures one of the two.
 //! `--ipvlan 1,1000,60000` measures sorting out to that many children of a device instead, and what one of them sends.
+//! `--macvlan 64,65533` measures instead what sorting out to so many macvlans costs, `--sources 65536` to those that hear so many
+//! stations; all of them go on by one port.
 //! `--watch capture`, `follow` or `elsewhere` arms the worker, and reads what it shows.
 //! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
 #![allow(
@@ -43,6 +45,16 @@ struct Options {
     vlans: Vec<u16>,
     only: Option<String>,
     ipvlans: Vec<u16>,
+    family: Option<Family>,
+}
+
+/// Macvlans in place of a bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Family {
+    /// So many, each with an address that frames come for.
+    Children,
+    /// One that hears so many stations.
+    Sources,
 }
 
 fn options() -> Options {
@@ -56,6 +68,7 @@ fn options() -> Options {
         vlans: Vec::new(),
         only: None,
         ipvlans: Vec::new(),
+        family: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -70,6 +83,11 @@ fn options() -> Options {
             "--ipvlan" => {
                 options.ipvlans =
                     value().split(',').map(|n| n.parse().expect("a number of children")).collect();
+            }
+            "--macvlan" | "--sources" => {
+                options.family = Some(if word == "--macvlan" { Family::Children } else { Family::Sources });
+                options.macs = value().split(',').map(|n| n.parse().expect("a number of them")).collect();
+                options.peers = false;
             }
             "--watch" => options.watch = Some(value()),
             "--vlans" => {
@@ -204,6 +222,34 @@ fn turns(worker: &mut Worker<'_, ()>, reader: &mut Reader, until: &Until) -> f64
     start.elapsed().as_secs_f64() * 1e9 / frames as f64
 }
 
+/// Nanoseconds a frame from device 0 to macvlans of it, from device 2 on, which go on by device 1.
+fn macvlans(family: Family, count: usize, until: &Until) -> f64 {
+    let (rig, mut links) =
+        Rig::new(1, support::macvlans(family == Family::Sources, count), PoolConfig::singles(1024), 1024);
+    let mut at = None;
+    let (mut worker, _) = worker(&mut links[0], (), &mut at);
+    let stations = count.next_power_of_two() as u64;
+    rig.open(0, DeviceId(0), Box::new(Generator::new(64, 0, 1, stations, 64)));
+    rig.open(0, DeviceId(1), Box::new(Generator::new(64, 1, 0, 1, 0)));
+    let mut turns = |until: &Until| {
+        let (start, mut frames) = (Instant::now(), 0);
+        while match until {
+            Until::Elapsed(seconds) => start.elapsed().as_secs_f64() < *seconds,
+            Until::Frames(count) => frames < *count,
+        } {
+            for _ in 0..64 {
+                frames += worker.turn() as u64;
+            }
+        }
+        start.elapsed().as_secs_f64() * 1e9 / frames as f64
+    };
+    turns(&Until::Frames(if matches!(until, Until::Frames(_)) { 0 } else { 4 * count as u64 }));
+    let ns = turns(until);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+    assert!(rig.counters[0].surfaced.value() > 0);
+    ns
+}
+
 /// Nanoseconds a frame through `testpmd --forward-mode=macswap` on the null driver; `None` without testpmd.
 fn testpmd(seconds: f64) -> Option<f64> {
     let mut child = process::Command::new("dpdk-testpmd")
@@ -305,7 +351,10 @@ fn main() {
     let mut peer = Vec::new();
     for _ in 0..rounds {
         for (samples, &macs) in samples.iter_mut().zip(&options.macs) {
-            samples.push(ours(macs, &until, options.watch.as_deref()));
+            samples.push(match options.family {
+                None => ours(macs, &until, options.watch.as_deref()),
+                Some(family) => macvlans(family, macs, &until),
+            });
         }
         if options.peers && options.frames.is_none() {
             peer.extend(testpmd(options.seconds));
@@ -314,6 +363,7 @@ fn main() {
     println!("64-byte frames, one worker, learning; median (min..max) of {rounds} interleaved rounds");
     let reference = (!peer.is_empty()).then(|| report("testpmd macswap, null PMD", &mut peer, None));
     for (samples, macs) in samples.iter_mut().zip(&options.macs) {
-        report(&format!("rigswitch, {macs} MACs"), samples, reference);
+        let what = options.family.map_or("MACs".into(), |family| format!("{family:?}").to_lowercase());
+        report(&format!("rigswitch, {macs} {what}"), samples, reference);
     }
 }

@@ -16,7 +16,7 @@ use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow}
 use rigswitch_dataplane::worker::{Command, Links};
 use support::generator::Generator;
 use support::ipvlan::{self, Packets};
-use support::{Rig, access_and_trunks, device, domain, one_bridge, worker};
+use support::{Rig, access_and_trunks, device, domain, macvlans, one_bridge, worker};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -110,6 +110,25 @@ fn flooding_a_hundred_ports_and_a_full_table_allocate_nothing() {
         (0..100).map(|id| Box::new(Generator::new(64, id, 200, 4096, 4)) as Box<dyn PortQueue + Send>);
     assert_eq!(turn(&rig, &mut links[0], ports.collect(), 20_000), 0);
     assert!(rig.counters[0].table_full.value() > 0);
+    assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn sorting_out_to_macvlans_and_flooding_them_allocates_nothing() {
+    for by_source in [false, true] {
+        let (rig, mut links) = Rig::new(1, macvlans(by_source, 64), PoolConfig::singles(1024), 16);
+        let ports: Vec<Box<dyn PortQueue + Send>> =
+            vec![Box::new(Generator::new(64, 0, 1, 64, 64)), Box::new(Generator::new(64, 1, 0, 64, 64))];
+        assert_eq!(turn(&rig, &mut links[0], ports, 20_000), 0);
+        assert!(rig.counters[0].surfaced.value() > 10_000);
+        assert_eq!(rig.ledger().imbalance(), (0, 0));
+    }
+    // 0x0300_0000_0000 on is a group.
+    let (rig, mut links) = Rig::new(1, macvlans(false, 64), PoolConfig::singles(1024), 16);
+    let ports: Vec<Box<dyn PortQueue + Send>> =
+        vec![Box::new(Generator::new(64, 0, 0x100, 64, 4)), Box::new(Generator::new(64, 1, 0, 64, 0))];
+    assert_eq!(turn(&rig, &mut links[0], ports, 2_000), 0);
+    assert!(rig.counters[0].surfaced.value() >= 64 * 4_000);
     assert_eq!(rig.ledger().imbalance(), (0, 0));
 }
 

@@ -1,6 +1,7 @@
 //! Configuration → tables: what workers execute, decided before a frame arrives.
 
 mod ipvlan;
+mod macvlan;
 mod routing;
 mod vlans;
 
@@ -17,7 +18,7 @@ use rigswitch_dataplane::tables::{
     Descent, Device, Domain, HostPort, IpvlanDescent, Knobs, Mdb, Neighbors, PortState, Role, Routing,
     Tables, Tags, TagsId, VlanDescent, VlanPort, WorkerId,
 };
-use rigswitch_dataplane::upper::UpperKind;
+use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 use rigswitch_dataplane::vlan::VlanConfig;
 
 use crate::config::Config;
@@ -131,8 +132,10 @@ pub fn compile(
         device.role = Role::Routed;
     }
     let tags = tags(config, &named, &mut devices);
+    let macvlans = macvlan::macvlans(config, &named, &mut devices);
     let tables = Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into());
-    tables.with_tags(tags).with_children(children).with_routing(Arc::clone(routing))
+    let tables = tables.with_tags(tags).with_children(children).with_macvlans(macvlans);
+    tables.with_routing(Arc::clone(routing))
 }
 
 type Named<'p> = HashMap<&'p str, &'p PortFacts<'p>>;
@@ -153,13 +156,18 @@ fn stand(config: &Config, named: &Named<'_>, devices: &mut [Device]) {
                 let longest = Device::longest_for_mtu(facts.mtu);
                 Descent::Ipvlan(IpvlanDescent { link: link.id, children, longest })
             }
+            UpperKind::Macvlan(_) => continue, // with those beside it
         };
-        let device = &mut devices[facts.id.index()];
-        if upper.host.is_some() {
-            (device.role, device.longest) = (Role::Upper(descent), u32::MAX);
-        } else {
-            (device.descent, device.longest) = (descent, 0);
-        }
+        descend(&mut devices[facts.id.index()], upper, descent);
+    }
+}
+
+/// What a device sends that stands on another leaves this way.
+fn descend(device: &mut Device, upper: &UpperConfig, descent: Descent) {
+    if upper.host.is_some() {
+        (device.role, device.longest) = (Role::Upper(descent), u32::MAX);
+    } else {
+        (device.descent, device.longest) = (descent, 0);
     }
 }
 

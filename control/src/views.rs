@@ -21,11 +21,14 @@ pub struct PortView {
     /// Its name.
     pub ifname: String,
     /// `xdp`, `tap`, `packet`, `pcap` or `memory`; `device` while there is none to choose by; `host` for the host's port of
-    /// the bridge of that name; `vlan` or `ipvlan` for one that stands on another.
+    /// the bridge of that name; `vlan`, `ipvlan` or `macvlan` for one that stands on another.
     pub kind: String,
     /// The device that it stands on, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// The mode that it is in, if it is a macvlan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// What the kernel calls its device now; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,

@@ -6,6 +6,7 @@
 //!   ├─ watch        what an armed worker shows of all this: capture, follow
 //!   └─ pipeline     the straight line: role → stage → egress, watched by an observer
 //!        ├─ bridge  parse → learn → look up
+//!        ├─ macvlan children of a device, by their addresses
 //!        ├─ vlan    sub-interfaces: sort by tag, put it on
 //!        ├─ ipvlan  children of a device: sort by address, to each other and out
 //!        ├─ routing read → look up → next hop
@@ -17,7 +18,7 @@
 //! ring bell punt    between threads: copies of frames, and wake-ups
 //! ```
 //!
-//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan ipvlan routing pipeline`, and
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan ipvlan macvlan routing pipeline`, and
 //! `frames → ports`; [`worker`] joins ports, pipeline and [`watch`]. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod filter;
 pub mod frames;
 pub mod ids;
 pub mod ipvlan;
+pub mod macvlan;
 pub mod pipeline;
 pub mod ports;
 pub mod punt;

@@ -11,14 +11,14 @@ use rigswitch_dataplane::bell::Bell;
 use rigswitch_dataplane::clock::Clock;
 use rigswitch_dataplane::counters::{Ledger, WorkerCounters};
 use rigswitch_dataplane::frames::{Area, Pool, PoolConfig};
-use rigswitch_dataplane::ids::{DeviceId, DomainId, VlanId};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::Observer;
 use rigswitch_dataplane::ports::{Now, PortQueue};
 use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
 use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::tables::{
-    Buckets, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, OfVlan, Publisher, Role, Tables, Tick,
-    VlanPort, Vlans, WorkerId,
+    Buckets, Descent, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, Macvlan, MacvlanDescent,
+    MacvlanMode, Macvlans, MacvlansId, OfVlan, Publisher, Role, Tables, Tick, VlanPort, Vlans, WorkerId,
 };
 use rigswitch_dataplane::watch::Watchers;
 use rigswitch_dataplane::wire::ethernet::EtherType;
@@ -85,6 +85,28 @@ pub fn access_and_trunks(devices: u16, vlans: u16) -> Tables {
     let domains = [own].into_iter().chain(all().map(of_vlan)).collect();
     let ports = members().map(|id| port(id == DeviceId(0))).collect();
     Tables::with_vlans(members().map(|_| device(Role::VlanBridge(bridge), 0)).collect(), domains, ports)
+}
+
+/// Tables of macvlans of device 0 from device 2 on, which go on by device 1: so many of them, with the addresses that stations
+/// behind port 1 of a generator have, or one that hears so many stations behind port 0.
+pub fn macvlans(by_source: bool, count: usize) -> Tables {
+    let address = |port: u64, n: usize| MacAddr::from_bits(0x0200_0000_0000 | port << 32 | n as u64);
+    let siblings = MacvlansId(0);
+    let mode = if by_source { MacvlanMode::Source } else { MacvlanMode::Bridge };
+    let children = if by_source { 1 } else { count };
+    let ids: Vec<_> = (2..).take(children).map(DeviceId).collect();
+    let sources: Vec<_> = (0..if by_source { count } else { 0 }).map(|n| address(0, n)).collect();
+    let family: Vec<_> = ids
+        .iter()
+        .enumerate()
+        .map(|(n, &device)| Macvlan { device, mac: address(1, n), mode, sources: &sources, nodst: true })
+        .collect();
+    let mut devices = vec![device(Role::Macvlan(siblings), 0), device(Role::Xconnect(DeviceId(0)), 0)];
+    devices.extend(ids.iter().map(|&child| {
+        let way = MacvlanDescent { link: DeviceId(0), child, siblings, mode, longest: 1518 };
+        Device { descent: Descent::Macvlan(way), longest: 0, ..device(Role::Xconnect(DeviceId(1)), 0) }
+    }));
+    Tables::new(devices.into(), Box::default()).with_macvlans(Box::new([Macvlans::new(&family, 1000)]))
 }
 
 impl Rig {

@@ -1,4 +1,4 @@
-//! `rigswitch port`, `rigswitch bridge` and `rigswitch ipvlan`: one thing of the running switch, in the words of its file.
+//! `rigswitch port`, `bridge`, `ipvlan` and `macvlan`: one thing of the running switch, in the words of its file.
 
 use clap::Subcommand;
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ fn value_of(key: &str, text: &str) -> Value {
     if NAMES.contains(&last) {
         return text.into();
     }
-    if last == "addresses" && text != "default" {
+    if ["addresses", "macaddr"].contains(&last) && text != "default" {
         return text.split(',').collect();
     }
     let hex = text.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());

@@ -82,6 +82,9 @@ enum Command {
     /// Give devices of the running switch IP addresses, in ip-address(8)'s words
     #[command(subcommand)]
     Address(address::Address),
+    /// Change the macvlans of the running switch
+    #[command(subcommand)]
+    Macvlan(edit::Edit),
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
@@ -175,6 +178,7 @@ impl Command {
             Self::Bridge(edit) => edit.run(&client(socket), EditObject::Bridge),
             Self::Ipvlan(edit) => edit.run(&client(socket), EditObject::Ipvlan),
             Self::Address(address) => address.run(&client(socket)),
+            Self::Macvlan(edit) => edit.run(&client(socket), EditObject::Macvlan),
             Self::Doctor(doctor) => doctor.run(socket),
             Self::Show(show) => show.run(&client(socket)),
             Self::Capture(capture) => capture.run(client(socket)),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::bridge::MEMBER;
 use super::fields::Shape;
 use super::ipvlan::IPVLAN;
+use super::macvlan::MACVLAN;
 use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
 use super::route::parse_network;
@@ -32,6 +33,7 @@ impl Config {
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Ipvlan => edit_ipvlan(&mut document, edit)?,
             EditObject::Address => edit_address(&mut document, edit)?,
+            EditObject::Macvlan => edit_device(&mut document, "macvlan", &MACVLAN, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
             EditObject::Route => edit_route(&mut document, edit)?,
@@ -43,7 +45,7 @@ impl Config {
 }
 
 /// The tables of devices that stand on others.
-const UPPERS: [&str; 2] = ["vlan", "ipvlan"];
+const UPPERS: [&str; 3] = ["vlan", "ipvlan", "macvlan"];
 
 /// A device of its own, of which the file has tables called `object` and of this shape.
 fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditRequest) -> Result<(), Refused> {

@@ -116,6 +116,18 @@
 //! # mtu = 1500                        # at most that of the device it stands on, which it is without this
 //! # host = true                       # it is handed to the host as a TAP of its name; or { addresses, netns } as of a bridge
 //!
+//! # [[macvlan]]                       # one of several that share a device, each with an address of its own
+//! # name = "mv0"
+//! # link = "eth0"                     # what they share: a port, or a VLAN of one, that is in no bridge and no cross-connect
+//! # mode = "vepa"                     # or private, bridge, passthru (the only one, which takes all), source: how they get on
+//! # mac = "02:00:00:00:00:aa"         # else one that its name makes; of mode passthru that of the device it stands on
+//! # macaddr = ["02:00:00:00:00:01"]   # of mode source: the stations that it hears
+//! # nodst = false                     # of mode source: true: what they send is for nobody else
+//! # compat = false                    # of mode private: true: what comes back from outside to one station is let in, as the kernel does
+//! # bcqueuelen = 1000                 # frames to groups of one burst that the children hear, the highest of theirs; 0: none
+//! # mtu = 1500                        # as of a [[vlan]]
+//! # host = true                       # the same
+//!
 //! # [[ipvlan]]                        # shares the address of a device, and has what is for its own IP addresses
 //! # name = "iv1"
 //! # link = "eth0"                     # a device that has no other use: a port, or a [[vlan]]
@@ -156,6 +168,7 @@ mod fields;
 mod host;
 mod ipvlan;
 mod mac_moves;
+mod macvlan;
 mod multicast;
 mod neighbor;
 mod origins;
@@ -368,9 +381,10 @@ impl Config {
 const FILE: Shape = Shape {
     label: "the file",
     keys: &[
-        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "address", "route", "routing", "neighbor",
+        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "address", "route", "routing",
+        "neighbor",
     ],
-    later: &["macvlan", "vxlan", "ipip", "binding"],
+    later: &["vxlan", "ipip", "binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {

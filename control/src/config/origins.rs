@@ -33,6 +33,7 @@ impl Origins {
         found.tables(document, "route", &["to"], &[]);
         found.tables(document, "ipvlan", &["name"], &[]);
         found.addresses(document);
+        found.tables(document, "macvlan", &["name"], &[]);
         found.tables(document, "xconnect", &["a"], &[]);
         found.tables(document, "xconnect", &["b"], &[]);
         found.tables(document, "neighbor", &["device", "address"], &[]);

@@ -33,6 +33,8 @@ pub struct Document<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vlan: Vec<UpperWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    macvlan: Vec<UpperWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     ipvlan: Vec<UpperWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<AddressWords<'c>>,
@@ -60,6 +62,7 @@ impl<'c> Document<'c> {
             address: config.addresses.iter().map(Into::into).collect(),
             routing: unless(config.routing, RoutingConfig::default()).map(Into::into),
             route: config.routes.iter().map(Into::into).collect(),
+            macvlan: of("macvlan"),
             neighbor: config.neighbors.iter().map(Neighbor::new).collect(),
         }
     }

@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Bridge,
     Vlan,
     Ipvlan,
+    Macvlan,
 }
 
 impl Kind {
@@ -28,6 +29,7 @@ impl Kind {
             Self::Bridge => "bridge",
             Self::Vlan => "vlan",
             Self::Ipvlan => "ipvlan",
+            Self::Macvlan => "macvlan",
         }
     }
 }
@@ -174,7 +176,7 @@ impl<'d> Roles<'d> {
                     let rule = format!("`{device}` is a bridge, and cannot be {role}");
                     self.problems.push(span.clone(), rule, "name a port");
                 }
-                Some(Kind::Port | Kind::Vlan | Kind::Ipvlan) => {
+                Some(Kind::Port | Kind::Vlan | Kind::Ipvlan | Kind::Macvlan) => {
                     if let Some((first, at)) = first_uses.get(&**device) {
                         if first.goes_with(role) {
                             continue;
@@ -182,7 +184,7 @@ impl<'d> Roles<'d> {
                         let rule = format!("`{device}` is already {first}: line {} says so", self.line(at));
                         self.problems.push(span.clone(), rule, "a device has one role: keep one of the two");
                     } else {
-                        first_uses.insert(device, (role, span));
+                        first_uses.entry(device).or_insert((role, span));
                     }
                 }
             }

@@ -7,11 +7,12 @@ use rigswitch_dataplane::bridge::{
     BridgeConfig, BridgePortConfig, FdbState, HostConfig, Membership, MulticastPort, PortVlans,
     SpanningTreePort, VlanProtocol,
 };
-use rigswitch_dataplane::ids::VlanId;
+use rigswitch_dataplane::ids::{MacAddr, VlanId};
 use rigswitch_dataplane::ipvlan::IpvlanConfig;
+use rigswitch_dataplane::macvlan::MacvlanConfig;
 use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
-use rigswitch_dataplane::tables::{IpvlanFlag, PortState};
-use rigswitch_dataplane::upper::UpperKind;
+use rigswitch_dataplane::tables::{IpvlanFlag, MacvlanMode, PortState};
+use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 use rigswitch_dataplane::vlan::VlanConfig;
 use rigswitch_dataplane::wire::ethernet::EtherType;
 
@@ -182,6 +183,34 @@ address = "FD66:0::1/64"
 [[address]]
 device = "iv3"
 address = "10.66.0.1/32"
+[[port]]
+name = "shared"
+memory = true
+[[port]]
+name = "whole"
+memory = true
+[[macvlan]]
+name = "mv0"
+link = "shared"
+[[macvlan]]
+name = "mv1"
+link = "shared"
+mode = "private"
+mac = "02:00:00:00:00:aa"
+compat = true
+bcqueuelen = 0
+mtu = 1400
+host = true
+[[macvlan]]
+name = "mv2"
+link = "shared"
+mode = "source"
+macaddr = ["02:00:00:00:00:02", "02:00:00:00:00:01"]
+nodst = true
+[[macvlan]]
+name = "mv3"
+link = "whole"
+mode = "passthru"
 "#;
 
 #[test]
@@ -233,13 +262,32 @@ fn every_key_is_read() {
     assert_eq!((br1.ageing_time, br1.fdb[0].state), (Duration::from_secs(60), FdbState::Static));
     let neighbors = config.neighbors.iter().map(|neighbor| (&*neighbor.device, neighbor.address.to_string()));
     assert!(neighbors.eq([("br0", "10.0.0.1".into()), ("br1", "fd00::1".into())]));
-    let [plain, stacked, ipvlans @ ..] = &config.uppers[..] else { panic!("two that stand on others") };
+    let [plain, stacked, rest @ ..] = &config.uppers[..] else { panic!("those that stand on others") };
+    let (ipvlans, macvlans) = rest.split_at(3);
     let vlan = |id, protocol| UpperKind::Vlan(VlanConfig { id: VlanId::new(id).unwrap(), protocol });
-    assert_eq!((&*plain.link, plain.kind, &plain.host), ("eth0", vlan(10, EtherType::CTAG), &None));
+    assert_eq!((&*plain.link, &plain.kind, &plain.host), ("eth0", &vlan(10, EtherType::CTAG), &None));
     assert_eq!(
-        (&*stacked.link, stacked.kind, stacked.mtu),
-        ("eth0.10", vlan(20, EtherType::STAG), Some(1400))
+        (&*stacked.link, &stacked.kind, stacked.mtu),
+        ("eth0.10", &vlan(20, EtherType::STAG), Some(1400))
     );
+    let macvlan = |mode, sources: &[u64], nodst, bcqueuelen| {
+        let sources = sources.iter().map(|&n| MacAddr::from_bits(0x0200_0000_0000 | n)).collect();
+        UpperKind::Macvlan(MacvlanConfig { mode, sources, nodst, bcqueuelen })
+    };
+    let kinds: Vec<_> = macvlans.iter().map(|upper| upper.kind.clone()).collect();
+    assert_eq!(
+        kinds,
+        [
+            macvlan(MacvlanMode::Vepa, &[], false, None),
+            macvlan(MacvlanMode::PrivateCompat, &[], false, Some(0)),
+            macvlan(MacvlanMode::Source, &[2, 1], true, None),
+            macvlan(MacvlanMode::Passthru, &[], false, None),
+        ]
+    );
+    let addresses: Vec<_> = macvlans.iter().map(UpperConfig::own_address).collect();
+    assert_eq!(addresses[1], macvlans[1].address);
+    assert_eq!(addresses[0], Some(MacvlanConfig::address_of("mv0")), "its name makes it");
+    assert_eq!(addresses[3], None, "it has that of what it stands on");
     assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
     let flags = [IpvlanFlag::Private, IpvlanFlag::Private, IpvlanFlag::Bridge];
     let kinds = flags.map(|flag| UpperKind::Ipvlan(IpvlanConfig { flag }));
@@ -371,10 +419,10 @@ proptest! {
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
-            "link", "id", "protocol", "mode", "flag",
+            "link", "id", "protocol", "mode", "flag", "macaddr", "nodst", "compat", "bcqueuelen",
             "vlan", "vlan_filtering", "access", "trunk", "native", "tunnel", "translate", "mac_vlan",
         ]),
-        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "address", "neighbor"]),
+        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "address", "route", "neighbor"]),
         value in proptest::sample::select(vec![
             "1", "-1", "9223372036854775808", "0x10", "1.5", "inf", "true", "\"\"", "\"x\"", "[]", "[[]]", "[1, \"a\"]",
             "{}", "{ device = 1 }", "[{}]", "[{ device = \"x\" }]", "1979-05-27", "\"99999999999h\"",

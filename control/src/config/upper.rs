@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::fields::{Fields, Shape, Text};
 use super::host::{self, HostWords, LONGEST_MTU};
 use super::ipvlan;
+use super::macvlan::{self, Families, MACVLAN, MacvlanWords};
 use super::roles::{Kind, Role, Roles};
 use super::values::{device_name, station};
 
@@ -35,7 +36,15 @@ pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<UpperCon
     let vlans = read_tables(file, "vlan", &VLAN, Kind::Vlan, roles, |fields, link, roles| {
         vlan(fields, link, roles, &mut tags)
     });
-    vlans.into_iter().chain(ipvlan::read_all(file, roles)).collect()
+    let mut uppers: Vec<_> = vlans.into_iter().chain(ipvlan::read_all(file, roles)).collect();
+    let (mut families, macvlans) = (Families::default(), file.tables("macvlan", &MACVLAN));
+    for fields in &macvlans {
+        let Some(upper) = read(fields, Kind::Macvlan, roles, &mut macvlan::kind) else { continue };
+        families.add(fields, &upper, roles);
+        uppers.push(upper);
+    }
+    families.check(&uppers, &macvlans);
+    uppers
 }
 
 /// Every table called `key`; `own` reads what the kind has of its own, given what it stands on.
@@ -57,7 +66,11 @@ fn read<'d>(
     roles: &mut Roles<'_>,
     own: &mut impl FnMut(&Fields<'d>, Option<&Text<'d>>, &mut Roles<'_>) -> Option<UpperKind>,
 ) -> Option<UpperConfig> {
-    let text = fields.required("name", "\"eth0.10\"");
+    let example = match kind {
+        Kind::Macvlan => "\"mv0\"",
+        _ => "\"eth0.10\"",
+    };
+    let text = fields.required("name", example);
     if let Some(text) = &text {
         roles.declare(kind, text);
     }
@@ -70,11 +83,8 @@ fn read<'d>(
     if let (Some(_), Some(name)) = (&host, &text) {
         roles.enter(Role::Host, name);
     }
-    let address = fields
-        .knows("address")
-        .then(|| fields.text("address"))
-        .flatten()
-        .and_then(|text| station(fields, &text));
+    let key = ["address", "mac"].into_iter().find(|key| fields.knows(key));
+    let address = key.and_then(|key| fields.text(key)).and_then(|text| station(fields, &text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
     let kind = own(fields, link.as_ref(), roles);
     Some(UpperConfig { name: name?, link: link?.value.to_owned(), kind: kind?, address, mtu, host })
@@ -122,6 +132,8 @@ pub(super) struct UpperWords<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<HostWords<'c>>,
@@ -140,11 +152,12 @@ enum KindWords {
         #[serde(skip_serializing_if = "Option::is_none")]
         flag: Option<&'static str>,
     },
+    Macvlan(MacvlanWords),
 }
 
 impl<'c> From<&'c UpperConfig> for UpperWords<'c> {
     fn from(upper: &'c UpperConfig) -> Self {
-        let kind = match upper.kind {
+        let kind = match &upper.kind {
             UpperKind::Vlan(vlan) => {
                 let protocol = (vlan.protocol != EtherType::CTAG).then(|| vlan.protocol_name());
                 KindWords::Vlan { id: vlan.id.number(), protocol }
@@ -153,12 +166,16 @@ impl<'c> From<&'c UpperConfig> for UpperWords<'c> {
                 let flag = (ipvlan.flag != IpvlanFlag::default()).then(|| ipvlan.flag_name());
                 KindWords::Ipvlan { mode: ipvlan::L2, flag }
             }
+            UpperKind::Macvlan(macvlan) => KindWords::Macvlan(macvlan.into()),
         };
+        let given = upper.address.map(|address| address.to_string());
+        let (address, mac) = if let KindWords::Macvlan(_) = kind { (None, given) } else { (given, None) };
         Self {
             name: &upper.name,
             link: &upper.link,
             kind,
-            address: upper.address.map(|address| address.to_string()),
+            address,
+            mac,
             mtu: upper.mtu,
             host: HostWords::of(upper.host.as_ref()),
         }

@@ -2,6 +2,7 @@
 
 mod frame;
 mod known;
+mod macvlan;
 mod run;
 mod view;
 mod vlans;

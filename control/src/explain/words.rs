@@ -8,13 +8,13 @@ use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
-use rigswitch_dataplane::tables::{Descent, Entry, Flags, Flood, Role, Tables};
+use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::multicast::Group;
 use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::view::{ExplainedDrop, ExplanationView, StepView};
-use super::{Seen, vlans};
+use super::{Seen, macvlan, vlans};
 use crate::config::Origins;
 
 /// What things are called, and where the file says what they are.
@@ -146,6 +146,10 @@ impl Story<'_, '_> {
             }
             Step::Popped(tpid, tci) => self.push("untag", format!("{} off", tag(tpid, tci)), None),
             Step::Pushed(tpid, tci) => self.push("tag", format!("{} on", tag(tpid, tci)), None),
+            Step::Macvlan(ruling) => {
+                let (text, place) = macvlan::ruling(self.setting, ruling, self.bytes);
+                self.push("macvlan", text, place);
+            }
             Step::Descended(device) => {
                 self.push("down", format!("{}, {length} bytes", self.name(device)), None)
             }
@@ -229,10 +233,10 @@ impl Story<'_, '_> {
                 let place = origins.place(&["xconnect", &name], "a");
                 (format!("{name}, cross-connected with {}", self.name(peer)), place)
             }
-            Role::Upper(way) => {
+            Role::Upper(_) => {
                 let text = format!("{name}, which the host has");
-                let object = if matches!(way, Descent::Ipvlan(_)) { "ipvlan" } else { "vlan" };
-                (text, origins.place(&[object, &name], "host"))
+                let place = |kind| origins.place(&[kind, &name], "host");
+                (text, ["vlan", "ipvlan", "macvlan"].into_iter().find_map(place))
             }
             Role::Ipvlan(_) => {
                 let place =
@@ -241,6 +245,9 @@ impl Story<'_, '_> {
             }
             Role::Routed => {
                 (format!("{name}, a routed device"), origins.place(&["address", &name], "address"))
+            }
+            Role::Macvlan(_) => {
+                (format!("{name}, which macvlans share"), origins.place(&["port", &name], "name"))
             }
             Role::Unused => (
                 format!("{name}, in no bridge and no cross-connect"),

@@ -88,7 +88,8 @@ impl Switch {
     /// [`SwitchError`], and the switch is as it was.
     pub fn edit(&mut self, edit: &EditRequest) -> Result<Plan, SwitchError> {
         let wanted = self.config().edited(edit)?;
-        if matches!(edit.object, EditObject::Port | EditObject::Vlan | EditObject::Ipvlan)
+        let kinds = [EditObject::Port, EditObject::Vlan, EditObject::Ipvlan, EditObject::Macvlan];
+        if kinds.contains(&edit.object)
             && let Some(id) = self.ports.find(&edit.name)
         {
             self.moves.forgive(id); // the publish to come puts it in force
@@ -120,6 +121,7 @@ impl Switch {
             self.hand_over(ports, done)?;
             self.check_room(&before)?;
         }
+        self.check_addresses(&wanted.uppers)?;
         self.put_entries(plan, done)
     }
 

@@ -42,6 +42,14 @@ pub enum SwitchError {
     /// An edit that makes no sense.
     #[error(transparent)]
     Edit(#[from] Refused),
+    /// A macvlan with the address of what it stands on.
+    #[error("macvlan {upper}: it has the address of {link}, which it stands on: give it a `mac` of its own")]
+    SharedAddress {
+        /// The macvlan.
+        upper: String,
+        /// What it stands on.
+        link: String,
+    },
     /// More queues than packet memory was made for.
     #[error(
         "worker {worker}: its packet memory is too small for {queues} receiving queues: raise `frames` in [switch] and start \

@@ -32,6 +32,7 @@ impl Switch {
         config.ports.iter_mut().for_each(|port| port.worker = None);
         // Nothing of the machine's takes part.
         config.bridges.iter_mut().for_each(|bridge| (bridge.host, bridge.mtu) = (None, None));
+        config.uppers.iter_mut().for_each(|upper| upper.host = None);
         let (mut switch, mut links) = Self::assemble(config, Time::by_hand(start), KEY)?;
         let mut device = None;
         let mut worker = by_hand(&mut links[0], (), &mut device);

@@ -145,6 +145,7 @@ impl Switch {
             time,
             ticks: 0,
         };
+        switch.check_addresses(&switch.config.uppers)?;
         switch.prepare_counters();
         Ok((switch, links))
     }

@@ -1,7 +1,8 @@
 //! Devices that stand on others: they go up and down with those, and take after them.
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::upper::UpperConfig;
+use rigswitch_dataplane::tables::MacvlanMode;
+use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
 use super::Switch;
 use super::error::SwitchError;
@@ -18,7 +19,7 @@ impl Switch {
             let Some(id) = self.ports.find(&upper.name) else { continue };
             let Some(port) = self.ports.get_mut(id) else { continue };
             if upper.host.is_some() {
-                let said = (upper.address, upper.mtu.map(|_| standing.mtu));
+                let said = (upper.own_address(), upper.mtu.map(|_| standing.mtu));
                 let likeness = Likeness { said, follows: (Some(standing.mac), standing.mtu) };
                 let followed = port.follow_bridge(likeness, &mut self.watch, &mut self.events);
                 port.set_carrier(standing.is_running);
@@ -32,11 +33,28 @@ impl Switch {
         fallen
     }
 
+    /// No macvlan is to have the address of the device it stands on, but for one that has the whole of it (`macvlan_addr_busy`,
+    /// drivers/net/macvlan.c).
+    pub(super) fn check_addresses(&self, uppers: &[UpperConfig]) -> Result<(), SwitchError> {
+        for upper in uppers {
+            let UpperKind::Macvlan(macvlan) = &upper.kind else { continue };
+            let link = self.ports.find(&upper.link).and_then(|id| self.ports.get(id));
+            let below = link.map(|link| link.address()).filter(|address| !address.is_zero());
+            if macvlan.mode != MacvlanMode::Passthru && below.is_some() && below == upper.own_address() {
+                return Err(SwitchError::SharedAddress {
+                    upper: upper.name.clone(),
+                    link: upper.link.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// What it takes after (`vlan_device_event` and `vlan_dev_change_mtu`, net/8021q).
     fn standing(&self, upper: &UpperConfig) -> Standing {
         let link = self.ports.find(&upper.link).and_then(|id| self.ports.get(id));
         let mtu = link.map_or(0, |link| link.mtu);
-        let own = upper.address.filter(|address| !address.is_zero());
+        let own = upper.own_address().filter(|address| !address.is_zero());
         Standing {
             is_running: link.is_some_and(|link| link.is_running()),
             mac: own.or(link.map(|link| link.station_address())).unwrap_or(MacAddr::ZERO),

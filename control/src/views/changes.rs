@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct ChangeView {
     /// What happens.
     pub action: ChangeAction,
-    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect`, `vlan`, `ipvlan`, `address` or `neighbor`.
+    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect`, `vlan`, `ipvlan`, `macvlan`, `address`, `route`, `routing` or `neighbor`.
     pub object: String,
     /// The bridge that it is in: a port of it, or an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +124,8 @@ pub enum EditObject {
     Address,
     /// A `[[route]]`, whose name is the network that it leads to. To set one that is not there adds it.
     Route,
+    /// A `[[macvlan]]`, and the `[[bridge.port]]` that it may be.
+    Macvlan,
     /// A `[[neighbor]]`, whose name is its address; its `device` is always to be said. To set one that is not there adds it.
     Neighbor,
 }

@@ -64,7 +64,7 @@ impl IpvlanStage {
                         None => cx.discard(device, Direction::Rx, DropReason::NoIpvlan, frame),
                     }
                 }
-                Sought::All => egress.surface_all(cx, device, children.all(), frame),
+                Sought::All => egress.surface_on(cx, device, children.all().iter().copied(), frame),
                 Sought::Nobody(reason) => cx.discard(device, Direction::Rx, reason, frame),
             }
         }
@@ -93,7 +93,7 @@ fn seek_group(children: &Children, header: &Ethernet<'_>) -> Sought {
         let source = address(header, End::Source).ok().flatten();
         source.is_some_and(|source| children.find(children.locate(source)).is_some())
     };
-    if header.ether_type() == EtherType::PAUSE || header.source() == children.mac && is_own() {
+    if header.ether_type() == EtherType::MAC_CONTROL || header.source() == children.mac && is_own() {
         return Sought::Nobody(DropReason::NoIpvlan);
     }
     Sought::All
@@ -170,7 +170,7 @@ fn send_to_all<O: Observer, T: Transmit>(
     frame: Frame,
     egress: &mut Egress,
 ) {
-    if Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type() == EtherType::PAUSE) {
+    if Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type() == EtherType::MAC_CONTROL) {
         return egress.refuse(cx, child, DropReason::NoIpvlan, frame);
     }
     for &sibling in children.all().iter().filter(|&&sibling| sibling != child) {

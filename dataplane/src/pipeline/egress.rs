@@ -9,8 +9,8 @@ use crate::ids::DeviceId;
 use crate::ipvlan;
 use crate::ports::{Now, Witness};
 use crate::tables::{Descent, Device, Role, Tables, Target};
-use crate::vlan;
 use crate::wire::{self, ethernet::Ethernet, segment::Segmenter, vlan::TAG_LEN};
+use crate::{macvlan, vlan};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
 pub trait Transmit {
@@ -145,7 +145,7 @@ impl Egress {
             }
             match piece {
                 Some(piece) => self.leave(cx, to, piece),
-                None => self.no_memory(cx, to, whole),
+                None => self.unmade(cx, to, DropReason::PoolEmpty, whole),
             }
         }
     }
@@ -194,9 +194,23 @@ impl Egress {
         }
     }
 
-    /// A copy for `to`, after what is in the way of having room for it.
-    #[inline]
-    fn copy<O: Observer, T: Transmit>(
+    /// A copy for `to` that is not made: for want of packet memory, or because there have been enough.
+    #[cold]
+    pub(crate) fn unmade<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        reason: DropReason,
+        of: &Frame,
+    ) {
+        self.copies += 1;
+        cx.observer.see(Step::Dropped(to, Direction::Tx, reason), of);
+        cx.counters.device(to).drops(Direction::Tx, reason).add(1, of.len() as u64);
+    }
+
+    /// A copy of a frame to go on with, when what waits is not too much for packet memory already; `None`, and that is counted,
+    /// if there is none left.
+    pub(super) fn copy<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         to: DeviceId,
@@ -207,17 +221,9 @@ impl Egress {
         }
         let copy = cx.pool.copy(frame);
         if copy.is_none() {
-            self.no_memory(cx, to, frame);
+            self.unmade(cx, to, DropReason::PoolEmpty, frame);
         }
         copy
-    }
-
-    /// A copy that could not be made for want of packet memory.
-    #[cold]
-    fn no_memory<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, of: &Frame) {
-        self.copies += 1;
-        cx.observer.see(Step::Dropped(to, Direction::Tx, DropReason::PoolEmpty), of);
-        cx.counters.device(to).drops(Direction::Tx, DropReason::PoolEmpty).add(1, of.len() as u64);
     }
 
     /// One copy leaves, made what it is to be there.
@@ -340,6 +346,7 @@ impl Egress {
             Descent::Queues => unreachable!("a device with queues of its own sends by them"),
             Descent::Vlan(way) => vlan::send(cx, way, frame, self),
             Descent::Ipvlan(way) => ipvlan::send(cx, upper, way, frame, self),
+            Descent::Macvlan(way) => macvlan::send(cx, way, frame, self),
         }
         self.depth -= 1;
     }
@@ -400,7 +407,7 @@ impl Egress {
                 self.flush(cx);
             }
             let Some(segment) = segment(cx.pool, &segmenter, n) else {
-                self.no_memory(cx, to, &whole);
+                self.unmade(cx, to, DropReason::PoolEmpty, &whole);
                 continue;
             };
             cx.counters.device(to).segments_made.add(1);

@@ -6,12 +6,13 @@
 //!    │                  ├ router: read → look up ─────────┤      │ down: what a device that stands on another
 //!    │                  ├ cross-connect ──────────────────┤      ↓ puts on a frame, and out by that
 //!    │                  ├ upper device of the host's ─────┘
-//!    │                  └ parent of ipvlans: sort by address
-//!    └──────────────────────── up: surfaced on a device that stands on this one
+//!    │                  └ parent of ipvlans or macvlans: sort by address
+//!    └──────────────────────── up: surfaced on a device that stands on this one, by its tag or its address
 //! ```
 //!
 //! The stages are functions over a burst, in that order; those of protocols live in their folders ([`crate::bridge`],
-//! [`crate::vlan`], [`crate::ipvlan`]). Nothing here allocates, locks, logs or calls the kernel.
+//! [`crate::vlan`], [`crate::macvlan`], [`crate::ipvlan`], [`crate::routing`]). Nothing here allocates, locks, logs or calls
+//! the kernel.
 
 mod egress;
 mod observer;
@@ -27,6 +28,7 @@ use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame, Pool};
 use crate::ids::DeviceId;
 use crate::ipvlan::IpvlanStage;
+use crate::macvlan::MacvlanStage;
 use crate::ports::{Now, PortIo};
 use crate::punt::Punt;
 use crate::routing::RoutingStage;
@@ -87,6 +89,7 @@ pub struct Line {
 struct Stages {
     bridge: BridgeStage,
     ipvlan: IpvlanStage,
+    macvlan: MacvlanStage,
     routing: RoutingStage,
     vlans: VlanStage,
     egress: Egress,
@@ -237,6 +240,7 @@ impl Stages {
             Role::Ipvlan(children) => {
                 self.ipvlan.run(cx, device, tables.children(children), burst, &mut self.egress);
             }
+            Role::Macvlan(id) => self.macvlan.run(cx, device, id, burst, &mut self.egress),
             Role::Upper(way) => {
                 for (place, frame) in burst.drain().enumerate() {
                     cx.observer.see(Step::Turn(place), &frame);

@@ -7,6 +7,7 @@ use crate::bridge::Class;
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
+use crate::macvlan::Ruling;
 use crate::ports::Witness;
 use crate::punt::PuntReason;
 use crate::routing::Fate;
@@ -113,6 +114,8 @@ pub enum Step {
     Descended(DeviceId),
     /// The ipvlan with this address was looked for: the one that has it, if any does.
     Sought(IpAddr, Option<DeviceId>),
+    /// Who it is for among the macvlans of a device.
+    Macvlan(Ruling),
     /// What a bridge reads in its addresses.
     Classified(Class),
     /// It is of this VLAN.

@@ -11,6 +11,10 @@ use crate::tables::Role;
 /// How many times a frame may go from device to device within the switch (the kernel's `XMIT_RECURSION_LIMIT` is 8).
 pub(super) const DEEPEST: u8 = 8;
 
+/// How often a frame has gone from device to device that goes on at once all the same. Deeper, it waits for the next round with all
+/// others: where devices that share one are wired to each other, every step makes many of one frame.
+const SHALLOW: u8 = 1;
+
 /// Frames that may wait on their way up at one time (the kernel's macvlan queues 1,000, `MACVLAN_DEFAULT_BC_QUEUE_LEN`).
 const ROOM: usize = 1024;
 
@@ -81,26 +85,36 @@ impl Egress {
         self.rise(cx, to, frame);
     }
 
-    /// `frame`, which came from `from`, surfaces on all of `devices`: fresh copies for all but the last, which takes the original.
-    pub(crate) fn surface_all<O: Observer, T: Transmit>(
+    /// `frame`, which came from `from`, surfaces on all of `uppers`, of which there is one at least.
+    pub(crate) fn surface_on<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         from: DeviceId,
-        devices: &[DeviceId],
+        uppers: impl Iterator<Item = DeviceId>,
         mut frame: Frame,
     ) {
-        let Some((&last, others)) = devices.split_last() else {
-            return cx.discard(from, Direction::Rx, DropReason::NoEgress, frame);
-        };
         self.forwarded += 1;
         find_partial_checksums(cx, from, &mut frame);
-        for &device in others {
-            self.copy_up(cx, device, &frame);
-        }
-        self.rise(cx, last, frame);
+        self.rise_on(cx, uppers, frame);
     }
 
-    /// One copy surfaces on `to`. What is decided already happens at once; all else in the next round.
+    /// One copy surfaces on all of `uppers`, of which there is one at least: fresh copies of it on all but the last, which takes
+    /// the original.
+    pub(crate) fn rise_on<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        mut uppers: impl Iterator<Item = DeviceId>,
+        frame: Frame,
+    ) {
+        let Some(mut upper) = uppers.next() else { unreachable!("there is one at least") };
+        for next in uppers {
+            self.copy_up(cx, upper, &frame);
+            upper = next;
+        }
+        self.rise(cx, upper, frame);
+    }
+
+    /// One copy surfaces on `to`. What is decided already happens at once, or soon; all else in the next round.
     pub(crate) fn rise<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
@@ -112,9 +126,10 @@ impl Egress {
         cx.observer.see(Step::Surfaced(to), &frame);
         cx.counters.device(to).received.add(1, frame.len() as u64);
         let device = cx.tables.device(to);
+        let is_shallow = device.tags.is_none() && self.depth <= SHALLOW;
         match device.role {
-            Role::Xconnect(peer) if device.tags.is_none() => self.go_on(cx, to, peer, frame),
-            Role::Upper(_) if device.tags.is_none() => self.go_on(cx, to, to, frame),
+            Role::Xconnect(peer) if is_shallow => self.go_on(cx, to, peer, frame),
+            Role::Upper(_) if is_shallow => self.go_on(cx, to, to, frame),
             _ if self.surfaced.len() < self.surfaced.capacity() => {
                 self.surfaced.push(Surfaced { device: to, frame });
             }
@@ -131,9 +146,6 @@ impl Egress {
         to: DeviceId,
         frame: Frame,
     ) {
-        if self.depth == DEEPEST {
-            return cx.discard(from, Direction::Rx, DropReason::Recursion, frame);
-        }
         self.depth += 1;
         self.forward(cx, from, to, frame);
         self.depth -= 1;

@@ -1,9 +1,11 @@
 //! What workers consult and do not own: the compiled tables, published whole, and the MAC table, learned live.
 
 mod adjacency;
+mod by_mac;
 mod children;
 mod knobs;
 pub mod mac;
+mod macvlan;
 mod mdb;
 mod neighbors;
 pub mod next_hop;
@@ -15,12 +17,14 @@ mod stack;
 mod vlans;
 
 pub use adjacency::Adjacencies;
+pub use by_mac::MacSpot;
 pub use children::{Children, ChildrenId, IpvlanFlag, Place};
 pub use knobs::{Knobs, PortState};
 pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
     TableFull, Tick,
 };
+pub use macvlan::{Child, Macvlan, MacvlanDescent, MacvlanMode, Macvlans, MacvlansId};
 pub use mdb::{Family, Mdb, Path, Snooped, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Children, ChildrenId, Descent, Knobs, Mdb, Neighbors, Routing, Tags, TagsId, VlanPort, Vlans};
+use super::{
+    Children, ChildrenId, Descent, Knobs, Macvlans, MacvlansId, Mdb, Neighbors, Routing, Tags, TagsId,
+    VlanPort, Vlans,
+};
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::ports::Capabilities;
 
@@ -35,6 +38,8 @@ pub enum Role {
     Host(DomainId),
     /// It is one end of a wire, and they leave by the other.
     Xconnect(DeviceId),
+    /// Macvlans stand on it, and they are for those.
+    Macvlan(MacvlansId),
     /// It stands on another device and the host has it: they are what the host sends by it, and leave this way. What surfaces
     /// there goes to the host, by its queues.
     Upper(Descent),
@@ -48,6 +53,11 @@ impl Role {
     /// A member of this domain with these knobs.
     pub fn member(domain: DomainId, knobs: &Knobs) -> Self {
         if *knobs == Knobs::PLAIN { Self::Bridge(domain) } else { Self::KnobbedBridge(domain) }
+    }
+
+    /// How what the host sends leaves, of a device of the host's that stands on another.
+    pub fn way(self) -> Option<Descent> {
+        if let Self::Upper(way) = self { Some(way) } else { None }
     }
 
     /// A member of the bridge that filters and has this domain.
@@ -64,7 +74,8 @@ impl Role {
             | Self::VlanBridge(domain)
             | Self::KnobbedVlanBridge(domain)
             | Self::Host(domain) => Some(domain),
-            Self::Unused | Self::Xconnect(_) | Self::Upper(_) | Self::Routed | Self::Ipvlan(_) => None,
+            Self::Unused | Self::Xconnect(_) | Self::Upper(_) | Self::Routed => None,
+            Self::Ipvlan(_) | Self::Macvlan(_) => None,
         }
     }
 }
@@ -193,6 +204,7 @@ pub struct Tables {
     domains: Box<[Domain]>,
     tags: Box<[Tags]>,
     children: Box<[Children]>,
+    macvlans: Box<[Macvlans]>,
     routing: Option<Arc<Routing>>,
     vlan_ports: Box<[Option<Box<VlanPort>>]>, // by device
 }
@@ -221,6 +233,7 @@ impl Tables {
             Descent::Queues => true,
             Descent::Vlan(way) => known(way.link),
             Descent::Ipvlan(way) => known(way.link),
+            Descent::Macvlan(way) => known(way.link),
         };
         let has_vlans = |number: usize, bridge: DomainId| {
             let vlans =
@@ -236,7 +249,7 @@ impl Tables {
         };
         for (number, device) in devices.iter().enumerate() {
             match device.role {
-                Role::Unused | Role::Routed => {}
+                Role::Unused | Role::Routed | Role::Macvlan(_) => {}
                 Role::Bridge(domain) | Role::KnobbedBridge(domain) => {
                     assert!(usize::from(domain.number()) <= domains.len());
                     assert_eq!(device.role, Role::member(domain, &device.knobs));
@@ -260,7 +273,8 @@ impl Tables {
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
-        Self { devices, domains, tags: Box::default(), children: Box::default(), routing: None, vlan_ports }
+        let (tags, children, macvlans) = Default::default();
+        Self { devices, domains, tags, children, macvlans, routing: None, vlan_ports }
     }
 
     /// The same with these sub-interfaces, of which its devices tell by number.
@@ -273,6 +287,23 @@ impl Tables {
         assert!(self.devices.iter().all(|device| device.tags.is_none_or(has)));
         assert!(tags.iter().flat_map(Tags::devices).all(|device| device.index() < self.devices.len()));
         Self { tags, ..self }
+    }
+
+    /// The same with these macvlans, of which its devices tell by number.
+    ///
+    /// # Panics
+    /// If a device tells of some that are not there, or they of a device.
+    #[must_use]
+    pub fn with_macvlans(self, macvlans: Box<[Macvlans]>) -> Self {
+        let has = |id: MacvlansId| usize::from(id.0) < macvlans.len();
+        for device in &self.devices {
+            assert!(!matches!(device.role, Role::Macvlan(id) if !has(id)));
+            for way in [Some(device.descent), device.role.way()].into_iter().flatten() {
+                assert!(!matches!(way, Descent::Macvlan(way) if !has(way.siblings)));
+            }
+        }
+        assert!(macvlans.iter().flat_map(Macvlans::devices).all(|child| child.index() < self.devices.len()));
+        Self { macvlans, ..self }
     }
 
     /// The same with these ipvlans, of which its devices tell by number.
@@ -361,5 +392,11 @@ impl Tables {
     #[inline]
     pub fn children(&self, id: ChildrenId) -> &Children {
         &self.children[usize::from(id.0)]
+    }
+
+    /// Macvlans that a device of these tables tells of.
+    #[inline]
+    pub fn macvlans(&self, id: MacvlansId) -> &Macvlans {
+        &self.macvlans[usize::from(id.0)]
     }
 }

@@ -1,6 +1,6 @@
 //! Devices that stand on others, compiled: how what they send leaves, and which frames of the device below are theirs.
 
-use super::ChildrenId;
+use super::{ChildrenId, MacvlanDescent};
 use crate::ids::{DeviceId, VlanId};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
@@ -15,6 +15,8 @@ pub enum Descent {
     Vlan(VlanDescent),
     /// To the other ipvlans of the device it stands on, or by that.
     Ipvlan(IpvlanDescent),
+    /// To those that stand beside it, or by the device that they stand on.
+    Macvlan(MacvlanDescent),
 }
 
 /// How what a VLAN's sub-interface sends leaves.
@@ -48,6 +50,7 @@ impl Descent {
             Self::Queues => None,
             Self::Vlan(way) => Some(way.longest),
             Self::Ipvlan(way) => Some(way.longest),
+            Self::Macvlan(way) => Some(way.longest),
         }
     }
 }

@@ -24,8 +24,8 @@ impl EtherType {
     pub const CTAG: Self = Self(0x8100);
     /// IPv6.
     pub const IPV6: Self = Self(0x86dd);
-    /// Of a MAC's own business, as PAUSE is (IEEE 802.3 §31).
-    pub const PAUSE: Self = Self(0x8808);
+    /// MAC control: PAUSE among others (IEEE 802.3 §31).
+    pub const MAC_CONTROL: Self = Self(0x8808);
     /// A service VLAN tag (IEEE 802.1ad S-TAG).
     pub const STAG: Self = Self(0x88a8);
 

@@ -1,0 +1,169 @@
+//! `[[macvlan]]`: what sets one apart from other devices that stand on one, and what those of one device may not have in common.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use rigswitch_dataplane::ids::MacAddr;
+use rigswitch_dataplane::macvlan::MacvlanConfig;
+use rigswitch_dataplane::tables::MacvlanMode;
+use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
+use serde::Serialize;
+
+use super::fields::{Fields, Shape, Text};
+use super::roles::{Kind, Role, Roles};
+use super::values::station;
+
+pub(super) const MACVLAN: Shape = Shape {
+    label: "[[macvlan]]",
+    keys: &["name", "link", "mode", "mac", "macaddr", "nodst", "compat", "bcqueuelen", "mtu", "host"],
+    later: &["bclim", "nopromisc"],
+};
+
+/// The children of each device, by its name, as they are found.
+#[derive(Default)]
+pub(super) struct Families<'d>(BTreeMap<&'d str, Vec<Child>>);
+
+struct Child {
+    name: String,
+    mac: Option<MacAddr>,
+    is_passthru: bool,
+    span: Range<usize>, // of its address, or of the whole of it
+}
+
+/// The longest queue that `bcqueuelen` may ask for, the kernel's own default being 1000.
+const LONGEST_QUEUE: i64 = u32::MAX as i64;
+
+pub(super) fn kind<'d>(
+    fields: &Fields<'d>,
+    link: Option<&Text<'d>>,
+    roles: &mut Roles<'_>,
+) -> Option<UpperKind> {
+    if let Some(link) = link {
+        roles.enter(Role::Parent(Kind::Macvlan), link);
+    }
+    let bcqueuelen = fields.integer("bcqueuelen", 0..=LONGEST_QUEUE);
+    let mode = fields.word("mode", &MacvlanConfig::MODES);
+    let is_known = mode.is_some() || fields.value("mode").is_none();
+    let mode = mode.unwrap_or(MacvlanMode::Vepa);
+    let only = |key: &'static str, of: MacvlanMode| {
+        if let Some(value) = fields.value(key).filter(|_| is_known && mode != of) {
+            let rule = format!("`{key}` is for mode {}, and this is mode {}", of.name(), mode.name());
+            fields.problems.push(value.span(), rule, format!("take it out, or add mode = \"{}\"", of.name()));
+        }
+    };
+    only("macaddr", MacvlanMode::Source);
+    only("nodst", MacvlanMode::Source);
+    only("compat", MacvlanMode::Private);
+    let is_compat = fields.boolean("compat").unwrap_or(false);
+    let mode = if is_compat && mode == MacvlanMode::Private { MacvlanMode::PrivateCompat } else { mode };
+    let (sources, nodst) = (sources(fields), fields.boolean("nodst").unwrap_or(false));
+    is_known.then_some(UpperKind::Macvlan(MacvlanConfig { mode, sources, nodst, bcqueuelen }))
+}
+
+fn sources(fields: &Fields<'_>) -> Vec<MacAddr> {
+    let (mut sources, mut seen) = (Vec::new(), BTreeSet::new());
+    for text in fields.texts("macaddr") {
+        let Some(mac) = station(fields, &text) else { continue };
+        if seen.insert(mac) {
+            sources.push(mac);
+        } else {
+            fields.problems.push(text.span, format!("`{mac}` is there twice"), "keep one of the two");
+        }
+    }
+    sources
+}
+
+impl<'d> Families<'d> {
+    /// Another child of this device.
+    pub(super) fn add(&mut self, fields: &Fields<'d>, upper: &UpperConfig, roles: &Roles<'_>) {
+        let (UpperKind::Macvlan(macvlan), Some(link)) = (&upper.kind, fields.text("link")) else { return };
+        let mac = fields.text("mac");
+        let child = Child {
+            name: upper.name.clone(),
+            mac: upper.own_address(),
+            is_passthru: macvlan.mode == MacvlanMode::Passthru,
+            span: mac.as_ref().map_or(fields.span.clone(), |mac| mac.span.clone()),
+        };
+        let siblings = self.0.entry(link.value).or_default();
+        let line = |sibling: &Child| roles.line(&sibling.span);
+        if let Some(other) = siblings.iter().find(|other| other.is_passthru || child.is_passthru) {
+            let (whole, link, line) =
+                (if other.is_passthru { other } else { &child }, link.value, line(other));
+            let rule = format!(
+                "`{}` is of mode passthru and has the whole of `{link}`: line {line} has `{}` on it",
+                whole.name, other.name
+            );
+            fields.problems.push(fields.span.clone(), rule, "keep one of the two, or give both another mode");
+        } else if let Some((other, mac)) = siblings.iter().find(|other| other.mac == child.mac).zip(child.mac)
+        {
+            let rule = format!(
+                "`{}` has the address {mac}: line {} has it on the same device",
+                other.name,
+                line(other)
+            );
+            let remedy =
+                if mac_is_said(fields) { "give each of them another `mac`" } else { "give this one a `mac`" };
+            fields.problems.push(child.span.clone(), rule, remedy);
+        }
+        siblings.push(child);
+    }
+
+    /// Judges what they stand on, now that all devices are known.
+    pub(super) fn check(&self, uppers: &[UpperConfig], tables: &[Fields<'d>]) {
+        for fields in tables {
+            let Some(link) = fields.text("link") else { continue };
+            let Some(below) = uppers.iter().find(|upper| upper.name == link.value) else { continue };
+            if let UpperKind::Macvlan(_) = below.kind {
+                let rule =
+                    format!("`{}` is a macvlan, and a macvlan stands beside it and not on it", below.name);
+                fields.problems.push(
+                    link.span,
+                    rule,
+                    format!("say link = \"{}\", which it stands on", below.link),
+                );
+                continue;
+            }
+            let same =
+                self.0.get(link.value).into_iter().flatten().find(|child| {
+                    !child.is_passthru && child.mac.is_some() && child.mac == below.own_address()
+                });
+            if let Some(child) =
+                same.filter(|child| fields.text("name").is_some_and(|name| name.value == child.name))
+            {
+                let rule =
+                    format!("`{}` has the address of `{}`, which it stands on", child.name, below.name);
+                fields.problems.push(child.span.clone(), rule, "give it a `mac` of its own");
+            }
+        }
+    }
+}
+
+fn mac_is_said(fields: &Fields<'_>) -> bool {
+    fields.value("mac").is_some()
+}
+
+/// The same as it is printed.
+#[derive(Serialize)]
+pub(super) struct MacvlanWords {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    macaddr: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    nodst: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    compat: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bcqueuelen: Option<u32>,
+}
+
+impl From<&MacvlanConfig> for MacvlanWords {
+    fn from(macvlan: &MacvlanConfig) -> Self {
+        Self {
+            mode: macvlan.mode.name(),
+            macaddr: macvlan.sources.iter().map(ToString::to_string).collect(),
+            nodst: macvlan.nodst,
+            compat: macvlan.mode == MacvlanMode::PrivateCompat,
+            bcqueuelen: macvlan.bcqueuelen,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The children of a device, compiled: who has which address, who hears which source, and who hears groups.
+
+use std::collections::BTreeMap;
+
+use super::by_mac::{ByMac, MacSpot};
+use crate::ids::{DeviceId, MacAddr};
+
+/// A number of [`Macvlans`] in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MacvlansId(pub u16);
+
+/// How a child gets on with the others of its device (ip-link(8), `macvlan_mode` of the kernel).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MacvlanMode {
+    /// With none of them, whatever a switch outside sends back.
+    Private,
+    /// The same as the kernel keeps it: frames to one station that come back are let in.
+    PrivateCompat,
+    /// By way of the switch outside, which is to send back what is for them.
+    Vepa,
+    /// With those of the same mode at once.
+    Bridge,
+    /// There are no others: it has all that its device receives.
+    Passthru,
+    /// It hears the stations of a list, and nobody else.
+    Source,
+}
+
+impl MacvlanMode {
+    /// ip-link(8)'s word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Private | Self::PrivateCompat => "private",
+            Self::Vepa => "vepa",
+            Self::Bridge => "bridge",
+            Self::Passthru => "passthru",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// How what a child sends leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MacvlanDescent {
+    /// The device it stands on.
+    pub link: DeviceId,
+    /// The child itself.
+    pub child: DeviceId,
+    /// It and the others of that device.
+    pub siblings: MacvlansId,
+    /// Its mode.
+    pub mode: MacvlanMode,
+    /// The longest frame it sends, as [`Device::longest`](super::Device::longest).
+    pub longest: u32,
+}
+
+/// A child as it is told to [`Macvlans::new`].
+#[derive(Clone, Copy, Debug)]
+pub struct Macvlan<'c> {
+    /// The device.
+    pub device: DeviceId,
+    /// Its address, which no other has.
+    pub mac: MacAddr,
+    /// Its mode.
+    pub mode: MacvlanMode,
+    /// The stations it hears in mode source.
+    pub sources: &'c [MacAddr],
+    /// Whether what it hears is nobody else's.
+    pub nodst: bool,
+}
+
+/// One child, as it is found by its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Child {
+    /// The device.
+    pub device: DeviceId,
+    /// Its mode.
+    pub mode: MacvlanMode,
+}
+
+/// Those that hear a source: where they are in the list of them, and whether the frame is theirs alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Hearers {
+    first: u32,
+    count: u16,
+    alone: bool,
+}
+
+/// All children of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Macvlans {
+    children: ByMac<Child>,
+    sources: ByMac<Hearers>,
+    hearers: Box<[DeviceId]>,
+    groups: Box<[DeviceId]>, // who hears groups: bridge, then VEPA, then the rest
+    bridges: usize,          // of those
+    vepas: usize,            // of those
+    whole: Option<DeviceId>,
+    /// Whether any of them is [`MacvlanMode::Private`].
+    pub is_strict: bool,
+    /// Whether whoever has the destination of a frame to one station has the frame, whoever sent it.
+    pub is_plain: bool,
+    /// How many frames to groups of one burst they hear.
+    pub bcqueuelen: u32,
+}
+
+impl Macvlans {
+    /// These children, no two of which have the same address.
+    ///
+    /// # Panics
+    /// If they hear more sources together than a table of 2^32 entries has room for.
+    pub fn new(children: &[Macvlan<'_>], bcqueuelen: u32) -> Self {
+        let of = |wanted: fn(MacvlanMode) -> bool| {
+            children.iter().filter(move |child| wanted(child.mode)).map(|child| child.device)
+        };
+        let bridges = of(|mode| mode == MacvlanMode::Bridge);
+        let vepas = of(|mode| mode == MacvlanMode::Vepa);
+        let rest = of(|mode| {
+            matches!(mode, MacvlanMode::Private | MacvlanMode::PrivateCompat | MacvlanMode::Passthru)
+        });
+        let mut by_source: BTreeMap<MacAddr, (Vec<DeviceId>, bool)> = BTreeMap::new();
+        for child in children {
+            for &source in child.sources {
+                let (hearers, alone) = by_source.entry(source).or_default();
+                hearers.push(child.device);
+                *alone |= child.nodst;
+            }
+        }
+        let mut hearers = Vec::new();
+        let sources = ByMac::new(by_source.into_iter().map(|(source, (devices, alone))| {
+            let first = u32::try_from(hearers.len()).expect("there is room for as many");
+            let count = u16::try_from(devices.len()).expect("devices have numbers of 16 bits");
+            hearers.extend(devices);
+            (source, Hearers { first, count, alone })
+        }));
+        Self {
+            children: ByMac::new(
+                children.iter().map(|&Macvlan { device, mac, mode, .. }| (mac, Child { device, mode })),
+            ),
+            sources,
+            hearers: hearers.into(),
+            groups: bridges.clone().chain(vepas.clone()).chain(rest).collect(),
+            bridges: bridges.count(),
+            vepas: vepas.count(),
+            whole: of(|mode| mode == MacvlanMode::Passthru).next(),
+            is_strict: of(|mode| mode == MacvlanMode::Private).next().is_some(),
+            is_plain: children.iter().all(|child| {
+                matches!(child.mode, MacvlanMode::PrivateCompat | MacvlanMode::Vepa | MacvlanMode::Bridge)
+            }),
+            bcqueuelen,
+        }
+    }
+
+    /// Where the child of this address is, if there is one.
+    #[inline]
+    pub fn locate(&self, mac: MacAddr) -> MacSpot {
+        self.children.locate(mac)
+    }
+
+    /// Starts to bring closer what is there.
+    #[inline]
+    pub fn prefetch(&self, spot: MacSpot) {
+        self.children.prefetch(spot);
+    }
+
+    /// The child that has the address.
+    #[inline]
+    pub fn find(&self, spot: MacSpot) -> Option<Child> {
+        self.children.find(spot)
+    }
+
+    /// Whether any child hears a source.
+    #[inline]
+    pub fn hears_sources(&self) -> bool {
+        !self.hearers.is_empty()
+    }
+
+    /// The same as [`Self::locate`] for those who hear this source.
+    #[inline]
+    pub fn locate_source(&self, mac: MacAddr) -> MacSpot {
+        self.sources.locate(mac)
+    }
+
+    /// The same as [`Self::prefetch`] for those who hear a source.
+    #[inline]
+    pub fn prefetch_source(&self, spot: MacSpot) {
+        self.sources.prefetch(spot);
+    }
+
+    /// Who hears a source, and whether nobody else gets what it sends.
+    #[inline]
+    pub fn find_source(&self, spot: MacSpot) -> (&[DeviceId], bool) {
+        let Some(Hearers { first, count, alone }) = self.sources.find(spot) else { return (&[], false) };
+        (&self.hearers[first as usize..][..usize::from(count)], alone)
+    }
+
+    /// The child that takes the whole of its device.
+    #[inline]
+    pub fn whole(&self) -> Option<&DeviceId> {
+        self.whole.as_ref()
+    }
+
+    /// Who hears groups.
+    pub fn all(&self) -> &[DeviceId] {
+        &self.groups
+    }
+
+    /// Those of mode bridge.
+    pub fn bridges(&self) -> &[DeviceId] {
+        &self.groups[..self.bridges]
+    }
+
+    /// Those of mode VEPA.
+    pub fn vepas(&self) -> &[DeviceId] {
+        &self.groups[self.bridges..][..self.vepas]
+    }
+
+    /// Those of the two.
+    pub fn bridges_and_vepas(&self) -> &[DeviceId] {
+        &self.groups[..self.bridges + self.vepas]
+    }
+
+    /// Every device that they are.
+    pub(super) fn devices(&self) -> impl Iterator<Item = DeviceId> {
+        self.children.values().map(|child| child.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mac(n: u64) -> MacAddr {
+        MacAddr::from_bits(0x0200_0000_0000 | n)
+    }
+
+    fn child(device: u16, mode: MacvlanMode, sources: &[MacAddr], nodst: bool) -> Macvlan<'_> {
+        Macvlan { device: DeviceId(device), mac: mac(device.into()), mode, sources, nodst }
+    }
+
+    #[test]
+    fn children_are_known_by_their_addresses_and_by_their_modes() {
+        use MacvlanMode::{Bridge, Private, Source, Vepa};
+        let children = [(1, Vepa), (2, Private), (3, Bridge), (4, Source), (5, Bridge), (6, Vepa)];
+        let told: Vec<_> = children.iter().map(|&(device, mode)| child(device, mode, &[], false)).collect();
+        let macvlans = Macvlans::new(&told, 1000);
+        for (device, mode) in children {
+            let found = macvlans.find(macvlans.locate(mac(device.into())));
+            assert_eq!(found, Some(Child { device: DeviceId(device), mode }));
+        }
+        assert_eq!(macvlans.find(macvlans.locate(mac(7))), None);
+        assert_eq!(*macvlans.all(), [3, 5, 1, 6, 2].map(DeviceId), "not the one of mode source");
+        assert_eq!(*macvlans.bridges(), [3, 5].map(DeviceId));
+        assert_eq!(*macvlans.vepas(), [1, 6].map(DeviceId));
+        assert_eq!(*macvlans.bridges_and_vepas(), [3, 5, 1, 6].map(DeviceId));
+        assert!(macvlans.is_strict && macvlans.whole().is_none() && !macvlans.hears_sources());
+        assert_eq!(macvlans.devices().count(), 6);
+    }
+
+    #[test]
+    fn several_may_hear_one_source_and_one_of_them_alone_is_enough() {
+        let lists = [[mac(91), mac(92)], [mac(92), mac(93)]];
+        let macvlans = Macvlans::new(
+            &[
+                child(1, MacvlanMode::Source, &lists[0], false),
+                child(2, MacvlanMode::Source, &lists[1], true),
+                child(3, MacvlanMode::Passthru, &[], false),
+            ],
+            0,
+        );
+        let heard = |n| {
+            let (devices, alone) = macvlans.find_source(macvlans.locate_source(mac(n)));
+            (devices.iter().map(|device| device.0).collect::<Vec<_>>(), alone)
+        };
+        assert_eq!(heard(91), (vec![1], false));
+        assert_eq!(heard(92), (vec![1, 2], true));
+        assert_eq!(heard(93), (vec![2], true));
+        assert_eq!(heard(94), (vec![], false));
+        assert_eq!(macvlans.whole(), Some(&DeviceId(3)));
+    }
+}
