@@ -4,6 +4,8 @@
 mod command;
 #[path = "macvlan/hosts.rs"]
 mod hosts;
+#[path = "macvlan/kernel.rs"]
+mod kernel;
 mod rig;
 #[path = "macvlan/rules.rs"]
 mod rules;

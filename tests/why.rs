@@ -89,6 +89,41 @@ fn a_flood_tells_who_is_left_out_and_why() {
 }
 
 #[test]
+fn a_frame_for_macvlans_is_told_with_whom_it_is_for_and_why() {
+    const SHARED: &str = r#"
+port = [{ name = "p0", memory = true }, { name = "p1", memory = true }, { name = "p2", memory = true }]
+xconnect = [{ a = "mv1", b = "p1" }, { a = "mv2", b = "p2" }]
+[[macvlan]]
+name = "mv1"
+link = "p0"
+mode = "bridge"
+mac = "02:00:00:00:0c:01"
+[[macvlan]]
+name = "mv2"
+link = "p0"
+mode = "bridge"
+mac = "02:00:00:00:0c:02"
+"#;
+    let folder = Folder::new("shared");
+    folder.write("rig.toml", SHARED);
+    let out = explained(&folder, "eth dst=02:00:00:00:0c:01");
+    let text = "  in       p0, which macvlans share  [rig.toml:2]\n  \
+                macvlan  02:00:00:00:0c:01 is mv1  [rig.toml:8]\n  \
+                in       mv1, cross-connected with p1  [rig.toml:3]\n  \
+                out      p1, 60 bytes\n\
+                leaves by p1\n";
+    assert!(out.ends_with(text), "{out}");
+    let out = explained(&folder, "eth dst=02:00:00:00:0c:09");
+    assert!(out.contains("drop  p0: no_macvlan\n") && out.contains("dropped: no_macvlan"), "{out}");
+    let said = folder.say("explain -c rig.toml --port p1 eth src=02:00:00:00:0c:01");
+    let text = "  down      mv1, 60 bytes\n  \
+                macvlan   to a group: to the others of mode bridge beside mv1, and out  [rig.toml:7]\n  \
+                in        mv2, cross-connected with p2  [rig.toml:3]\n";
+    assert!(said.out.contains(text), "{}", said.out);
+    assert!(said.out.ends_with("leaves by p2, p0\n"), "{}", said.out);
+}
+
+#[test]
 fn a_running_switch_is_asked_without_noticing() {
     let folder = Folder::new("asked");
     let _switch = folder.start(TWO_PORTS);

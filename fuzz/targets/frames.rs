@@ -7,7 +7,7 @@ use rigswitch_dataplane::ports::{Capabilities, Memory, Wire};
 use rigswitch_dataplane::tables::Tables;
 use rigswitch_dataplane::wire::{checksum, ethernet, layers, partial, segment, vlan};
 
-use crate::support::{Rig, access_and_trunks, one_bridge, worker};
+use crate::support::{Rig, access_and_trunks, macvlans, one_bridge, worker};
 
 /// Anything that reads a frame's headers: no bytes make it panic, and what it writes stays within them.
 pub(crate) fn parse(bytes: &[u8]) {
@@ -33,20 +33,21 @@ pub(crate) fn parse(bytes: &[u8]) {
 }
 
 /// Frames into a whole switch: two bytes of length, one of where and how, then the frame; and again. Nothing is lost from the
-/// ledger, and nothing comes out that did not go in. Once through a plain bridge, once through one that filters by VLAN.
+/// ledger, and nothing comes out that did not go in. Through a plain bridge, one that filters by VLAN, and macvlans.
 pub(crate) fn switch(bytes: &[u8]) {
-    through(one_bridge(3, 1), bytes);
-    through(access_and_trunks(3, 12), bytes);
+    through::<3>(one_bridge(3, 1), bytes);
+    through::<3>(access_and_trunks(3, 12), bytes);
+    through::<2>(macvlans(false, 4), bytes);
 }
 
-fn through(tables: Tables, mut bytes: &[u8]) {
+fn through<const PORTS: usize>(tables: Tables, mut bytes: &[u8]) {
     let memory = PoolConfig { frames: 64, runs: 4, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS };
     let (rig, mut links) = Rig::new(1, tables, memory, 16);
     let mut at = None;
     let (mut worker, _) = worker(&mut links[0], (), &mut at);
-    let ends = [0, 1, 2].map(|id| {
+    let ends: [_; PORTS] = std::array::from_fn(|id| {
         let (port, end) = Memory::new(256, Capabilities::default());
-        rig.open(0, DeviceId(id), Box::new(port));
+        rig.open(0, DeviceId(u16::try_from(id).unwrap()), Box::new(port));
         end
     });
     while let [low, high, how, rest @ ..] = bytes {
@@ -63,7 +64,7 @@ fn through(tables: Tables, mut bytes: &[u8]) {
             }
             _ => {}
         }
-        let _ = ends[usize::from(how % 3)].send(wire);
+        let _ = ends[usize::from(*how) % PORTS].send(wire);
         worker.turn();
         assert_eq!(rig.ledger().imbalance(), (0, 0));
         for end in &ends {

@@ -80,5 +80,6 @@ fn set_up() -> (Router, Routing) {
         }
     }
     let (ipv4, ipv6) = (Routes::new(ipv4), Routes::new(ipv6));
-    (router, Routing { interfaces, ipv4, ipv6, next_hops, ..Routing::default() })
+    let next_hops = next_hops.into();
+    (router, Routing { interfaces, ipv4: ipv4.into(), ipv6: ipv6.into(), next_hops, ..Routing::default() })
 }

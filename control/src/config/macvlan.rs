@@ -10,6 +10,7 @@ use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
+use super::problem::Problems;
 use super::roles::{Kind, Role, Roles};
 use super::values::station;
 
@@ -21,13 +22,20 @@ pub(super) const MACVLAN: Shape = Shape {
 
 /// The children of each device, by its name, as they are found.
 #[derive(Default)]
-pub(super) struct Families<'d>(BTreeMap<&'d str, Vec<Child>>);
+pub(super) struct Families<'d>(BTreeMap<&'d str, Family>);
+
+#[derive(Default)]
+struct Family {
+    children: Vec<Child>,
+    by_mac: BTreeMap<MacAddr, usize>, // of the children
+    whole: Option<usize>,             // the one of mode passthru
+}
 
 struct Child {
     name: String,
-    mac: Option<MacAddr>,
     is_passthru: bool,
     span: Range<usize>, // of its address, or of the whole of it
+    link: Range<usize>,
 }
 
 /// The longest queue that `bcqueuelen` may ask for, the kernel's own default being 1000.
@@ -77,69 +85,61 @@ impl<'d> Families<'d> {
     /// Another child of this device.
     pub(super) fn add(&mut self, fields: &Fields<'d>, upper: &UpperConfig, roles: &Roles<'_>) {
         let (UpperKind::Macvlan(macvlan), Some(link)) = (&upper.kind, fields.text("link")) else { return };
-        let mac = fields.text("mac");
+        let said = fields.text("mac").map(|mac| mac.span);
         let child = Child {
             name: upper.name.clone(),
-            mac: upper.own_address(),
             is_passthru: macvlan.mode == MacvlanMode::Passthru,
-            span: mac.as_ref().map_or(fields.span.clone(), |mac| mac.span.clone()),
+            span: said.clone().unwrap_or(fields.span.clone()),
+            link: link.span,
         };
-        let siblings = self.0.entry(link.value).or_default();
-        let line = |sibling: &Child| roles.line(&sibling.span);
-        if let Some(other) = siblings.iter().find(|other| other.is_passthru || child.is_passthru) {
-            let (whole, link, line) =
-                (if other.is_passthru { other } else { &child }, link.value, line(other));
+        let Family { children, by_mac, whole } = self.0.entry(link.value).or_default();
+        let number = children.len();
+        if child.is_passthru {
+            whole.get_or_insert(number);
+        }
+        if let Some(other) = whole.and_then(|whole| children.get(whole).or(children.first())) {
+            let taker = if other.is_passthru { other } else { &child };
             let rule = format!(
-                "`{}` is of mode passthru and has the whole of `{link}`: line {line} has `{}` on it",
-                whole.name, other.name
+                "`{}` is of mode passthru and has the whole of `{}`: line {} has `{}` on it",
+                taker.name,
+                link.value,
+                roles.line(&other.span),
+                other.name
             );
             fields.problems.push(fields.span.clone(), rule, "keep one of the two, or give both another mode");
-        } else if let Some((other, mac)) = siblings.iter().find(|other| other.mac == child.mac).zip(child.mac)
-        {
-            let rule = format!(
-                "`{}` has the address {mac}: line {} has it on the same device",
-                other.name,
-                line(other)
-            );
-            let remedy =
-                if mac_is_said(fields) { "give each of them another `mac`" } else { "give this one a `mac`" };
-            fields.problems.push(child.span.clone(), rule, remedy);
         }
-        siblings.push(child);
+        if let Some(mac) = upper.own_address() {
+            let other = children.get(*by_mac.entry(mac).or_insert(number));
+            if let Some(Child { name, span, .. }) = other {
+                let line = roles.line(span);
+                let rule = format!("`{name}` has the address {mac}: line {line} has it on the same device");
+                let remedy =
+                    if said.is_some() { "give each of them another" } else { "give this one a `mac`" };
+                fields.problems.push(child.span.clone(), rule, remedy);
+            }
+        }
+        children.push(child);
     }
 
-    /// Judges what they stand on, now that all devices are known.
-    pub(super) fn check(&self, uppers: &[UpperConfig], tables: &[Fields<'d>]) {
-        for fields in tables {
-            let Some(link) = fields.text("link") else { continue };
-            let Some(below) = uppers.iter().find(|upper| upper.name == link.value) else { continue };
+    /// Judges what they stand on, now that all devices that stand on others are known.
+    pub(super) fn check(&self, uppers: &[UpperConfig], problems: &Problems) {
+        let by_name: BTreeMap<_, _> = uppers.iter().map(|upper| (&*upper.name, upper)).collect();
+        for (link, family) in &self.0 {
+            let Some(below) = by_name.get(link) else { continue };
             if let UpperKind::Macvlan(_) = below.kind {
-                let rule =
-                    format!("`{}` is a macvlan, and a macvlan stands beside it and not on it", below.name);
-                fields.problems.push(
-                    link.span,
-                    rule,
-                    format!("say link = \"{}\", which it stands on", below.link),
-                );
-                continue;
-            }
-            let same =
-                self.0.get(link.value).into_iter().flatten().find(|child| {
-                    !child.is_passthru && child.mac.is_some() && child.mac == below.own_address()
-                });
-            if let Some(child) =
-                same.filter(|child| fields.text("name").is_some_and(|name| name.value == child.name))
+                let rule = format!("`{link}` is a macvlan, and a macvlan stands beside it and not on it");
+                let remedy = format!("say link = \"{}\", which it stands on", below.link);
+                let places = family.children.iter().map(|child| child.link.clone());
+                places.for_each(|place| problems.push(place, rule.clone(), remedy.clone()));
+            } else if let Some(mac) = below.own_address()
+                && let Some(child) = family.by_mac.get(&mac).map(|&number| &family.children[number])
+                && !child.is_passthru
             {
-                let rule =
-                    format!("`{}` has the address of `{}`, which it stands on", child.name, below.name);
-                fields.problems.push(child.span.clone(), rule, "give it a `mac` of its own");
+                let rule = format!("`{}` has the address of `{link}`, which it stands on", child.name);
+                problems.push(child.span.clone(), rule, "give it a `mac` of its own");
             }
         }
     }
-}
-
-fn mac_is_said(fields: &Fields<'_>) -> bool {
-    fields.value("mac").is_some()
 }
 
 /// The same as it is printed.

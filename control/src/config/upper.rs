@@ -43,7 +43,7 @@ pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<UpperCon
         families.add(fields, &upper, roles);
         uppers.push(upper);
     }
-    families.check(&uppers, &macvlans);
+    families.check(&uppers, file.problems);
     uppers
 }
 

@@ -82,6 +82,8 @@ impl Case {
         }
         let sends = replayed.report.ports.iter().filter(|(_, port)| port.has_output() && port.sent() > 0);
         let files = sends.map(|(port, _)| (output(folder, port), format!("{port}{OUTPUT}")));
+        // What stands on another port sends by that.
+        let files = files.filter(|(from, _)| from.exists());
         for (from, to) in files.chain([(folder.join(REPORT), REPORT.to_owned())]) {
             let to = self.0.join(to);
             fs::copy(from, &to).map_err(|error| ReplayError::File(to, error))?;
