@@ -217,13 +217,14 @@ fn a_sub_interface_takes_its_tag_first_also_from_a_sibling() {
     let text = wired(&["mode = \"bridge\"", "mode = \"bridge\""]) + vlan;
     let tag = |vid: u8| [0x81, 0, 0, vid];
     play(&text, |rig| {
-        let to_child = usual(child(2), child(1));
+        let to_child = || usual(child(2), child(1));
         for from in [0, 1] {
-            let out = rig.send(from, &[tagged(&to_child, tag(10))]);
-            assert_eq!(out[3], [to_child.clone()], "from {from}");
-            let other = tagged(&to_child, tag(11));
-            assert_eq!(rig.send(from, &[other.clone()])[2], [other], "from {from}");
-            assert_eq!(rig.send(from, &[to_child.clone()])[2], [to_child.clone()], "from {from}");
+            for (vid, port) in [(10, 3), (11, 2)] {
+                let tagged = vec![tagged(&to_child(), tag(vid))];
+                let expected = if port == 3 { vec![to_child()] } else { tagged.clone() };
+                assert_eq!(rig.send(from, &tagged)[port], expected, "from {from}, VLAN {vid}");
+            }
+            assert_eq!(rig.send(from, &[to_child()])[2], [to_child()], "from {from}");
         }
         assert_eq!(rig.drops(), BTreeMap::new());
     });

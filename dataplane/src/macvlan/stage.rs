@@ -9,7 +9,8 @@ use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
-use crate::tables::{Child, MacSpot as Spot, MacvlanDescent, MacvlanMode, Macvlans, MacvlansId};
+use crate::sys::hints;
+use crate::tables::{Child, Hearers, MacSpot as Spot, MacvlanDescent, MacvlanMode, Macvlans, MacvlansId};
 use crate::wire::ethernet::{EtherType, Ethernet};
 
 /// Who a frame is for among the macvlans of a device, and why.
@@ -36,20 +37,26 @@ pub enum Ruling {
     Out(DeviceId),
 }
 
-/// Where a frame's addresses are in the table of the children.
+/// What there is to look up about a frame.
 #[derive(Clone, Copy)]
-struct Addresses {
-    /// Of the child it is for; to a group, of the child it is from.
-    child: Spot,
-    source: Spot,
-    is_group: bool,
+enum Look {
+    /// It is none.
+    NoFrame,
+    /// Nothing: it is for those that hear its source.
+    Alone,
+    /// The child that has its destination.
+    Destination(Spot),
+    /// It is to a group: the child that it is from.
+    Sender(Spot),
 }
 
 /// The stage's working memory: what it found, frame by frame.
 #[derive(Default)]
 pub(crate) struct MacvlanStage {
-    addresses: ArrayVec<Option<Addresses>, BURST>, // none of what is no frame
-    children: ArrayVec<Option<Child>, BURST>,
+    sources: ArrayVec<Spot, BURST>,    // none where nobody hears any
+    hearers: ArrayVec<Hearers, BURST>, // of those
+    looks: ArrayVec<Look, BURST>,
+    children: ArrayVec<Option<Child>, BURST>, // of those
 }
 
 impl MacvlanStage {
@@ -64,45 +71,89 @@ impl MacvlanStage {
     ) {
         let tables = cx.tables;
         let macvlans = tables.macvlans(id);
-        self.look_up(macvlans, burst);
+        self.hearers.clear();
+        if macvlans.hears_sources() {
+            self.hear(macvlans, burst);
+        }
+        self.look(macvlans, burst);
+        self.find(cx, macvlans);
         let mut room = macvlans.bcqueuelen;
-        let found = self.addresses.iter().zip(&self.children);
-        for (place, (frame, (addresses, child))) in burst.drain().zip(found).enumerate() {
+        let found = self.looks.iter().zip(&self.children);
+        for (place, (frame, (look, child))) in burst.drain().zip(found).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
-            let Some(addresses) = addresses else {
-                cx.discard(device, Direction::Rx, DropReason::Truncated, frame);
-                continue;
-            };
-            match child {
-                Some(child) if macvlans.is_plain && !addresses.is_group => {
+            let sources = self.hearers.get(place).map_or(&[][..], |&hearers| macvlans.hearers(hearers));
+            match (*look, sources, child) {
+                (Look::NoFrame, ..) => cx.discard(device, Direction::Rx, DropReason::Truncated, frame),
+                (Look::Destination(_), [], Some(child)) if macvlans.is_plain => {
                     cx.observer.see(Step::Macvlan(Ruling::Address(child.device)), &frame);
                     egress.surface(cx, child.device, frame);
                 }
+                (Look::Alone, [one], _) => {
+                    cx.observer.see(Step::Macvlan(Ruling::Source(*one)), &frame);
+                    egress.surface(cx, *one, frame);
+                }
                 _ => {
-                    let onward = || match addresses.is_group {
-                        true => group(macvlans, child.as_ref(), ether_type(&frame), &mut room),
-                        false => individual(macvlans, child.as_ref(), || source(&frame)),
+                    let onward = match look {
+                        Look::NoFrame | Look::Alone => Err(DropReason::NoMacvlan),
+                        Look::Destination(_) => individual(macvlans, child.as_ref(), || source(&frame)),
+                        Look::Sender(_) => group(macvlans, child.as_ref(), ether_type(&frame), &mut room),
                     };
-                    let taken = take_in(cx, macvlans, addresses.source, &frame, onward);
+                    let taken = Taken { sources, onward };
+                    taken.show(cx, &frame);
                     deliver(cx, device, &taken, frame, egress);
                 }
             }
         }
     }
 
-    /// Finds the children.
-    #[inline]
-    fn look_up(&mut self, macvlans: &Macvlans, burst: &Burst) {
-        self.addresses.clear();
-        self.children.clear();
+    /// Finds who hears the sources.
+    fn hear(&mut self, macvlans: &Macvlans, burst: &Burst) {
+        self.sources.clear();
         for frame in burst.iter() {
-            let addresses = Ethernet::view(frame.bytes()).ok().map(|header| locate(macvlans, &header));
+            let spot = macvlans.locate_source(source(frame));
+            macvlans.prefetch_source(spot);
             // The burst has no more frames than this has room for.
-            let _ = self.addresses.try_push(addresses);
+            let _ = self.sources.try_push(spot);
         }
-        for addresses in &self.addresses {
-            let child = addresses.and_then(|addresses| macvlans.find(addresses.child));
+        for &spot in &self.sources {
+            let _ = self.hearers.try_push(macvlans.find_source(spot));
+        }
+    }
+
+    /// Finds those children, and asks the cache for what will be read and written of them.
+    #[inline]
+    fn find<O: Observer, T: Transmit>(&mut self, cx: &Context<'_, O, T>, macvlans: &Macvlans) {
+        self.children.clear();
+        for look in &self.looks {
+            let child = match *look {
+                Look::NoFrame | Look::Alone => None,
+                Look::Sender(spot) => macvlans.find(spot),
+                Look::Destination(spot) => macvlans.find(spot).inspect(|child| {
+                    cx.tables.prefetch(child.device);
+                    hints::prefetch(&cx.counters.device(child.device).received);
+                }),
+            };
             let _ = self.children.try_push(child);
+        }
+    }
+
+    /// Finds out where the children are that have to do with the frames.
+    #[inline]
+    fn look(&mut self, macvlans: &Macvlans, burst: &Burst) {
+        self.looks.clear();
+        for (place, frame) in burst.iter().enumerate() {
+            let look = match Ethernet::view(frame.bytes()) {
+                Err(_) => Look::NoFrame,
+                Ok(_) if self.hearers.get(place).is_some_and(|hearers| hearers.alone) => Look::Alone,
+                Ok(header) => {
+                    let destination = header.destination();
+                    let is_group = destination.is_group();
+                    let spot = macvlans.locate(if is_group { header.source() } else { destination });
+                    macvlans.prefetch(spot);
+                    if is_group { Look::Sender(spot) } else { Look::Destination(spot) }
+                }
+            };
+            let _ = self.looks.try_push(look);
         }
     }
 }
@@ -115,20 +166,7 @@ fn source(frame: &Frame) -> MacAddr {
     Ethernet::view(frame.bytes()).map_or(MacAddr::ZERO, |header| header.source())
 }
 
-#[inline]
-fn locate(macvlans: &Macvlans, header: &Ethernet<'_>) -> Addresses {
-    let destination = header.destination();
-    let is_group = destination.is_group();
-    let child = macvlans.locate(if is_group { header.source() } else { destination });
-    macvlans.prefetch(child);
-    let source = macvlans.locate_source(header.source());
-    if macvlans.hears_sources() {
-        macvlans.prefetch_source(source);
-    }
-    Addresses { child, source, is_group }
-}
-
-/// Who gets a frame that came in from below.
+/// Who gets a frame that came in from below (`macvlan_handle_frame`).
 struct Taken<'t> {
     /// Those that hear its source.
     sources: &'t [DeviceId],
@@ -157,6 +195,16 @@ impl Taken<'_> {
     fn devices(&self) -> impl Iterator<Item = DeviceId> {
         self.sources.iter().copied().chain(self.onward.into_iter().flat_map(Onward::devices))
     }
+
+    /// Has whoever looks see who it is.
+    fn show<O: Observer, T: Transmit>(&self, cx: &mut Context<'_, O, T>, frame: &Frame) {
+        if O::LOOKS {
+            let rulings = self.sources.iter().map(|&device| Ruling::Source(device));
+            for ruling in rulings.chain(self.onward.map(|onward| onward.ruling)) {
+                cx.observer.see(Step::Macvlan(ruling), frame);
+            }
+        }
+    }
 }
 
 /// What came in from `device` goes where it is to go.
@@ -179,26 +227,6 @@ fn deliver<O: Observer, T: Transmit>(
         Taken { .. } => {}
     }
     egress.surface_on(cx, device, taken.devices(), frame);
-}
-
-/// What is asked about a frame that came in from below (`macvlan_handle_frame`): who hears its source, and, unless it is theirs
-/// alone, who it is for.
-fn take_in<'t, O: Observer, T: Transmit>(
-    cx: &mut Context<'_, O, T>,
-    macvlans: &'t Macvlans,
-    source: Spot,
-    frame: &Frame,
-    onward: impl FnOnce() -> Result<Onward<'t>, DropReason>,
-) -> Taken<'t> {
-    let (sources, alone) = macvlans.find_source(source);
-    let onward = if alone { Err(DropReason::NoMacvlan) } else { onward() };
-    if O::LOOKS {
-        let rulings = sources.iter().map(|&device| Ruling::Source(device));
-        for ruling in rulings.chain(onward.map(|onward| onward.ruling)) {
-            cx.observer.see(Step::Macvlan(ruling), frame);
-        }
-    }
-    Taken { sources, onward }
 }
 
 /// Who a frame to one station is for; `child` has its destination.
@@ -299,8 +327,13 @@ fn across<O: Observer, T: Transmit>(
     if cx.tables.device(way.link).tags.is_some() {
         return egress.rise(cx, way.link, frame);
     }
-    let spot = macvlans.locate_source(source);
-    let taken = take_in(cx, macvlans, spot, &frame, || individual(macvlans, Some(sibling), || source));
+    let hearers = macvlans.find_source(macvlans.locate_source(source));
+    let onward = match hearers.alone {
+        true => Err(DropReason::NoMacvlan),
+        false => individual(macvlans, Some(sibling), || source),
+    };
+    let taken = Taken { sources: macvlans.hearers(hearers), onward };
+    taken.show(cx, &frame);
     match taken {
         Taken { sources: [], onward: Err(reason) } => egress.refuse(cx, sibling.device, reason, frame),
         taken => egress.rise_on(cx, taken.devices(), frame),

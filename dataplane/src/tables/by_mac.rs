@@ -93,9 +93,9 @@ impl<V: Copy> ByMac<V> {
     pub(super) fn find(&self, spot: MacSpot) -> Option<V> {
         for step in 0..self.buckets.len() {
             let bucket = &self.buckets[spot.step(step, self.buckets.len())];
-            for (mac, value) in bucket.macs.iter().zip(bucket.values) {
-                if *mac == spot.mac {
-                    return value;
+            for place in 0..PAIRS {
+                if bucket.macs[place] == spot.mac {
+                    return bucket.values[place];
                 }
             }
             if bucket.macs[PAIRS - 1].is_zero() {
@@ -135,7 +135,7 @@ mod tests {
             assert!((0..count).all(|n| table.find(table.locate(mac(n))) == Some(n)));
             assert_eq!(table.find(table.locate(mac(count))), None);
             assert_eq!(table.values().count() as u64, count);
-            assert!(table.buckets.len() <= (count as usize).next_power_of_two().max(2) * 2);
+            assert!(table.buckets.len() as u64 <= count.next_power_of_two().max(2) * 2);
         }
     }
 

@@ -78,12 +78,17 @@ pub struct Child {
     pub mode: MacvlanMode,
 }
 
-/// Those that hear a source: where they are in the list of them, and whether the frame is theirs alone.
+/// Those that hear a source, for [`Macvlans::hearers`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Hearers {
+pub struct Hearers {
     first: u32,
     count: u16,
-    alone: bool,
+    /// Whether nobody else gets what it sends.
+    pub alone: bool,
+}
+
+impl Hearers {
+    const NONE: Self = Self { first: 0, count: 0, alone: false };
 }
 
 /// All children of a device.
@@ -187,11 +192,16 @@ impl Macvlans {
         self.sources.prefetch(spot);
     }
 
-    /// Who hears a source, and whether nobody else gets what it sends.
+    /// Who hears a source.
     #[inline]
-    pub fn find_source(&self, spot: MacSpot) -> (&[DeviceId], bool) {
-        let Some(Hearers { first, count, alone }) = self.sources.find(spot) else { return (&[], false) };
-        (&self.hearers[first as usize..][..usize::from(count)], alone)
+    pub fn find_source(&self, spot: MacSpot) -> Hearers {
+        self.sources.find(spot).unwrap_or(Hearers::NONE)
+    }
+
+    /// Those that were found.
+    #[inline]
+    pub fn hearers(&self, found: Hearers) -> &[DeviceId] {
+        &self.hearers[found.first as usize..][..usize::from(found.count)]
     }
 
     /// The child that takes the whole of its device.
@@ -269,8 +279,8 @@ mod tests {
             0,
         );
         let heard = |n| {
-            let (devices, alone) = macvlans.find_source(macvlans.locate_source(mac(n)));
-            (devices.iter().map(|device| device.0).collect::<Vec<_>>(), alone)
+            let found = macvlans.find_source(macvlans.locate_source(mac(n)));
+            (macvlans.hearers(found).iter().map(|device| device.0).collect::<Vec<_>>(), found.alone)
         };
         assert_eq!(heard(91), (vec![1], false));
         assert_eq!(heard(92), (vec![1, 2], true));

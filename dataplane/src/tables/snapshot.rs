@@ -8,6 +8,7 @@ use super::{
 };
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::ports::Capabilities;
+use crate::sys::hints;
 
 /// Which worker: dense, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -358,6 +359,12 @@ impl Tables {
     #[inline]
     pub fn device(&self, device: DeviceId) -> &Device {
         self.devices.get(device.index()).unwrap_or(&Device::NONE)
+    }
+
+    /// Starts to bring closer what is known of a device's part in this.
+    #[inline]
+    pub fn prefetch(&self, device: DeviceId) {
+        hints::prefetch(&self.device(device).role);
     }
 
     /// Whether there is such a device, with queues of its own.
