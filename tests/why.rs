@@ -116,9 +116,9 @@ mac = "02:00:00:00:0c:02"
     let out = explained(&folder, "eth dst=02:00:00:00:0c:09");
     assert!(out.contains("drop  p0: no_macvlan\n") && out.contains("dropped: no_macvlan"), "{out}");
     let said = folder.say("explain -c rig.toml --port p1 eth src=02:00:00:00:0c:01");
-    let text = "  down      mv1, 60 bytes\n  \
-                macvlan   to a group: to the others of mode bridge beside mv1, and out  [rig.toml:7]\n  \
-                in        mv2, cross-connected with p2  [rig.toml:3]\n";
+    let text = "  down     mv1, 60 bytes\n  \
+                macvlan  to a group: to the others of mode bridge beside mv1, and out  [rig.toml:7]\n  \
+                in       mv2, cross-connected with p2  [rig.toml:3]\n";
     assert!(said.out.contains(text), "{}", said.out);
     assert!(said.out.ends_with("leaves by p2, p0\n"), "{}", said.out);
 }

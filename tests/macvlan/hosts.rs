@@ -121,6 +121,11 @@ fn a_child_comes_and_changes_and_goes_while_the_rest_forwards() {
     assert!(config.contains("macaddr = [\"02:00:00:00:00:01\", \"02:00:00:00:00:02\"]"), "{config}");
     let twice = rig.folder.say("macvlan add mv4 link p0 mac 02:00:00:00:00:33");
     assert!(twice.err.contains("`mv3` has the address 02:00:00:00:00:33"), "{twice:?}");
+    let parents = shown(&rig, "p0").address;
+    let shared = rig.folder.say(&format!("macvlan set mv3 mac {parents}"));
+    let rule = "macvlan mv3: it has the address of p0, which it stands on: give it a `mac` of its own";
+    assert!(shared.err.contains(rule), "{shared:?}");
+    assert_eq!(shown(&rig, "mv3").address, "02:00:00:00:00:33");
     rig.folder.ask("macvlan del mv3");
     wait_for("mv3 to go", || (!run_in(&rig.hosts[2], "ip -o link show").contains("mv3")).then_some(()));
     // What stands on a device goes with it.

@@ -396,6 +396,28 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_on_a_device_comes_with_its_keys_and_goes_with_the_device() {
+        use EditAction::{Add, Del};
+        use EditObject::{Macvlan, Port};
+        let keys = json!({ "link": "p2", "mode": "source", "macaddr": ["02:00:00:00:00:02"], "host": true });
+        let Value::Object(keys) = keys else { panic!("keys are a table") };
+        let before = Config::parse(RIG, "rig.toml").unwrap();
+        let with =
+            before.edited(&EditRequest { action: Add, object: Macvlan, name: "mv0".into(), keys }).unwrap();
+        let lines = |from: &Config, to: &Config| {
+            let plan = Plan::between(from, to).unwrap();
+            plan.view().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(
+            lines(&before, &with),
+            "+ macvlan mv0: host true, link p2, macaddr [\"02:00:00:00:00:02\"], mode source"
+        );
+        let gone = EditRequest { action: Del, object: Port, name: "p2".into(), keys: Map::new() };
+        let without = with.edited(&gone).unwrap();
+        assert!(without.uppers.is_empty() && lines(&with, &without).starts_with("- port p2\n- macvlan mv0"));
+    }
+
+    #[test]
     fn what_cannot_be_edited_says_why_in_one_line() {
         use EditAction::{Add, Del, Set};
         use EditObject::{Address, Bridge, Neighbor, Port};

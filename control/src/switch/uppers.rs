@@ -1,22 +1,33 @@
 //! Devices that stand on others: they go up and down with those, and take after them.
 
+use std::collections::HashMap;
+
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::MacvlanMode;
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
 use super::Switch;
 use super::error::SwitchError;
-use super::port::{Likeness, Standing};
+use super::port::{Likeness, Port, Standing};
 
 impl Switch {
     /// Has every device that stands on another take after it, those lower down first. Returns those that went down.
     pub(super) fn follow_links(&mut self) -> Vec<DeviceId> {
         let mut uppers = self.config.uppers.clone();
-        uppers.sort_by_cached_key(|upper| self.height(upper));
+        // There may be tens of thousands of them.
+        let links: HashMap<_, _> =
+            self.config.uppers.iter().map(|upper| (&*upper.name, &*upper.link)).collect();
+        uppers.sort_by_cached_key(|upper| {
+            let below = |link: &&str| links.get::<str>(link).copied();
+            std::iter::successors(Some(&*upper.link), below).take(UpperConfig::HIGHEST).count()
+        });
+        let ports = self.ports.iter().map(|(id, port)| (port.config.name.clone(), id));
+        let numbers: HashMap<_, _> = ports.filter(|_| !uppers.is_empty()).collect();
         let mut fallen = Vec::new();
         for upper in uppers {
-            let standing = self.standing(&upper);
-            let Some(id) = self.ports.find(&upper.name) else { continue };
+            let link = numbers.get(&upper.link).and_then(|&id| self.ports.get(id));
+            let standing = standing(&upper, link);
+            let Some(&id) = numbers.get(&upper.name) else { continue };
             let Some(port) = self.ports.get_mut(id) else { continue };
             if upper.host.is_some() {
                 let said = (upper.own_address(), upper.mtu.map(|_| standing.mtu));
@@ -49,22 +60,15 @@ impl Switch {
         }
         Ok(())
     }
+}
 
-    /// What it takes after (`vlan_device_event` and `vlan_dev_change_mtu`, net/8021q).
-    fn standing(&self, upper: &UpperConfig) -> Standing {
-        let link = self.ports.find(&upper.link).and_then(|id| self.ports.get(id));
-        let mtu = link.map_or(0, |link| link.mtu);
-        let own = upper.own_address().filter(|address| !address.is_zero());
-        Standing {
-            is_running: link.is_some_and(|link| link.is_running()),
-            mac: own.or(link.map(|link| link.station_address())).unwrap_or(MacAddr::ZERO),
-            mtu: upper.mtu.map_or(mtu, |own| mtu.min(own.into())),
-        }
-    }
-
-    /// On how many devices it stands.
-    fn height(&self, upper: &UpperConfig) -> usize {
-        let below = |upper: &&UpperConfig| self.config.uppers.iter().find(|other| other.name == upper.link);
-        std::iter::successors(Some(upper), below).take(UpperConfig::HIGHEST).count()
+/// What it takes after (`vlan_device_event` and `vlan_dev_change_mtu`, net/8021q).
+fn standing(upper: &UpperConfig, link: Option<&Port>) -> Standing {
+    let mtu = link.map_or(0, |link| link.mtu);
+    let own = upper.own_address().filter(|address| !address.is_zero());
+    Standing {
+        is_running: link.is_some_and(|link| link.is_running()),
+        mac: own.or(link.map(|link| link.station_address())).unwrap_or(MacAddr::ZERO),
+        mtu: upper.mtu.map_or(mtu, |own| mtu.min(own.into())),
     }
 }
