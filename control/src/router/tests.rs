@@ -143,6 +143,16 @@ impl Rig {
         all.into_iter().find(|line| line.address == ip(address)).map(|line| line.state)
     }
 
+    /// Waits, for a minute at most, until a neighbour is in this state; says how long that took.
+    fn until(&mut self, address: &str, state: Nud) -> Duration {
+        let start = self.now;
+        while self.state(address) != Some(state) {
+            assert!(self.now < start + SECOND * 60, "{address} is {:?}", self.state(address));
+            self.wait(TICK);
+        }
+        self.now - start
+    }
+
     fn knows(&self, address: &str) -> Option<MacAddr> {
         self.router.neighbors().find(|it| it.1 == ip(address)).map(|it| it.2)
     }

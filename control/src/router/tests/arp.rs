@@ -187,6 +187,12 @@ fn addresses_are_announced_when_they_are_new_and_when_the_link_comes_up() {
     up.devices[0].addresses.push((ip("10.0.5.1"), 24));
     rig.set(up);
     assert_eq!(told(rig.wait(SECOND)), [(HERE, here), (HERE, announcement(0, "10.0.5.1").to_vec())]);
+    // One that goes before it was told.
+    let mut brief = setting();
+    brief.devices[1].addresses.push((ip("10.0.6.1"), 24));
+    rig.set(brief);
+    rig.set(setting());
+    assert_eq!(told(rig.wait(SECOND)), []);
 }
 
 #[test]

@@ -176,9 +176,7 @@ fn advertisement_that_overrides_replaces_and_another_only_raises_doubt() {
 fn doubt_about_one_that_is_asked_already_changes_nothing() {
     let mut rig = Rig::with_neighbor();
     rig.nd(&tell(2, false, true));
-    while rig.state("fd00::2") != Some(Nud::Probe) {
-        rig.wait(TICK);
-    }
+    rig.until("fd00::2", Nud::Probe);
     rig.nd(&tell(3, true, false));
     assert_eq!((rig.state("fd00::2"), rig.knows("fd00::2")), (Some(Nud::Probe), Some(station(2))));
     rig.wait(SECOND * 3);
