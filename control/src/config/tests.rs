@@ -291,7 +291,7 @@ fn every_key_is_read() {
     assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
     let flags = [IpvlanFlag::Private, IpvlanFlag::Private, IpvlanFlag::Bridge];
     let kinds = flags.map(|flag| UpperKind::Ipvlan(IpvlanConfig { flag }));
-    assert!(ipvlans.iter().map(|upper| upper.kind).eq(kinds));
+    assert!(ipvlans.iter().map(|upper| upper.kind.clone()).eq(kinds));
     assert_eq!((&*ipvlans[0].link, ipvlans[0].mtu, ipvlans[0].address), ("c5", Some(1400), None));
     let addresses = config.addresses.iter().map(|said| (&*said.device, said.address.to_string()));
     assert!(addresses.eq([("iv1", "fd66::1/64".into()), ("iv3", "10.66.0.1/32".into())]));

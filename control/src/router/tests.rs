@@ -89,9 +89,9 @@ fn routing(router: &Router, setting: &Setting) -> Routing {
     let interfaces = setting.devices.iter().map(|it| it.is_up.then(|| interface(it)));
     Routing {
         interfaces: interfaces.collect(),
-        ipv4: Routes::new(routes_ipv4),
-        ipv6: Routes::new(routes_ipv6),
-        next_hops,
+        ipv4: Routes::new(routes_ipv4).into(),
+        ipv6: Routes::new(routes_ipv6).into(),
+        next_hops: next_hops.into(),
         ..Routing::default()
     }
 }

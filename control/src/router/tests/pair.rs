@@ -50,9 +50,9 @@ fn node(n: u8) -> Node {
     };
     let routing = Routing {
         interfaces: setting.devices.iter().map(interface).collect(),
-        ipv4: Routes::new(routes_ipv4),
-        ipv6: Routes::new(routes_ipv6),
-        next_hops,
+        ipv4: Routes::new(routes_ipv4).into(),
+        ipv6: Routes::new(routes_ipv6).into(),
+        next_hops: next_hops.into(),
         ..Routing::default()
     };
     Node { router, routing }
