@@ -401,7 +401,8 @@ mod tests {
         use EditObject::{Macvlan, Port};
         let keys = json!({ "link": "p2", "mode": "source", "macaddr": ["02:00:00:00:00:02"], "host": true });
         let Value::Object(keys) = keys else { panic!("keys are a table") };
-        let before = Config::parse(RIG, "rig.toml").unwrap();
+        let ipvlans = RIG.find("[[ipvlan]]").expect("it has some");
+        let before = Config::parse(&RIG[..ipvlans], "rig.toml").unwrap();
         let with =
             before.edited(&EditRequest { action: Add, object: Macvlan, name: "mv0".into(), keys }).unwrap();
         let lines = |from: &Config, to: &Config| {

@@ -203,7 +203,7 @@ impl<'d> Roles<'d> {
                     refuse(format!("there is no device `{link}`"), suggest_port(link, self.devices_below()))
                 }
                 Some(Kind::Bridge) => {
-                    let rule = format!("`{link}` is a bridge, on which nothing stands in this version");
+                    let rule = format!("`link = \"{link}\"`, a bridge: this version does not have it yet");
                     refuse(rule, "name a port, or a device that stands on one".into());
                 }
                 Some(Kind::Ipvlan) if self.names.get(upper) == Some(&Kind::Ipvlan) => {
