@@ -104,6 +104,7 @@ fn a_router_says_what_it_cannot_send_on() {
     );
     reaches(&rig.hosts[0], "10.2.0.2");
     lab::tcp_transfer(&rig.hosts[0], &rig.hosts[1], (address("10.2.0.2"), 0).into(), 1 << 20).unwrap();
+    reaches(&rig.hosts[0], "fd02::2");
     let told = ping("-6 -c2 -W2 -M do -s 1400 fd02::2");
     assert!(told.contains("Packet too big: mtu=1300"), "{told}");
     lab::tcp_transfer(&rig.hosts[0], &rig.hosts[1], (address("fd02::2"), 0).into(), 1 << 20).unwrap();
@@ -147,6 +148,10 @@ fn routes_come_and_go_by_hand_and_by_file() {
 #[test]
 fn host_gw_between_two_switches_and_with_the_kernel() {
     const TEST: &str = "router-hostgw";
+    const EXAMPLES: [&str; 2] = [
+        include_str!("../control/examples/host-gw/a.toml"),
+        include_str!("../control/examples/host-gw/b.toml"),
+    ];
     for peer_is_kernel in [false, true] {
         let Some(rig) = has(TEST, "ip").then(|| Rig::new(TEST, &[Plug::Veth, Plug::Veth], 1500)).flatten()
         else {
@@ -154,15 +159,10 @@ fn host_gw_between_two_switches_and_with_the_kernel() {
         };
         // h0 and h1 are containers; the nodes are in the middle, and in a namespace of its own where the kernel is the other one.
         let node = |n: usize, folder: &Folder, near: &str| {
-            let (own, other) = (245 + n, 246 - n);
-            let center = rig.center.name();
-            let text = format!(
-                "[[port]]\nname = \"eth0\"\npacket = \"{near}\"\nnetns = \"{center}\"\n\
-                 [[port]]\nname = \"c0\"\nxdp = \"p{n}\"\nnetns = \"{center}\"\n\
-                 [[address]]\ndevice = \"eth0\"\naddress = \"192.168.32.{own}/24\"\n\
-                 [[address]]\ndevice = \"c0\"\naddress = \"172.{own}.0.1/24\"\n\
-                 [[route]]\nto = \"172.{other}.0.0/24\"\nvia = \"192.168.32.{other}\"\n"
-            );
+            let center = format!("netns = \"{}\"", rig.center.name());
+            let text = EXAMPLES[n]
+                .replace("packet = \"eth0\"", &format!("packet = \"{near}\"\n{center}"))
+                .replace("xdp = \"veth-c0\"", &format!("xdp = \"p{n}\"\n{center}"));
             folder.start(&text)
         };
         run_in(&rig.center, "ip link add wire0 type veth peer name wire1");
