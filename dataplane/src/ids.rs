@@ -104,6 +104,17 @@ impl MacAddr {
         Self(bits & Self::BROADCAST.0)
     }
 
+    /// The address that goes with a name: always the same, locally administered, and of one station (IEEE
+    /// 802-2014 §8.4). It is the name's FNV-1a hash, so that two switches make the same of one name.
+    pub fn of_name(name: &str) -> Self {
+        const LOCAL: u64 = 0b10 << 40;
+        const GROUP: u64 = 0b01 << 40;
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self::from_bits((hash ^ hash >> 48) & !GROUP | LOCAL)
+    }
+
     /// The address as an integer, first octet highest.
     pub const fn bits(self) -> u64 {
         self.0
@@ -163,6 +174,15 @@ impl FromStr for MacAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_have_addresses_of_their_own() {
+        assert_eq!(MacAddr::of_name("mv0"), MacAddr::of_name("mv0"));
+        let addresses: std::collections::BTreeSet<_> =
+            (0..10_000).map(|n| MacAddr::of_name(&format!("mv{n}"))).collect();
+        assert_eq!(addresses.len(), 10_000);
+        assert!(addresses.iter().all(|mac| !mac.is_group() && mac.octets()[0] & 0b10 != 0));
+    }
 
     #[test]
     fn mac_text_round_trips() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rigswitch::config::Config;
 use rigswitch::switch::{ByHand, Switch};
-use rigswitch_dataplane::macvlan::MacvlanConfig;
+use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::Now;
 
 use super::rig::{frame, tagged};
@@ -176,7 +176,7 @@ fn a_child_without_an_address_has_that_of_its_name() {
     let text =
         format!("{ports}[[macvlan]]\nname = \"mv1\"\nlink = \"p0\"\n[[xconnect]]\na = \"mv1\"\nb = \"p1\"\n");
     play(&text, |rig| {
-        let mac = MacvlanConfig::address_of("mv1");
+        let mac = MacAddr::of_name("mv1");
         assert_eq!(rig.leaves_by(0, mac.octets(), OUTSIDE), [1]);
         let ports = rig.hand.switch().ports();
         let port = ports.iter().find(|port| port.ifname == "mv1").unwrap();

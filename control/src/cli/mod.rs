@@ -216,7 +216,17 @@ pub(crate) fn summary(config: &Config) -> String {
     let ports = count(config.ports.len(), "port", "ports");
     let bridges = count(config.bridges.len(), "bridge", "bridges");
     let wires = count(config.xconnects.len(), "cross-connect", "cross-connects");
-    format!("{ports}, {bridges}, {wires}")
+    let mut words = vec![ports, bridges, wires];
+    for (number, one, many) in [
+        (config.uppers.len(), "device on others", "devices on others"),
+        (config.addresses.len(), "address", "addresses"),
+        (config.routes.len(), "route", "routes"),
+    ] {
+        if number > 0 {
+            words.push(count(number, one, many));
+        }
+    }
+    words.join(", ")
 }
 
 /// Remarks on standard error, beside what is asked for.

@@ -286,7 +286,7 @@ fn every_key_is_read() {
     );
     let addresses: Vec<_> = macvlans.iter().map(UpperConfig::own_address).collect();
     assert_eq!(addresses[1], macvlans[1].address);
-    assert_eq!(addresses[0], Some(MacvlanConfig::address_of("mv0")), "its name makes it");
+    assert_eq!(addresses[0], Some(MacAddr::of_name("mv0")), "its name makes it");
     assert_eq!(addresses[3], None, "it has that of what it stands on");
     assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
     let flags = [IpvlanFlag::Private, IpvlanFlag::Private, IpvlanFlag::Bridge];

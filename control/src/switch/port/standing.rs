@@ -16,19 +16,10 @@ pub(in crate::switch) struct Standing {
     pub(in crate::switch) mtu: u32,
 }
 
-/// The address of a station of ours that has no device to have one from: the same for the same name, and locally administered.
-fn address_of(name: &str) -> MacAddr {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let [_, b, c, d, e, f] = MacAddr::from_bits(hash).octets();
-    MacAddr::new([0x02, b, c, d, e, f])
-}
-
 impl Port {
     /// The address that the switch itself has there. A TAP's is that of whoever is behind it, and files have none.
     pub(in crate::switch) fn station_address(&self) -> MacAddr {
-        self.own_address().unwrap_or_else(|| address_of(&self.config.name))
+        self.own_address().unwrap_or_else(|| MacAddr::of_name(&self.config.name))
     }
 
     /// Takes after the device it stands on, and tells what is new about that. Whether it is down now, and was not.
