@@ -205,6 +205,7 @@ mod tests {
     /// Flows that differ in one field only, counted up, fall evenly on 64 ways: Pearson's χ² with 63 degrees of freedom
     /// exceeds 120 once in 50,000 times. The key is fixed, so the answer is.
     #[test]
+    #[cfg_attr(miri, ignore = "many rounds of safe arithmetic")]
     fn flows_in_a_row_spread_evenly() {
         const FLOWS: u32 = 1 << 14;
         let flows: [Flows; 4] = [
