@@ -75,7 +75,7 @@ impl BridgeStage {
                 Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
                 Verdict::Host(host) => to_host(cx, device, host, host.device, egress, frame),
                 Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
-                Verdict::Punt(reason) => punt(cx, device, reason, frame),
+                Verdict::Punt(reason) => cx.punt(device, reason, frame),
             }
         }
     }
@@ -343,22 +343,5 @@ pub(super) fn show_left_out<O: Observer, T: Transmit>(
             rest
         };
         cx.observer.see(Step::LeftOut(id, why), frame);
-    }
-}
-
-/// Hands a frame to control.
-#[cold]
-pub(super) fn punt<O: Observer, T: Transmit>(
-    cx: &mut Context<'_, O, T>,
-    device: DeviceId,
-    reason: PuntReason,
-    frame: Frame,
-) {
-    if cx.punt.offer(device, reason, cx.tick, frame.bytes()) {
-        cx.observer.see(Step::Punted(reason), &frame);
-        cx.counters.consumed.add(1);
-        cx.pool.free(frame);
-    } else {
-        cx.discard(device, Direction::Rx, DropReason::PuntFull, frame);
     }
 }

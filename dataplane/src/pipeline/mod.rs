@@ -30,7 +30,7 @@ use crate::ids::DeviceId;
 use crate::ipvlan::IpvlanStage;
 use crate::macvlan::MacvlanStage;
 use crate::ports::{Now, PortIo};
-use crate::punt::Punt;
+use crate::punt::{Punt, PuntReason};
 use crate::routing::RoutingStage;
 use crate::sys::hints;
 use crate::tables::{MacTable, Role, Tables, Tick};
@@ -73,6 +73,18 @@ impl<O: Observer, T: Transmit> Context<'_, O, T> {
     pub fn discard(&mut self, device: DeviceId, direction: Direction, reason: DropReason, frame: Frame) {
         self.observer.see(Step::Dropped(device, direction, reason), &frame);
         PortIo::new(self.pool, self.counters.device(device), self.now).discard(frame, direction, reason);
+    }
+
+    /// Hands a frame to control.
+    #[cold]
+    pub(crate) fn punt(&mut self, device: DeviceId, reason: PuntReason, frame: Frame) {
+        if self.punt.offer(device, reason, self.tick, frame.bytes()) {
+            self.observer.see(Step::Punted(reason), &frame);
+            self.counters.consumed.add(1);
+            self.pool.free(frame);
+        } else {
+            self.discard(device, Direction::Rx, DropReason::PuntFull, frame);
+        }
     }
 }
 

@@ -89,7 +89,7 @@ impl RoutingStage {
             match (fate, leaving) {
                 (Fate::Forward(..), Some(leaving)) => send::forward(cx, device, leaving, frame, egress),
                 (Fate::Forward(..), None) => unreachable!("what is forwarded leaves somehow"),
-                (Fate::Punt(reason), _) => punt(cx, device, reason, frame),
+                (Fate::Punt(reason), _) => cx.punt(device, reason, frame),
                 (Fate::Refuse(reason, told), _) => refuse(cx, device, reason, told, frame),
                 (Fate::Drop(reason), _) => cx.discard(device, Direction::Rx, reason, frame),
             }
@@ -275,23 +275,6 @@ fn onward(
 fn would_answer(routing: &Routing, device: DeviceId, source: Ipv4Addr) -> bool {
     let Some(id) = routing.ipv4.find(routing.ipv4.locate(source)) else { return false };
     routing.next_hops.leads_by(id, device)
-}
-
-/// Hands a frame to control.
-#[cold]
-fn punt<O: Observer, T: Transmit>(
-    cx: &mut Context<'_, O, T>,
-    device: DeviceId,
-    reason: PuntReason,
-    frame: Frame,
-) {
-    if cx.punt.offer(device, reason, cx.tick, frame.bytes()) {
-        cx.observer.see(Step::Punted(reason), &frame);
-        cx.counters.consumed.add(1);
-        cx.pool.free(frame);
-    } else {
-        cx.discard(device, Direction::Rx, DropReason::PuntFull, frame);
-    }
 }
 
 /// Drops a frame, and gives control a copy, to tell its sender.

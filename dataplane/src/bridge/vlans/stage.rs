@@ -8,7 +8,7 @@ use super::super::host::to_host;
 use super::super::knobs::{Teaches, admit, deliver};
 use super::super::proxy::{Asked, ask};
 use super::super::snooping::snooped;
-use super::super::stage::{Class, classify, decide_rare, news, punt, show_left_out};
+use super::super::stage::{Class, classify, decide_rare, news, show_left_out};
 use super::ingress::{TAGGED, enter, enter_special, origin};
 use super::tag::{Tag, VlanTarget};
 use crate::drops::{Direction, DropReason};
@@ -348,7 +348,7 @@ fn settle<O: Observer, T: Transmit>(
             to_host(cx, device, host, to, egress, frame);
         }
         Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
-        Verdict::Punt(reason) => punt(cx, device, reason, frame),
+        Verdict::Punt(reason) => cx.punt(device, reason, frame),
     }
 }
 
