@@ -7,11 +7,11 @@ mod rig;
 use std::time::Duration;
 
 use command::{Folder, PATIENCE, Running, wait_for};
-use rig::{NIC, Plug, Rig, frame, has, v4, v6};
+use rig::{NIC, Plug, Rig, frame, has, reaches, shown, v4, v6};
 use rigswitch::config::Config;
 use rigswitch::lab;
 use rigswitch::switch::{ByHand, Switch};
-use rigswitch::views::{DropView, PortView};
+use rigswitch::views::DropView;
 use rigswitch_dataplane::ports::Now;
 
 /// A station outside on a veth, and two containers that each have an ipvlan of the switch's end of it.
@@ -34,19 +34,6 @@ fn start(rig: &Rig, kind: &str, flag: &str) -> Running {
         rig.hosts[n].set_up(&format!("iv{n}")).unwrap();
     }
     running
-}
-
-fn shown(rig: &Rig, name: &str) -> PortView {
-    let ports: Vec<PortView> = serde_json::from_str(&rig.folder.ask("show ports -j")).unwrap();
-    ports.into_iter().find(|port| port.ifname == name).unwrap()
-}
-
-fn reaches(rig: &Rig, from: usize, to: usize) {
-    for target in [v4(to), v6(to)] {
-        wait_for(&format!("host {from} to reach {target}"), || {
-            lab::ping(&rig.hosts[from], target, 1, 1000, PATIENCE).ok().filter(|ping| ping.lost() == 0)
-        });
-    }
 }
 
 #[test]

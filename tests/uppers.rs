@@ -5,9 +5,8 @@ mod command;
 mod rig;
 
 use command::{PATIENCE, Running, wait_for};
-use rig::{NIC, Plug, Rig, has, run_in, v4, v6};
+use rig::{NIC, Plug, Rig, has, reaches, run_in, shown, v4, v6};
 use rigswitch::lab;
-use rigswitch::views::PortView;
 
 /// Two hosts on veths. The switch has both ends of those, and gives host 0 VLAN 10 of its device and host 1 VLAN 20; in the
 /// middle a bridge is over VLAN 10 of the one and 20 of the other.
@@ -33,19 +32,6 @@ fn start(rig: &Rig, kind: &str, protocol: &str) -> Running {
     }
     text += "[[bridge]]\nname = \"br0\"\nport = [{ device = \"v0\" }, { device = \"v1\" }]\n";
     rig.folder.start(&format!("[switch]\nmac_table = 1024\n{text}"))
-}
-
-fn shown(rig: &Rig, name: &str) -> PortView {
-    let ports: Vec<PortView> = serde_json::from_str(&rig.folder.ask("show ports -j")).unwrap();
-    ports.into_iter().find(|port| port.ifname == name).unwrap()
-}
-
-fn reaches(rig: &Rig, from: usize, to: usize) {
-    for target in [v4(to), v6(to)] {
-        wait_for(&format!("host {from} to reach {target}"), || {
-            lab::ping(&rig.hosts[from], target, 1, 1000, PATIENCE).ok().filter(|ping| ping.lost() == 0)
-        });
-    }
 }
 
 #[test]

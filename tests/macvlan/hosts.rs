@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use rigswitch::lab::{self, Host};
-use rigswitch::views::PortView;
 
-use crate::command::{PATIENCE, Running, wait_for};
-use crate::rig::{NIC, Plug, Rig, has, run_in, v4, v6};
+use crate::command::{Running, wait_for};
+use crate::rig::{NIC, Plug, Rig, has, reaches, run_in, shown, v4, v6};
 
 /// Host 0 is outside, on a veth whose other end is p0. Hosts 1 and 2 each have a child of that, mv1 and mv2, as their own.
 fn rig(test: &str) -> Option<Rig> {
@@ -25,19 +24,6 @@ fn start(rig: &Rig, port: &str, mode: &str) -> Running {
     outside.add_address(NIC, v4(0), 24).unwrap();
     outside.add_address(NIC, v6(0), 64).unwrap();
     rig.folder.start(&format!("[switch]\nmac_table = 1024\n{text}"))
-}
-
-fn shown(rig: &Rig, name: &str) -> PortView {
-    let ports: Vec<PortView> = serde_json::from_str(&rig.folder.ask("show ports -j")).unwrap();
-    ports.into_iter().find(|port| port.ifname == name).unwrap()
-}
-
-fn reaches(rig: &Rig, from: usize, to: usize) {
-    for target in [v4(to), v6(to)] {
-        wait_for(&format!("host {from} to reach {target}"), || {
-            lab::ping(&rig.hosts[from], target, 1, 1000, PATIENCE).ok().filter(|ping| ping.lost() == 0)
-        });
-    }
 }
 
 fn transfer(from: &Host, to: &Host, n: usize) {

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use rigswitch::lab::{Host, Lab};
+use rigswitch::lab::{self, Host, Lab};
 use rigswitch::views::{DropsView, PortView};
 use rigswitch_dataplane::sys::netdev::Netdev;
 use rigswitch_dataplane::sys::packet::PacketSocket;
 use rigswitch_dataplane::sys::poll::{Interest, PollSet};
 
-use crate::command::{Folder, Running, is_machine_root, said, skipped, wait_for};
+use crate::command::{Folder, PATIENCE, Running, is_machine_root, said, skipped, wait_for};
 
 /// The device of every host.
 pub const NIC: &str = "net0";
@@ -262,4 +262,19 @@ fn quiet(host: &Host) {
         }
     })
     .unwrap();
+}
+
+/// What `show ports` has of one.
+pub fn shown(rig: &Rig, name: &str) -> PortView {
+    let ports: Vec<PortView> = serde_json::from_str(&rig.folder.ask("show ports -j")).unwrap();
+    ports.into_iter().find(|port| port.ifname == name).unwrap()
+}
+
+/// Waits until host `from` reaches host `to`, by IPv4 and IPv6.
+pub fn reaches(rig: &Rig, from: usize, to: usize) {
+    for target in [v4(to), v6(to)] {
+        wait_for(&format!("host {from} to reach {target}"), || {
+            lab::ping(&rig.hosts[from], target, 1, 1000, PATIENCE).ok().filter(|ping| ping.lost() == 0)
+        });
+    }
 }
