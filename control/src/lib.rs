@@ -7,6 +7,7 @@
 
 pub mod api;
 mod capture;
+mod civil;
 pub mod cli;
 pub mod compile;
 pub mod config;
