@@ -1,6 +1,7 @@
 //! The command line: its words, its exit codes, and one clear line when something is refused.
 
 mod address;
+mod bench;
 mod capture;
 mod change;
 mod doctor;
@@ -103,6 +104,9 @@ enum Command {
     /// Say why a frame goes where it goes: of one that is made up, or of the next that come
     Explain(explain::Explain),
     Replay(replay::Replay),
+    /// Measure what it costs, with spreads and a report
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -189,6 +193,7 @@ impl Command {
             Self::Mdb(mdb) => mdb.run(&client(socket)),
             Self::Explain(explain) => explain.run(&client(socket)),
             Self::Replay(replay) => replay.run(),
+            Self::Bench(bench) => bench.run(),
             Self::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "rigswitch", &mut script);

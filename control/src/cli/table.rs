@@ -3,27 +3,32 @@
 use std::io::{self, IsTerminal};
 
 /// A table as it is filled.
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     numbers: Vec<bool>,
 }
 
 impl Table {
     /// A table with these columns; those that start with `>` hold numbers.
-    pub(super) fn new(columns: &[&str]) -> Self {
+    pub(crate) fn new(columns: &[&str]) -> Self {
         let numbers = columns.iter().map(|name| name.starts_with('>')).collect();
         let header = columns.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
         Self { rows: vec![header], numbers }
     }
 
     /// Adds a row, of as many cells as there are columns.
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.put(cells.into());
+    }
+
+    /// The same of a table whose columns are not known here.
+    pub(crate) fn put(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.numbers.len());
-        self.rows.push(cells.into());
+        self.rows.push(cells);
     }
 
     /// The table as text, its header in bold if `colour`.
-    pub(super) fn text(&self, colour: bool) -> String {
+    pub(crate) fn text(&self, colour: bool) -> String {
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.numbers.len()).map(width).collect();

@@ -1,0 +1,123 @@
+//! The report as one HTML page, which needs nothing from anywhere and is XML too.
+
+use super::svg::escape;
+use super::{Cell, Report, Section, number};
+
+const STYLE: &str = include_str!("page.css");
+
+/// The page forbids itself to fetch anything.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+pub(super) fn html(report: &Report) -> String {
+    let title = escape(&report.title);
+    let sections: String = report.sections.iter().map(section).collect();
+    format!(
+        "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{}{sections}{}</main>\n</body>\n</html>\n",
+        header(report),
+        footer(report),
+    )
+}
+
+fn header(report: &Report) -> String {
+    let facts = report.machine.facts();
+    let facts: String = facts
+        .iter()
+        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(value)))
+        .collect();
+    let early = report.ended_early.as_ref().map_or(String::new(), |why| {
+        format!(
+            "<p class=\"early\">It ended before it was done: {}. What was measured by then is here.</p>\n",
+            escape(why)
+        )
+    });
+    let method = paragraphs(&report.method, "");
+    format!(
+        "<header>\n<h1>{}</h1>\n<p class=\"when\"><time>{}</time> · rigswitch {}</p>\n<pre><code>{}</code></pre>\n{early}</header>\n\
+         <section>\n<h2>Machine and method</h2>\n<dl>\n{facts}</dl>\n{method}</section>\n",
+        escape(&report.title),
+        escape(&report.date),
+        escape(&report.version),
+        escape(&report.command),
+    )
+}
+
+fn section(section: &Section) -> String {
+    let charts: String = section.charts.iter().map(super::Chart::html).collect();
+    format!(
+        "<section id=\"{}\">\n<h2>{}</h2>\n<p>{}</p>\n{charts}{}{}</section>\n",
+        escape(&section.id),
+        escape(&section.title),
+        escape(&section.about),
+        table(section),
+        paragraphs(&section.notes, "note"),
+    )
+}
+
+fn table(section: &Section) -> String {
+    if section.rows.is_empty() {
+        return String::new();
+    }
+    let heads: String =
+        section.heads().map(|head| format!("<th scope=\"col\">{}</th>", escape(&head))).collect();
+    let rows: String = section
+        .rows
+        .iter()
+        .map(|row| {
+            let keys: String =
+                row.keys.iter().map(|key| format!("<th scope=\"row\">{}</th>", escape(key))).collect();
+            format!("<tr>{keys}{}</tr>\n", row.cells.iter().map(cell).collect::<String>())
+        })
+        .collect();
+    format!(
+        "<div class=\"table\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
+    )
+}
+
+fn cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Figure(figure) => {
+            let (least, most) = figure.range();
+            let disturbed = match figure.disturbed {
+                0 => String::new(),
+                count => format!(", {count} more disturbed"),
+            };
+            let title = format!(
+                "{} samples from {} to {}{disturbed}",
+                figure.samples.len(),
+                number(least),
+                number(most)
+            );
+            format!("<td title=\"{title}\">{}</td>", with_spread(cell))
+        }
+        Cell::Compared(_) => format!("<td>{}</td>", with_spread(cell)),
+        Cell::Exact(_) => format!("<td><b>{cell}</b></td>"),
+        Cell::Text(text) => format!("<td class=\"words\">{}</td>", escape(text)),
+    }
+}
+
+fn with_spread(cell: &Cell) -> String {
+    let text = cell.to_string();
+    let (value, spread) = text.split_once(' ').unwrap_or((&text, ""));
+    format!("<b>{value}</b> <small>{spread}</small>")
+}
+
+fn footer(report: &Report) -> String {
+    let disturbed = match report.disturbed() {
+        0 => "No trial was disturbed by CPU steal.".to_owned(),
+        1 => "One trial was disturbed by CPU steal, thrown away and made up for.".to_owned(),
+        count => format!("{count} trials were disturbed by CPU steal, thrown away and made up for."),
+    };
+    format!(
+        "<footer>\n<p>Figures are medians, with 95 % bootstrap intervals beside them; whiskers show the same. {disturbed} \
+         Samples and everything else are in <code>report.json</code>, which <code>rigswitch bench compare</code> reads.</p>\n</footer>\n"
+    )
+}
+
+fn paragraphs(texts: &[String], class: &str) -> String {
+    let open = if class.is_empty() { "<p>".to_owned() } else { format!("<p class=\"{class}\">") };
+    texts.iter().map(|text| format!("{open}{}</p>\n", escape(text))).collect()
+}
