@@ -1,7 +1,9 @@
 //! `bpf(2)`: a map of AF_XDP sockets, programs, and links that attach them to devices.
 
+pub mod array;
 pub mod btf;
 pub mod insn;
+pub mod live;
 
 use super::check;
 use super::xsk::Socket;

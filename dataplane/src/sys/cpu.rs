@@ -15,6 +15,14 @@ pub fn allowed() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
 }
 
+/// How many CPUs there may be in this machine: the kernel's numbers are less.
+pub fn possible() -> usize {
+    // SAFETY: sysconf takes no pointer.
+    let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    let seen = allowed().into_iter().max().map_or(1, |last| last + 1);
+    usize::try_from(configured).unwrap_or(1).max(seen)
+}
+
 /// Keeps the calling thread on `cpu`.
 ///
 /// # Errors

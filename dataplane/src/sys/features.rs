@@ -12,6 +12,8 @@ use super::netlink::{attribute, number};
 pub struct XdpFeatures {
     /// Programs in the driver, and redirection from them.
     pub native: bool,
+    /// Frames that programs redirect to it are sent. A veth's can where its far end has NAPI: with XDP or GRO.
+    pub transmits: bool,
     /// AF_XDP sockets without copying.
     pub zero_copy: bool,
     /// Programs may be given frames in several buffers (`BPF_F_XDP_HAS_FRAGS`).
@@ -34,6 +36,7 @@ impl XdpFeatures {
         let (features, metadata) = (bits(DEVICE_XDP_FEATURES), bits(DEVICE_METADATA_FEATURES));
         Ok(Self {
             native: features & ACT_NATIVE == ACT_NATIVE,
+            transmits: features & ACT_NDO_XMIT != 0,
             zero_copy: features & ACT_ZERO_COPY != 0,
             frags: features & ACT_FRAGS != 0,
             vlan_tag: metadata & METADATA_VLAN_TAG != 0,
@@ -47,6 +50,7 @@ const DEVICE_INDEX: u16 = 1;
 const DEVICE_XDP_FEATURES: u16 = 3;
 const DEVICE_METADATA_FEATURES: u16 = 5;
 const ACT_NATIVE: u64 = 1 | 2; // basic, redirect
+const ACT_NDO_XMIT: u64 = 4;
 const ACT_ZERO_COPY: u64 = 8;
 const ACT_FRAGS: u64 = 32;
 const METADATA_VLAN_TAG: u64 = 4;

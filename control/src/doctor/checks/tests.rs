@@ -12,7 +12,8 @@ use crate::doctor::facts::{Attached, Device, End, Facts, Found, Host, Place, Pol
 
 /// A machine on which nothing is wrong: a card with zero-copy as an xdp port.
 fn good() -> Facts {
-    let features = XdpFeatures { native: true, zero_copy: true, frags: true, vlan_tag: true };
+    let features =
+        XdpFeatures { native: true, transmits: true, zero_copy: true, frags: true, vlan_tag: true };
     let end = End {
         name: "eth1".into(),
         mtu: 1500,

@@ -79,7 +79,7 @@ fn tag_restoring(map: i32, rx_vlan_tag: i32) -> Vec<Insn> {
         code.load(Size::Word, R1, R7, at + 4).store(Size::Word, R7, at, R1); // the addresses, 4 bytes to the front
     }
     code.load(Size::Half, R1, R10, PROTOCOL).store(Size::Half, R7, 12, R1);
-    code.load(Size::Half, R1, R10, TCI).network_order(R1).store(Size::Half, R7, 14, R1);
+    code.load(Size::Half, R1, R10, TCI).network_order(R1, 16).store(Size::Half, R7, 14, R1);
 
     code.place(redirect);
     code.load(Size::Word, R2, R10, QUEUE);

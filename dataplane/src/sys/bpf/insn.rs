@@ -37,8 +37,34 @@ pub enum Size {
     Word = 0x00,
     /// Two bytes.
     Half = 0x08,
+    /// One byte.
+    Byte = 0x10,
     /// Eight bytes.
     Double = 0x18,
+}
+
+/// What [`Program::math`] does to a register, 64 bits unsigned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Math {
+    /// Plus.
+    Add = 0x00,
+    /// Minus.
+    Subtract = 0x10,
+    /// Bits of either.
+    Or = 0x40,
+    /// Bits of both.
+    And = 0x50,
+    /// Bits moved up.
+    Left = 0x60,
+    /// Bits moved down, zeros behind them.
+    Right = 0x70,
+    /// Divided by; by zero gives zero.
+    Divide = 0x30,
+    /// The rest of a division; by zero leaves it as it is.
+    Rest = 0x90,
+    /// Bits of one of the two.
+    Xor = 0xa0,
 }
 
 /// A place in a [`Program`] to jump forward to.
@@ -53,6 +79,10 @@ pub enum When {
     Equal = 0x10,
     /// Greater, unsigned.
     Greater = 0x20,
+    /// Greater or equal, unsigned.
+    GreaterOrEqual = 0x30,
+    /// A bit of both is set.
+    BothHave = 0x40,
     /// Not equal.
     NotEqual = 0x50,
 }
@@ -97,12 +127,22 @@ impl Program {
 
     /// `to += value`, 64 bits.
     pub fn add(&mut self, to: Reg, value: i32) -> &mut Self {
-        self.push(0x07, to, Reg::R0, 0, value)
+        self.math_value(Math::Add, to, value)
     }
 
-    /// The low 16 bits of `register` in network order, the rest zero.
-    pub fn network_order(&mut self, register: Reg) -> &mut Self {
-        self.push(0xdc, register, Reg::R0, 0, 16)
+    /// `to = to (math) from`.
+    pub fn math(&mut self, math: Math, to: Reg, from: Reg) -> &mut Self {
+        self.push(0x0f | math as u8, to, from, 0, 0)
+    }
+
+    /// `to = to (math) value`, which is sign-extended to 64 bits.
+    pub fn math_value(&mut self, math: Math, to: Reg, value: i32) -> &mut Self {
+        self.push(0x07 | math as u8, to, Reg::R0, 0, value)
+    }
+
+    /// The low `bits` (16 or 32) of `register` from host order to network order or back, the rest zero.
+    pub fn network_order(&mut self, register: Reg, bits: i32) -> &mut Self {
+        self.push(0xdc, register, Reg::R0, 0, bits)
     }
 
     /// `to = *(from + offset)`, zero-extended.
@@ -125,6 +165,18 @@ impl Program {
         self.push(0x18, to, Reg::R1, 0, fd).push(0, Reg::R0, Reg::R0, 0, 0)
     }
 
+    /// `to` = where the only row of the array behind descriptor `fd` is (two instructions, `BPF_PSEUDO_MAP_VALUE`).
+    pub fn load_row(&mut self, to: Reg, fd: i32) -> &mut Self {
+        self.push(0x18, to, Reg::R2, 0, fd).push(0, Reg::R0, Reg::R0, 0, 0)
+    }
+
+    /// `to = value`, 64 bits (two instructions).
+    pub fn set_whole(&mut self, to: Reg, value: u64) -> &mut Self {
+        let half = |bits: u64| i32::try_from((bits << 32).cast_signed() >> 32).unwrap_or_default();
+        let [low, high] = [half(value), half(value >> 32)];
+        self.push(0x18, to, Reg::R0, 0, low).push(0, Reg::R0, Reg::R0, 0, high)
+    }
+
     /// Call helper number `id` of `enum bpf_func_id`; `R1`–`R5` are spent, `R0` is the result.
     pub fn call(&mut self, id: i32) -> &mut Self {
         self.push(0x85, Reg::R0, Reg::R0, 0, id)
@@ -145,6 +197,12 @@ impl Program {
     pub fn jump(&mut self, when: When, left: Reg, right: Reg, label: Label) -> &mut Self {
         self.jumps.push((self.code.len(), label));
         self.push(0x0d | when as u8, left, right, 0, 0)
+    }
+
+    /// Go to `label`, further on.
+    pub fn go(&mut self, label: Label) -> &mut Self {
+        self.jumps.push((self.code.len(), label));
+        self.push(0x05, Reg::R0, Reg::R0, 0, 0)
     }
 
     /// Return `R0`.
@@ -189,6 +247,29 @@ mod tests {
                 insn(0x55, 0x00, 1, 3),  // if r0 != 3 goto +1
                 insn(0x6b, 0x7a, -4, 0), // *(u16 *)(r10 - 4) = r7
                 insn(0x95, 0x00, 0, 0),
+            ]
+        );
+        let mut program = Program::new();
+        let end = program.label();
+        program
+            .set_whole(Reg::R2, 0xffff_fffe_8000_0001)
+            .math(Math::Subtract, Reg::R0, Reg::R1)
+            .math_value(Math::Left, Reg::R3, 6)
+            .jump(When::GreaterOrEqual, Reg::R1, Reg::R2, end)
+            .go(end)
+            .place(end)
+            .load_row(Reg::R8, 7);
+        assert_eq!(
+            program.finish(),
+            [
+                insn(0x18, 0x02, 0, i32::MIN + 1), // r2 = 0xfffffffe80000001 ll
+                insn(0x00, 0x00, 0, -2),
+                insn(0x1f, 0x10, 0, 0), // r0 -= r1
+                insn(0x67, 0x03, 0, 6), // r3 <<= 6
+                insn(0x3d, 0x21, 1, 0), // if r1 >= r2 goto +1
+                insn(0x05, 0x00, 0, 0), // goto +0
+                insn(0x18, 0x28, 0, 7), // r8 = map[fd 7][0] + 0
+                insn(0x00, 0x00, 0, 0),
             ]
         );
     }
