@@ -26,4 +26,5 @@ mod service;
 mod snooping;
 mod stp;
 pub mod switch;
+pub mod traffic;
 pub mod views;
