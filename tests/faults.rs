@@ -18,7 +18,6 @@ use rigswitch_dataplane::frames::{Area, Borrower, Burst, Loan, PoolConfig};
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::ports::{
     Capabilities, Fault, Faulty, Memory, MemoryEnd, Now, PortGone, PortIo, PortQueue, XdpConfig, XdpDevice,
-    XdpMode, XdpQueues,
 };
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::worker::{Command, Event, Idle, Links, Worker, run};
@@ -217,7 +216,7 @@ fn a_panic_on_af_xdp_gives_the_sockets_back_and_the_next_worker_takes_them() {
     let Some(rig_of_veths) = veth::Rig::veth("faults-xdp", 1, 1500) else { return };
     let far = rig_of_veths.far_socket("far0");
     let (rig, links) = rig(2, 8192, 64);
-    let config = XdpConfig { device: "near0".into(), mode: XdpMode::Auto, queues: XdpQueues::All };
+    let config = XdpConfig::new("near0");
     let device = XdpDevice::open(&config, Some(&rig_of_veths.near), None).unwrap();
     on_a_thread(&rig, links, || {
         let mut ends = Vec::new();

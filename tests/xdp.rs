@@ -13,7 +13,7 @@ use rigswitch_dataplane::counters::{DeviceCounters, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Burst, Checksum, Pool, PoolConfig};
 use rigswitch_dataplane::ports::{
-    Now, PortGone, PortIo, PortQueue, XdpConfig, XdpDevice, XdpError, XdpMode, XdpQueue, XdpQueues,
+    Now, PortGone, PortIo, PortQueue, XdpConfig, XdpDevice, XdpError, XdpMode, XdpQueue,
 };
 use rigswitch_dataplane::sys::bpf::Attach;
 use rigswitch_dataplane::sys::netdev::Netdev;
@@ -36,7 +36,7 @@ impl Port {
     }
 
     fn try_open(netns: &Netns, device: &str, mode: XdpMode, pool: PoolConfig) -> Result<Self, XdpError> {
-        let config = XdpConfig { device: device.into(), mode, queues: XdpQueues::All };
+        let config = XdpConfig { mode, ..XdpConfig::new(device) };
         let device = XdpDevice::open(&config, Some(netns), None)?;
         let pool = Pool::new(pool);
         let queue = |number| device.open_queue(number, pool.area());

@@ -26,6 +26,9 @@ pub struct PortView {
     /// The device that it stands on, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// `mine` of one whose device the host goes on using.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take: Option<String>,
     /// The mode that it is in, if it is a macvlan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,

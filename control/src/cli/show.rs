@@ -168,13 +168,8 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
     for port in ports {
         table.row([
             port.ifname.clone(),
-            port.kind.clone(),
-            [Some(&port.operstate), port.state.as_ref()]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(" "),
+            words([Some(&port.kind), port.take.as_ref()]),
+            words([Some(&port.operstate), port.state.as_ref()]),
             port.mtu.to_string(),
             port.address.clone(),
             port.rx.packets.to_string(),
@@ -186,6 +181,11 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
         ]);
     }
     table.text(colour())
+}
+
+/// Those that there are, in a row.
+fn words(words: [Option<&String>; 2]) -> String {
+    words.into_iter().flatten().cloned().collect::<Vec<_>>().join(" ")
 }
 
 /// The table of `show bridges`.

@@ -1,19 +1,19 @@
 //! `[[port]]`: a device the switch takes frames from.
 
 use rigswitch_dataplane::ports::{
-    PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+    PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake,
 };
 
 use super::fields::{Fields, Shape, Text, suggest};
 use super::roles::{Kind, Roles};
-use super::values::{device_name, netns_name};
+use super::values::{device_name, netns_name, station};
 
 pub(super) const PORT: Shape = Shape {
     label: "[[port]]",
     keys: &["name", "xdp", "tap", "packet", "device", "pcap", "memory", "netns", "worker", "mtu"],
     later: &["mac", "address", "vlan"],
 };
-const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take"], later: &[] };
+const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take", "mac"], later: &[] };
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
 const PACKET: Shape = Shape { label: "packet", keys: &["device", "queues"], later: &[] };
 const PCAP: Shape = Shape { label: "pcap", keys: &["input", "output"], later: &[] };
@@ -30,6 +30,11 @@ fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<Port
         device_name(fields, "name", text)
     });
     let kind = kind(fields);
+    if let (Some(name), Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine { .. }, .. }), _))) =
+        (&name, &kind)
+    {
+        roles.share(name);
+    }
     let netns = netns(fields, kind.as_ref().map(|(kind, _)| kind));
     if let Some((kind, span)) = &kind
         && let Some(device) = kind.device()
@@ -71,8 +76,7 @@ fn kind(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
 fn xdp(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     if is_text(fields, "xdp") {
         let (device, span) = device(fields, "xdp", fields.text("xdp")?)?;
-        let kind = XdpConfig { device, mode: XdpMode::Auto, queues: XdpQueues::All };
-        return Some((PortKind::Xdp(kind), span));
+        return Some((PortKind::Xdp(XdpConfig::new(device)), span));
     }
     let table = fields.table("xdp", &XDP)?;
     let mode = [
@@ -84,9 +88,9 @@ fn xdp(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     ];
     let mode = table.word("mode", &mode);
     let queues = queues(&table);
-    take(&table);
+    let take = take(&table);
     let (device, span) = device(&table, "device", table.required("device", "\"eth0\"")?)?;
-    let kind = XdpConfig { device, mode: mode.unwrap_or_default(), queues };
+    let kind = XdpConfig { device, mode: mode.unwrap_or_default(), queues, take: take.unwrap_or_default() };
     Some((PortKind::Xdp(kind), span))
 }
 
@@ -100,14 +104,22 @@ fn queues(table: &Fields<'_>) -> XdpQueues {
     }
 }
 
-fn take(table: &Fields<'_>) {
-    match table.text("take") {
-        Some(Text { value: "mine", span }) => {
-            let rule = "`take = \"mine\"` in xdp: this version does not have it yet";
-            table.problems.push(span, rule, "take = \"all\" gives the switch every frame of the device");
+/// What is taken. Only a port that is shared with the host has an address beside the device's.
+fn take(table: &Fields<'_>) -> Option<XdpTake> {
+    let is_shared = match table.value("take") {
+        None => false,
+        Some(_) => table.word("take", &[("all", false), ("mine", true)])?,
+    };
+    let mac = table.text("mac").and_then(|text| station(table, &text));
+    match (is_shared, table.value("mac")) {
+        (false, None) => Some(XdpTake::All),
+        (false, Some(value)) => {
+            let rule = "`mac` is for a device that is shared with the host, and this one is not";
+            table.problems.push(value.span(), rule, "take it out, or add take = \"mine\"");
+            None
         }
-        Some(_) => drop(table.word("take", &[("all", ())])),
-        None => {}
+        (true, None) => Some(XdpTake::Mine { mac: None }),
+        (true, Some(_)) => Some(XdpTake::Mine { mac: Some(mac?) }),
     }
 }
 

@@ -6,6 +6,7 @@ use rigswitch_dataplane::bridge::{
 use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{
     AddressConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
+    XdpTake,
 };
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::tables::PortState;
@@ -128,9 +129,24 @@ struct Port<'c> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind<'c> {
-    Xdp { device: &'c str, mode: &'static str, queues: Queues },
-    Tap { device: &'c str, offload: bool, queues: u16 },
-    Packet { device: &'c str, queues: u16 },
+    Xdp {
+        device: &'c str,
+        mode: &'static str,
+        queues: Queues,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        take: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+    },
+    Tap {
+        device: &'c str,
+        offload: bool,
+        queues: u16,
+    },
+    Packet {
+        device: &'c str,
+        queues: u16,
+    },
     Device(&'c str),
     Pcap(Pcap<'c>),
     Memory(bool),
@@ -159,8 +175,12 @@ impl<'c> Port<'c> {
             worker: port.worker,
             mtu: port.mtu,
             kind: match &port.kind {
-                PortKind::Xdp(XdpConfig { device, mode, queues }) => {
-                    Kind::Xdp { device, mode: mode_word(*mode), queues: queues_word(*queues) }
+                PortKind::Xdp(XdpConfig { device, mode, queues, take }) => {
+                    let (take, mac) = match take {
+                        XdpTake::All => (None, None),
+                        XdpTake::Mine { mac } => (Some("mine"), mac.map(|mac| mac.to_string())),
+                    };
+                    Kind::Xdp { device, mode: mode_word(*mode), queues: queues_word(*queues), take, mac }
                 }
                 PortKind::Tap(TapConfig { device, offload, queues }) => {
                     Kind::Tap { device, offload: *offload, queues: *queues }

@@ -1,6 +1,6 @@
 //! Who is who in a file: every name stands for one device, and every device has one role.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -71,6 +71,9 @@ impl fmt::Display for Role {
     }
 }
 
+/// What may be done with a port whose device the host goes on using.
+const ALL_OF_IT: &str = "give it an [[address]] and nothing else, or all of its device: take = \"all\"";
+
 /// Names and roles as they are found; [`Roles::check`] judges them when all are known.
 pub(super) struct Roles<'d> {
     problems: &'d Problems,
@@ -78,6 +81,7 @@ pub(super) struct Roles<'d> {
     names: BTreeMap<String, Kind>,
     name_spans: BTreeMap<String, Range<usize>>,
     devices: BTreeMap<(Option<String>, String), Range<usize>>,
+    shared: BTreeSet<String>, // ports whose device is the host's too
     uses: Vec<(Role, String, Range<usize>)>,
     links: BTreeMap<String, (String, Range<usize>)>, // of devices that stand on others
     addresses: Vec<(String, IpAddr, Range<usize>)>,
@@ -91,6 +95,7 @@ impl<'d> Roles<'d> {
             names: BTreeMap::new(),
             name_spans: BTreeMap::new(),
             devices: BTreeMap::new(),
+            shared: BTreeSet::new(),
             uses: Vec::new(),
             links: BTreeMap::new(),
             addresses: Vec::new(),
@@ -123,6 +128,11 @@ impl<'d> Roles<'d> {
             return;
         }
         self.devices.insert(key, device.span.clone());
+    }
+
+    /// A port has only what is the switch's of its device, which the host goes on using.
+    pub(super) fn share(&mut self, port: &str) {
+        self.shared.insert(port.to_owned());
     }
 
     /// A device is given a role.
@@ -176,6 +186,12 @@ impl<'d> Roles<'d> {
                     let rule = format!("`{device}` is a bridge, and cannot be {role}");
                     self.problems.push(span.clone(), rule, "name a port");
                 }
+                // The same.
+                Some(_) if self.shared.contains(device) && matches!(role, Role::Parent(_)) => {}
+                Some(_) if self.shared.contains(device) && !matches!(role, Role::Routed) => {
+                    let rule = format!("`{device}` is shared with the host, and cannot be {role}");
+                    self.problems.push(span.clone(), rule, ALL_OF_IT);
+                }
                 Some(Kind::Port | Kind::Vlan | Kind::Ipvlan | Kind::Macvlan) => {
                     if let Some((first, at)) = first_uses.get(&**device) {
                         if first.goes_with(role) {
@@ -209,6 +225,11 @@ impl<'d> Roles<'d> {
                 Some(Kind::Ipvlan) if self.names.get(upper) == Some(&Kind::Ipvlan) => {
                     let rule = format!("`{link}` is an ipvlan itself, and cannot be the parent of ipvlans");
                     refuse(rule, format!("name the device below: {}", self.link(link).unwrap_or("its link")));
+                }
+                Some(_) if self.shared.contains(link) => {
+                    let rule =
+                        format!("`{link}` is shared with the host, and nothing of the switch's stands on it");
+                    refuse(rule, ALL_OF_IT.into());
                 }
                 Some(_) if self.height(upper).is_none() => {
                     let most = UpperConfig::HIGHEST;

@@ -42,6 +42,12 @@ netns = "blue"
 name = "vm1"
 tap = "vm1"
 [[port]]
+name = "u0"
+xdp = { device = "eth9", take = "mine", mac = "02:00:00:00:00:05" }
+[[port]]
+name = "u1"
+xdp = { device = "eth8", take = "mine" }
+[[port]]
 name = "file"
 pcap = { input = "in.pcap", output = "out.pcap" }
 [[port]]

@@ -1,8 +1,9 @@
 //! What the checks are about: facts of a host, its devices and its switch. Pure data, gathered once.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use rigswitch_dataplane::ports::PortKind;
+use rigswitch_dataplane::ports::{PortKind, XdpConfig, XdpTake};
 use rigswitch_dataplane::sys::bpf::Attach;
 use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
@@ -85,6 +86,8 @@ pub(crate) struct Port {
     pub(crate) netns: Option<String>,
     /// The bridge that it is in.
     pub(crate) bridge: Option<String>,
+    /// The addresses that the switch has there.
+    pub(crate) addresses: Vec<IpAddr>,
     /// The MTU that the file says.
     pub(crate) mtu: Option<u16>,
     /// Whether the running switch has it.
@@ -207,6 +210,11 @@ impl End {
 }
 
 impl Port {
+    /// Whether the host goes on using its device.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.kind, PortKind::Xdp(XdpConfig { take: XdpTake::Mine { .. }, .. }))
+    }
+
     /// Its device, if it can be seen.
     pub(crate) fn device(&self) -> Option<&Device> {
         match &self.device {

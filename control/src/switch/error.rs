@@ -50,6 +50,26 @@ pub enum SwitchError {
         /// What it stands on.
         link: String,
     },
+    /// A shared port's address that the host has.
+    #[error(
+        "port {port}: {address} is an address of this host too, which would hear nothing for it: give the switch another"
+    )]
+    HostsAddress {
+        /// The port.
+        port: String,
+        /// The address.
+        address: String,
+    },
+    /// A shared port's MAC address that the host has.
+    #[error(
+        "port {port}: {mac} is the address of its device, and the host's: give the switch another `mac`, or none"
+    )]
+    HostsMac {
+        /// The port.
+        port: String,
+        /// The address.
+        mac: String,
+    },
     /// More queues than packet memory was made for.
     #[error(
         "worker {worker}: its packet memory is too small for {queues} receiving queues: raise `frames` in [switch] and start \

@@ -18,6 +18,7 @@ mod ports;
 mod protocols;
 mod report;
 mod routing;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -159,6 +160,7 @@ impl Switch {
         self.open_queues(|_| true).1.into_iter().try_for_each(|(_, error)| Err(error))?;
         turn();
         self.crew.wait_until_open(self.ports.iter().map(|(_, port)| port.open.len()).sum())?;
+        self.claim_also(&self.config.clone())?;
         self.publish();
         Ok(())
     }
@@ -344,6 +346,7 @@ impl Switch {
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);
         self.carry_hosts();
+        self.claim();
         fallen.into_iter().for_each(|id| self.forget_stations(id));
     }
 

@@ -1,6 +1,7 @@
 //! A port as control holds it: the device that was opened, and the queues that workers are given of it.
 
 mod host;
+mod shared;
 mod spares;
 mod standing;
 

@@ -231,6 +231,7 @@ impl Switch {
             ifname: port.config.name.clone(),
             kind: upper.map_or(port.kind().name(), |upper| upper.kind.name()).to_owned(),
             link: upper.map(|upper| upper.link.clone()),
+            take: port.is_shared().then(|| "mine".to_owned()),
             mode: upper.and_then(|upper| upper.kind.mode()).map(str::to_owned),
             device: port.device_name().map(str::to_owned),
             netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),

@@ -18,6 +18,7 @@ use rigswitch_dataplane::tables::Routing;
 use super::Switch;
 use super::port::Port;
 use super::ports::Ports;
+use super::shared::own_link_local;
 use crate::compile::{Inputs, Routed, set_neighbors};
 use crate::config::Config;
 use crate::config::network_of;
@@ -65,7 +66,8 @@ impl Roads {
         let devices: Vec<_> = known.iter().map(device).collect();
         let addresses = |name: &str| {
             let said = config.addresses.iter().filter(|said| said.device == name);
-            said.map(|said| (said.address.address, said.address.prefix_length)).collect()
+            let said = said.map(|said| (said.address.address, said.address.prefix_length));
+            said.chain(own_link_local(config, name).map(|address| (address, 64))).collect()
         };
         let setting = Setting {
             devices: devices

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Pace;
+use crate::ids::MacAddr;
 use crate::sys::features::XdpFeatures;
 use crate::sys::netdev::Netdev;
 use crate::sys::netns::{Netns, inside};
@@ -36,6 +37,19 @@ pub enum XdpQueues {
     First(u16),
 }
 
+/// Which frames of a device are the switch's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum XdpTake {
+    /// All of them: the host hears nothing.
+    #[default]
+    All,
+    /// Those for the switch's own addresses there; all others are the host's. Nothing but routing goes with it.
+    Mine {
+        /// The MAC address by which the switch is known there; `None` for that of the device, which is the host's too.
+        mac: Option<MacAddr>,
+    },
+}
+
 /// `xdp = { … }`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct XdpConfig {
@@ -45,12 +59,20 @@ pub struct XdpConfig {
     pub mode: XdpMode,
     /// Queues bound.
     pub queues: XdpQueues,
+    /// Frames taken.
+    pub take: XdpTake,
 }
 
 impl XdpConfig {
     /// The largest MTU at which a frame with two tags surely fits one chunk behind the kernel's headroom, and one page of a
     /// veth. A longer one takes a program with fragments.
     pub const LONGEST_WHOLE: u32 = 3506;
+
+    /// All of a device, in whatever way suits it.
+    pub fn new(device: impl Into<String>) -> Self {
+        let (mode, queues, take) = (XdpMode::Auto, XdpQueues::All, XdpTake::All);
+        Self { device: device.into(), mode, queues, take }
+    }
 }
 
 /// `tap = { … }`
@@ -185,7 +207,7 @@ impl PortKind {
         // A kernel that cannot say has no features worth asking for.
         let features = inside(netns, || XdpFeatures::of(index))?.unwrap_or_default();
         if features.native && netdev.is_on_a_bus() {
-            return Ok(Self::Xdp(XdpConfig { device, mode: XdpMode::Auto, queues: XdpQueues::All }));
+            return Ok(Self::Xdp(XdpConfig::new(device)));
         }
         Ok(Self::Packet(PacketConfig { device, queues: 1 }))
     }

@@ -11,14 +11,14 @@ mod xdp;
 
 pub use config::{
     AddressConfig, HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig,
-    XdpConfig, XdpMode, XdpQueues,
+    XdpConfig, XdpMode, XdpQueues, XdpTake,
 };
 pub use faulty::{Fault, Faulty};
 pub use memory::{Memory, MemoryEnd, Wire};
 pub use packet::{Packet, PacketDevice};
 pub use pcap::{Capture, Pace, Pcap, Record};
 pub use tap::Tap;
-pub use xdp::{XdpDevice, XdpError, XdpQueue};
+pub use xdp::{MOST_ADDRESSES, Mine, XdpDevice, XdpError, XdpQueue};
 
 use std::io;
 use std::os::fd::BorrowedFd;

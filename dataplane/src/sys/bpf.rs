@@ -1,80 +1,17 @@
-//! `bpf(2)`: a map of AF_XDP sockets, programs, and links that attach them to devices.
+//! `bpf(2)`: programs, the links that attach them to devices, and the maps that they read.
 
 pub mod array;
 pub mod btf;
 pub mod insn;
 pub mod live;
+mod maps;
+
+pub use maps::{KeySet, XskMap};
 
 use super::check;
-use super::xsk::Socket;
 use insn::Insn;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-/// A map from receive queue to AF_XDP socket (`BPF_MAP_TYPE_XSKMAP`).
-#[derive(Debug)]
-pub struct XskMap {
-    fd: OwnedFd,
-}
-
-impl XskMap {
-    /// A map of `queues` empty entries.
-    ///
-    /// # Errors
-    /// `EPERM` without `CAP_BPF` and `CAP_NET_ADMIN`.
-    pub fn new(queues: u32) -> io::Result<Self> {
-        #[repr(C)]
-        struct Create {
-            map_type: u32,
-            key_size: u32,
-            value_size: u32,
-            max_entries: u32,
-        }
-        const XSKMAP: u32 = 17;
-        let fd = bpf_fd(
-            MAP_CREATE,
-            &Create { map_type: XSKMAP, key_size: 4, value_size: 4, max_entries: queues },
-        )?;
-        Ok(Self { fd })
-    }
-
-    /// Frames of `queue` go to `socket` from now on. The kernel forgets the entry when the socket closes.
-    ///
-    /// # Errors
-    /// `E2BIG` when the map has no such queue.
-    pub fn insert(&self, queue: u32, socket: &Socket) -> io::Result<()> {
-        let value = socket.as_fd().as_raw_fd();
-        self.element(MAP_UPDATE_ELEM, queue, (&raw const value).expose_provenance() as u64)
-    }
-
-    /// Frames of `queue` go to no socket from now on.
-    ///
-    /// # Errors
-    /// `EINVAL` when the map has no such queue.
-    pub fn remove(&self, queue: u32) -> io::Result<()> {
-        self.element(MAP_DELETE_ELEM, queue, 0)
-    }
-
-    fn element(&self, command: libc::c_int, key: u32, value: u64) -> io::Result<()> {
-        #[repr(C)]
-        struct Element {
-            map: u32,
-            pad: u32,
-            key: u64,
-            value: u64,
-            flags: u64,
-        }
-        let key = (&raw const key).expose_provenance() as u64;
-        let map = self.fd.as_raw_fd().unsigned_abs();
-        bpf(command, &Element { map, pad: 0, key, value, flags: 0 }).map(drop)
-    }
-}
-
-impl AsFd for XskMap {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Where a program is to run.
 #[derive(Clone, Copy, Debug)]

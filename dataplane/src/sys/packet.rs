@@ -12,6 +12,8 @@ pub use tx_ring::TxRing;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::ids::MacAddr;
+
 use super::{Plain, check, context, option, set_option, socklen};
 
 /// Bytes of `struct virtio_net_hdr`, which a socket for a port has beside every frame, both ways.
@@ -117,14 +119,28 @@ impl PacketSocket {
     /// # Errors
     /// `ENODEV` for no such device.
     pub fn request_promiscuous(&self) -> io::Result<()> {
-        let membership = libc::packet_mreq {
+        self.request(libc::PACKET_MR_PROMISC, &[]).map_err(|e| context(e, "making a device promiscuous"))
+    }
+
+    /// Has the device take frames for this address too, a station's or a group's, as long as this socket lives.
+    ///
+    /// # Errors
+    /// `ENODEV` for no such device.
+    pub fn request_address(&self, address: MacAddr) -> io::Result<()> {
+        let kind = if address.is_group() { libc::PACKET_MR_MULTICAST } else { libc::PACKET_MR_UNICAST };
+        self.request(kind, &address.octets())
+            .map_err(|e| context(e, format_args!("having a device take frames for {address}")))
+    }
+
+    fn request(&self, kind: libc::c_int, address: &[u8]) -> io::Result<()> {
+        let mut membership = libc::packet_mreq {
             mr_ifindex: i32::try_from(self.ifindex).unwrap_or(-1),
-            mr_type: u16::try_from(libc::PACKET_MR_PROMISC).unwrap_or_default(),
-            mr_alen: 0,
+            mr_type: u16::try_from(kind).unwrap_or_default(),
+            mr_alen: u16::try_from(address.len()).unwrap_or_default(),
             mr_address: [0; 8],
         };
+        membership.mr_address[..address.len()].copy_from_slice(address);
         set_option(self.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)
-            .map_err(|e| context(e, "making a device promiscuous"))
     }
 
     /// Whether the device that the socket was started on is there, up or down, in the namespace where it was. An error

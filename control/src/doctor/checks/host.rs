@@ -143,7 +143,7 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
     const ITSELF: u64 = 13;
     const NAMESPACE: u64 = 3;
     let of_port = |port: &Port| match &port.kind {
-        PortKind::Xdp(_) => 5 + xdp_queues(port),
+        PortKind::Xdp(_) => 5 + u64::from(port.is_shared()) + xdp_queues(port),
         PortKind::Tap(tap) => 2 * u64::from(tap.queues),
         PortKind::Host(_) => 2,
         PortKind::Packet(packet) => 2 + 2 * u64::from(packet.queues),

@@ -1,13 +1,20 @@
 //! The place of a device: that it is there, up, and nobody else's.
 
+use std::net::IpAddr;
+
 use rigswitch_dataplane::ports::PortKind;
 
 use super::Finding;
 use crate::doctor::facts::{Device, Facts, Found, Place, Port};
 
-/// Whether the switch takes every frame that arrives on the device. A TAP is the host's own end.
-fn takes_all(port: &Port) -> bool {
+/// Whether its frames come from the device's wire. A TAP is the host's own end.
+fn is_on_wire(port: &Port) -> bool {
     matches!(port.kind, PortKind::Xdp(_) | PortKind::Packet(_) | PortKind::Device(_))
+}
+
+/// Whether the switch takes every frame that arrives there.
+fn takes_all(port: &Port) -> bool {
+    is_on_wire(port) && !port.is_shared()
 }
 
 pub(super) fn presence(facts: &Facts, port: &Port) -> Vec<Finding> {
@@ -55,7 +62,7 @@ fn far_name(device: &str) -> String {
 /// `run` takes devices up; nobody takes their far ends up.
 pub(super) fn link(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
     let (end, mut found) = (&device.end, Vec::new());
-    let peer_is_down = device.peer.as_ref().filter(|peer| !peer.up && takes_all(port));
+    let peer_is_down = device.peer.as_ref().filter(|peer| !peer.up && is_on_wire(port));
     if let Some(peer) = peer_is_down {
         found.push(Finding::error(
             "the far end is down: no frame goes in or out",
@@ -69,7 +76,7 @@ pub(super) fn link(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
             "RTM_GETLINK: no IFF_UP",
             end.set("up"),
         ));
-    } else if end.up && !end.running && takes_all(port) && found.is_empty() {
+    } else if end.up && !end.running && is_on_wire(port) && found.is_empty() {
         let fix = format!("# plug in a cable; {}", end.ethtool("", ""));
         found.push(Finding::error(
             "it has no carrier: no frame goes in or out",
@@ -81,7 +88,7 @@ pub(super) fn link(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
 }
 
 pub(super) fn program(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
-    let Some(xdp) = device.end.xdp.as_ref().filter(|_| takes_all(port)) else { return Vec::new() };
+    let Some(xdp) = device.end.xdp.as_ref().filter(|_| is_on_wire(port)) else { return Vec::new() };
     let is_xdp = matches!(port.kind, PortKind::Xdp(_));
     if is_xdp && port.is_running {
         return Vec::new(); // it is ours
@@ -125,6 +132,9 @@ pub(super) fn uppers(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
 }
 
 pub(super) fn addresses(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
+    if port.is_shared() {
+        return both(port, device);
+    }
     if !takes_all(port) || device.addresses.is_empty() {
         return Vec::new();
     }
@@ -134,6 +144,22 @@ pub(super) fn addresses(_: &Facts, port: &Port, device: &Device) -> Vec<Finding>
         format!("RTM_GETADDR: {list}"),
         device.end.place.ip(&format!("addr flush dev {} scope global", device.end.name)),
     )]
+}
+
+/// What two have on one device, one of them hears nothing for.
+fn both(port: &Port, device: &Device) -> Vec<Finding> {
+    let of = |text: &str| text.split('/').next().and_then(|address| address.parse::<IpAddr>().ok());
+    let shared =
+        device.addresses.iter().filter(|text| of(text).is_some_and(|it| port.addresses.contains(&it)));
+    let finding = |text: &String| {
+        let address = text.split('/').next().unwrap_or(text);
+        Finding::error(
+            format!("{address} is an address of the switch there too, and this host hears nothing for it"),
+            format!("RTM_GETADDR: {text}"),
+            device.end.place.ip(&format!("addr del {text} dev {}", device.end.name)),
+        )
+    };
+    shared.map(finding).collect()
 }
 
 pub(super) fn netfilter(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {

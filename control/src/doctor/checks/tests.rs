@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rigswitch_dataplane::ports::{PacketConfig, PortKind, XdpConfig, XdpMode, XdpQueues};
+use rigswitch_dataplane::ports::{PacketConfig, PortKind, XdpConfig, XdpMode, XdpQueues, XdpTake};
 use rigswitch_dataplane::sys::bpf::Attach;
 use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
@@ -31,14 +31,14 @@ fn good() -> Facts {
         features: Some(features),
         ..Device::default()
     };
-    let kind =
-        PortKind::Xdp(XdpConfig { device: "eth1".into(), mode: XdpMode::Auto, queues: XdpQueues::All });
+    let kind = PortKind::Xdp(XdpConfig::new("eth1"));
     let port = Port {
         name: "p1".into(),
         asked: kind.clone(),
         kind,
         netns: None,
         bridge: None,
+        addresses: Vec::new(),
         mtu: None,
         is_running: false,
         device: Found::Here(Box::new(device)),
@@ -138,7 +138,7 @@ fn a_card_that_cannot_be_native_says_why() {
     );
     let auto = r#"sed -i '/name *= *"p1"/,/^\[/ s/\bmode *= *[^,} ]*/mode = "auto"/' rig.toml"#;
     one(Severity::Warning, ["could do without", "xsk-zerocopy", auto], |facts| {
-        let kind = XdpConfig { device: "eth1".into(), mode: XdpMode::Copy, queues: XdpQueues::All };
+        let kind = XdpConfig { mode: XdpMode::Copy, ..XdpConfig::new("eth1") };
         facts.ports[0].kind = PortKind::Xdp(kind);
     });
 }
@@ -194,8 +194,29 @@ fn workers_share_neither_a_core_nor_the_kernels_cpu() {
 fn a_running_port_is_changed_through_its_socket() {
     let all = "rigswitch --socket /run/rig.sock port set p1 xdp.queues all";
     one(Severity::Error, ["1 of its 2", "queues = 1", all], |facts| {
-        let kind = XdpConfig { device: "eth1".into(), mode: XdpMode::Auto, queues: XdpQueues::First(1) };
+        let kind = XdpConfig { queues: XdpQueues::First(1), ..XdpConfig::new("eth1") };
         facts.switch.socket = "/run/rig.sock".into();
         (facts.ports[0].is_running, facts.ports[0].kind) = (true, PortKind::Xdp(kind));
     });
+}
+
+#[test]
+fn a_host_goes_on_using_what_it_shares_unless_both_have_one_address() {
+    let shared = |facts: &mut Facts| {
+        facts.ports[0].kind =
+            PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac: None }, ..XdpConfig::new("eth1") });
+        facts.ports[0].addresses = vec!["192.0.2.2".parse().unwrap()];
+        device(facts).addresses = vec!["192.0.2.1/24".into()];
+        device(facts).uppers = vec![("eth1.10".into(), "vlan".into())];
+    };
+    assert_eq!(after(shared), []);
+    let del = "ip addr del 192.0.2.2/32 dev eth1";
+    one(
+        Severity::Error,
+        ["192.0.2.2 is an address of the switch", "RTM_GETADDR: 192.0.2.2/32", del],
+        |facts| {
+            shared(facts);
+            device(facts).addresses.push("192.0.2.2/32".into());
+        },
+    );
 }

@@ -178,6 +178,7 @@ pub(super) fn choice(facts: &Facts, port: &Port, device: &Device) -> Vec<Finding
             evidence,
             set("packet"),
         )],
+        PortKind::Xdp(_) if device.peer.is_some() && port.is_shared() => Vec::new(), // no other kind shares
         PortKind::Xdp(_) if device.peer.is_some() => vec![Finding::note(
             "XDP on a veth costs the far end its TSO: a TCP stream runs at 1 to 3 Gbit/s there, and at 25 through a packet port",
             evidence,

@@ -98,6 +98,12 @@ fn port(
         kind: config.kind.clone(),
         netns: config.netns.clone(),
         bridge,
+        addresses: all
+            .addresses
+            .iter()
+            .filter(|said| said.device == config.name)
+            .map(|said| said.address.address)
+            .collect(),
         mtu: config.mtu,
         // One that is gone is to be taken back as it was started.
         is_running: view.is_some_and(|view| view.operstate != "NOTPRESENT"),

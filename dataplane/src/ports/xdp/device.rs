@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::XdpQueue;
-use super::program;
+use super::mine::{Claim, Mine};
+use super::program::Maps;
+use super::{MOST_ADDRESSES, XdpQueue};
 use crate::frames::{Area, CHUNK};
-use crate::ports::{XdpConfig, XdpMode, XdpQueues};
+use crate::ports::{XdpConfig, XdpMode, XdpQueues, XdpTake};
 use crate::sys::bpf::{Attach, Link, LoadError, XskMap};
 use crate::sys::features::XdpFeatures;
 use crate::sys::netdev::Netdev;
@@ -25,22 +26,38 @@ pub struct XdpDevice {
     attachment: Arc<Attachment>,
     mode: XdpMode,
     netns: Option<Netns>,
+    /// What of it is the switch's, if it is shared with the host.
+    claim: Option<Claim>,
 }
 
 impl XdpDevice {
-    /// Attaches our program to a device in `netns`, or in the calling thread's namespace. Until a queue is opened,
-    /// the host still receives its frames. `mtu` is set when given, in bytes after the Ethernet header.
+    /// Attaches our program to a device in `netns`, or in the calling thread's namespace. Until a queue is opened, and of one
+    /// that is shared until [`XdpDevice::claim`], the host still receives its frames. `mtu` is set when given, in bytes after the Ethernet header.
     ///
     /// # Errors
     /// [`XdpError`], which says what to do about it.
     pub fn open(config: &XdpConfig, netns: Option<&Netns>, mtu: Option<u16>) -> Result<Self, XdpError> {
-        let attachment = inside(netns, || Attachment::make(config, mtu))
+        let (attachment, claim) = inside(netns, || Attachment::make(config, mtu))
             .map_err(|source| XdpError::device(&config.device, source))??;
         let netns = netns
             .map(Netns::try_clone)
             .transpose()
             .map_err(|source| XdpError::device(&config.device, source))?;
-        Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns })
+        Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns, claim })
+    }
+
+    /// Takes what is in `mine` from now on and leaves all else to the host; one that is not shared takes everything anyway.
+    ///
+    /// # Errors
+    /// [`XdpError`]: at least what was taken before still is.
+    pub fn claim(&mut self, mine: &Mine) -> Result<(), XdpError> {
+        let Some(claim) = &mut self.claim else { return Ok(()) };
+        let device = || self.attachment.netdev.name().to_owned();
+        if mine.addresses.len() >= MOST_ADDRESSES as usize {
+            return Err(XdpError::TooManyAddresses { device: device(), count: mine.addresses.len() });
+        }
+        let put = inside(self.netns.as_ref(), || claim.put(mine)).and_then(|put| put);
+        put.map_err(|source| XdpError::Device { device: device(), source })
     }
 
     /// The kernel's number for the device in its namespace.
@@ -165,6 +182,16 @@ pub enum XdpError {
         /// Transmit queues in use.
         tx: u32,
     },
+    /// More addresses than the program has room for.
+    #[error(
+        "{device}: {count} addresses of the switch, and less than {MOST_ADDRESSES} can be told from the host's"
+    )]
+    TooManyAddresses {
+        /// The device.
+        device: String,
+        /// Addresses that are the switch's there.
+        count: usize,
+    },
     /// A queue's socket did not open.
     #[error("{device}, queue {queue}: {source}")]
     Queue {
@@ -187,7 +214,7 @@ impl XdpError {
 #[derive(Debug)]
 pub(super) struct Attachment {
     _link: Link,
-    _promiscuous: PacketSocket,
+    _promiscuous: Option<PacketSocket>, // none: it is shared, and takes what the host and the claim ask for
     map: XskMap,
     netdev: Netdev,
     ifindex: u32,
@@ -202,7 +229,7 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// Attaches to a device of the calling thread's network namespace.
-    fn make(config: &XdpConfig, mtu: Option<u16>) -> Result<Self, XdpError> {
+    fn make(config: &XdpConfig, mtu: Option<u16>) -> Result<(Self, Option<Claim>), XdpError> {
         let device = &config.device;
         let fail = |source| XdpError::device(device, source);
         let netdev = Netdev::new(device, None).and_then(Netdev::pinned).map_err(fail)?;
@@ -213,9 +240,12 @@ impl Attachment {
         let queues = count_queues(&netdev, config)?;
         let features = XdpFeatures::of(ifindex).unwrap_or_default();
         let map = XskMap::new(queues.into()).map_err(fail)?;
-        let (link, hook, restores_tags) = attach(config, &map, ifindex, features)?;
-        let promiscuous = PacketSocket::silent(ifindex).map_err(fail)?;
-        promiscuous.request_promiscuous().map_err(fail)?;
+        let is_shared = config.take != XdpTake::All;
+        let claim = is_shared.then(|| Claim::new(ifindex)).transpose().map_err(fail)?;
+        let maps = Maps { sockets: &map, mine: claim.as_ref().map(|claim| &claim.keys) };
+        let (link, hook, reads_tags) = attach(config, maps, ifindex, features)?;
+        let promiscuous = (!is_shared).then(|| PacketSocket::silent(ifindex)).transpose().map_err(fail)?;
+        promiscuous.iter().try_for_each(PacketSocket::request_promiscuous).map_err(fail)?;
         let mut made = Self {
             _link: link,
             _promiscuous: promiscuous,
@@ -230,10 +260,10 @@ impl Attachment {
             stripping_turned_off: false,
             netdev,
         };
-        made.may_lose_tags = !restores_tags && !made.leaves_tags_in();
+        made.may_lose_tags = !reads_tags && !made.leaves_tags_in();
         made.gro_turned_on =
             hook == Attach::Generic && made.needs_gro() && made.netdev.set_merges_received(true).is_ok();
-        Ok(made)
+        Ok((made, claim))
     }
 
     /// Frames of this queue go to no socket from now on.
@@ -290,24 +320,23 @@ fn count_queues(netdev: &Netdev, config: &XdpConfig) -> Result<u16, XdpError> {
     u16::try_from(wanted).map_err(|_| XdpError::NoSuchQueues { device, wanted, present: rx })
 }
 
-/// The best program on the best hook that mode and driver allow, and whether it puts stripped tags back.
+/// The best program on the best hook that mode and driver allow, and whether it sees stripped tags.
 fn attach(
     config: &XdpConfig,
-    map: &XskMap,
+    maps: Maps<'_>,
     ifindex: u32,
     features: XdpFeatures,
 ) -> Result<(Link, Attach, bool), XdpError> {
     let device = config.device.clone();
     if config.mode != XdpMode::Generic && features.vlan_tag {
         // If this fails for whatever reason, the plain program meets the same reason or does without.
-        if let Some(Ok(program)) = program::load_tag_restoring(map, ifindex)
+        if let Some(Ok(program)) = maps.load_tag_reading(ifindex)
             && let Ok(link) = program.attach_xdp(ifindex, Attach::Native)
         {
             return Ok((link, Attach::Native, true));
         }
     }
-    let program =
-        program::load_plain(map).map_err(|source| XdpError::Program { device: device.clone(), source })?;
+    let program = maps.load_plain().map_err(|source| XdpError::Program { device: device.clone(), source })?;
     if config.mode != XdpMode::Generic {
         match program.attach_xdp(ifindex, Attach::Native) {
             Ok(link) => return Ok((link, Attach::Native, false)),
