@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 11] = [
     &["ports"],
     &["tables", "rate"],
     &["clock", "punt"],
-    &["pipeline", "bridge", "vlan", "ipvlan", "macvlan", "routing"],
+    &["pipeline", "bridge", "vlan", "ipvlan", "macvlan", "routing", "tunnels"],
     &["upper", "watch"],
     &["worker"],
 ];

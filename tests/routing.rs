@@ -38,7 +38,9 @@ fn routing(forwards: bool, checks_source: bool) -> Routing {
     let onward = hop(NextHop::Gateway { device: there, gateway });
     let v4 = |text: &str, length| Prefix::new(text.parse::<Ipv4Addr>().unwrap(), length).unwrap();
     let v6 = |text: &str, length| Prefix::new(text.parse::<Ipv6Addr>().unwrap(), length).unwrap();
-    let interface = |mac, mtu| Some(Interface { mac: MacAddr::new(mac), mtu, forwards, checks_source });
+    let interface = |mac, mtu| {
+        Some(Interface { mac: MacAddr::new(mac), mtu, forwards, checks_source, has_neighbors: true })
+    };
     Routing {
         interfaces: [interface(HERE, 1500), interface(THERE, MTU)].into(),
         ipv4: Arc::new(Routes::new([

@@ -3,9 +3,12 @@
 mod ipvlan;
 mod macvlan;
 mod routing;
+mod tunnels;
+mod underlay;
 mod vlans;
 
 pub(crate) use routing::{Inputs, Routed, set_neighbors};
+pub(crate) use underlay::device as underlay_of;
 pub use vlans::VlanCounts;
 
 use std::collections::{BTreeMap, HashMap};
@@ -133,9 +136,10 @@ pub fn compile(
     }
     let tags = tags(config, &named, &mut devices);
     let macvlans = macvlan::macvlans(config, &named, &mut devices);
+    let tunnels = tunnels::tunnels(config, &named, routing, &mut devices);
     let tables = Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into());
     let tables = tables.with_tags(tags).with_children(children).with_macvlans(macvlans);
-    tables.with_routing(Arc::clone(routing))
+    tables.with_tunnels(Arc::new(tunnels)).with_routing(Arc::clone(routing))
 }
 
 type Named<'p> = HashMap<&'p str, &'p PortFacts<'p>>;

@@ -10,6 +10,7 @@
 //!        ├─ vlan    sub-interfaces: sort by tag, put it on
 //!        ├─ ipvlan  children of a device: sort by address, to each other and out
 //!        ├─ routing read → look up → next hop
+//!        ├─ tunnels out: an outer header, by a routed device; in: off with it, and up
 //!        └─ tables  compiled snapshots, published whole; the MAC table, learned live
 //! frames            packet memory: area, pool, frame, burst, offload state
 //! filter            tcpdump's filters, for whoever looks
@@ -18,7 +19,7 @@
 //! ring bell punt    between threads: copies of frames, and wake-ups
 //! ```
 //!
-//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan ipvlan macvlan routing pipeline`, and
+//! Imports run one way: `ids → drops counters sync → sys wire → frames → tables → bridge vlan ipvlan macvlan routing tunnels pipeline`, and
 //! `frames → ports`; [`worker`] joins ports, pipeline and [`watch`]. Control is another crate, and nothing here knows of it.
 #![deny(unsafe_code)]
 
@@ -43,6 +44,7 @@ mod sync;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod tables;
+pub mod tunnels;
 pub mod upper;
 pub mod vlan;
 pub mod watch;

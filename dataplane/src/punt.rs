@@ -35,11 +35,15 @@ pub enum PuntReason {
     Unreachable,
     /// It was dropped for its destination is forbidden.
     Prohibited,
+    /// It is the whole packet that a tunnel sends, and the next hop to the tunnel's far end is not known. The device is the tunnel.
+    Outgoing,
+    /// The same, dropped for it is too long for the way there, and may not be fragmented.
+    TunnelTooBig,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ReservedAddress,
         Self::Membership,
         Self::Move,
@@ -50,6 +54,8 @@ impl PuntReason {
         Self::TooBig,
         Self::Unreachable,
         Self::Prohibited,
+        Self::Outgoing,
+        Self::TunnelTooBig,
     ];
 }
 

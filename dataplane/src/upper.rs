@@ -78,6 +78,6 @@ impl UpperConfig {
                 (PortKind::Host(host), netns.clone())
             }
         };
-        PortConfig { name, kind, netns, worker: None, mtu: None }
+        PortConfig { name, kind, netns, worker: None, mtu: None, address: None }
     }
 }

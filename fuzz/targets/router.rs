@@ -62,8 +62,13 @@ fn set_up() -> (Router, Routing) {
         }
     };
     let devices = vec![device(0), device(1)];
-    let interface =
-        |it: &RoutedDevice| Interface { mac: it.mac, mtu: it.mtu, forwards: true, checks_source: false };
+    let interface = |it: &RoutedDevice| Interface {
+        mac: it.mac,
+        mtu: it.mtu,
+        forwards: true,
+        checks_source: false,
+        has_neighbors: it.has_neighbors,
+    };
     let interfaces = devices.iter().map(|it| Some(interface(it))).collect();
     let mut router = Router::new();
     router.set(Setting { devices, fixed: Vec::new(), icmp_rate: Rate::ICMP }, Duration::ZERO);

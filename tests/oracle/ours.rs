@@ -15,6 +15,9 @@ pub(crate) fn play(rig: &Rig) -> Vec<String> {
     let drive = |hand: &mut ByHand<'_>| {
         let ends: Vec<_> =
             (0..rig.mtus.len()).map(|n| hand.switch().memory_end(&format!("p{n}")).unwrap()).collect();
+        // A router of ours announces its addresses when it begins, and the kernel's does not.
+        settle(hand);
+        ends.iter().for_each(|end| while end.receive().is_some() {});
         steps.iter().map(|done| transcript::step(done, step(hand, &ends, done))).collect()
     };
     Switch::by_hand(config, Now { unix_ns: 0 }, drive).unwrap()
@@ -25,12 +28,23 @@ fn step(hand: &mut ByHand<'_>, ends: &[MemoryEnd], step: &Step) -> Outputs {
         Step::Send(port, frame) => ends[*port].send(frame.clone()).unwrap(),
         Step::Fdb(words) => fdb(hand.switch(), words),
     }
-    while hand.step() > 0 {}
+    settle(hand);
     let mut outputs = Outputs::default();
     for (end, output) in ends.iter().zip(&mut outputs) {
         output.extend(std::iter::from_fn(|| end.receive()).map(|wire| wire.bytes));
     }
     outputs
+}
+
+/// Turns worker and control until neither has anything to do.
+fn settle(hand: &mut ByHand<'_>) {
+    loop {
+        while hand.step() > 0 {}
+        hand.switch().hear_workers();
+        if hand.step() == 0 {
+            return;
+        }
+    }
 }
 
 /// bridge(8)'s words, as the command would send them to a switch that runs.

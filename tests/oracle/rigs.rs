@@ -65,7 +65,11 @@ impl Rig {
 
     /// The switch's configuration.
     pub(crate) fn config(&self) -> String {
-        let port = |(n, mtu)| format!("[[port]]\nname = \"p{n}\"\nmemory = true\nmtu = {mtu}\n");
+        let port = |(n, mtu)| {
+            format!(
+                "[[port]]\nname = \"p{n}\"\nmemory = true\nmtu = {mtu}\naddress = \"02:00:00:00:aa:0{n}\"\n"
+            )
+        };
         let ports: String = self.mtus.iter().enumerate().map(port).collect();
         format!("[switch]\nmac_table = 1024\n{ports}{}", self.ours)
     }

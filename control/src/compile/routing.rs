@@ -25,6 +25,8 @@ pub(crate) struct Routed {
     pub(crate) mtu: u32,
     /// Whether packets leave by it.
     pub(crate) is_up: bool,
+    /// Whether link-layer addresses lead to neighbours there; not of a tunnel of packets.
+    pub(crate) has_neighbors: bool,
 }
 
 /// What routing is compiled of.
@@ -75,6 +77,7 @@ impl Inputs {
                 mtu: device.mtu,
                 forwards: config.routing.forwarding,
                 checks_source: config.routing.rp_filter,
+                has_neighbors: device.has_neighbors,
             });
         }
         (routing.interfaces, routing.policy) = (interfaces.into(), config.routing.multipath);
@@ -181,6 +184,7 @@ mod tests {
             mac: MacAddr::ZERO,
             mtu: 1500,
             is_up,
+            has_neighbors: true,
         });
         let devices: Vec<_> = devices.collect();
         let id = |name: &str| devices.iter().find(|device| device.name == name).unwrap().id;

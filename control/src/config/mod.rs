@@ -14,6 +14,7 @@
 //! netns = "blue"                      # of the kernel's device; else the switch's own
 //! worker = 0                          # the one that owns it; else the least loaded
 //! mtu = 1500                          # 68 to 65535; else the device's own
+//! # address = "02:00:00:00:00:01"     # of tap, pcap and memory: the switch's own there, if it is routed; else one that its name makes
 //! # and one of:
 //! xdp = { device = "eth0", mode = "auto", queues = "all", take = "all" }  # or xdp = "eth0"
 //!                                     # mode: auto, native, generic, copy, zerocopy; queues: all, or the first so many
@@ -138,6 +139,17 @@
 //! # mtu = 1500                        # as of a [[vlan]]
 //! # host = true                       # as of a [[vlan]]; its `addresses` are the ipvlan's, and need no [[address]]
 //!
+//! # [[ipip]]                          # a tunnel of IP packets in IPv4 packets, as `ip link add type ipip`
+//! # name = "tun0"
+//! # local = "192.0.2.1"               # or any: the address that it sends from, one of a device of the switch
+//! # remote = "198.51.100.1"           # or any: the far end is then the router that a route by it names (`onlink`)
+//! # ttl = "inherit"                   # or 1 to 255: of outer packets
+//! # tos = 0                           # or "inherit", "0x28"; its two bits of ECN are the inner packet's (RFC 6040)
+//! # pmtudisc = true                   # false: outer packets may be fragmented as the inner one may
+//! # ignore_df = false                 # true: whatever the inner one says; with pmtudisc = false
+//! # mode = "ipip"                     # or ip6ip (IPv6 in IPv4, as `type sit`), any (both)
+//! # mtu = 1480                        # 68 to 65515; else that of the device with `local`, less 20
+//!
 //! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this
 //! # device = "iv1"                    # an ipvlan
 //! # address = "10.66.0.1/24"          # or an IPv6 address with its prefix; of one ipvlan on a device only
@@ -184,6 +196,7 @@ mod spanning_tree;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upper;
 mod values;
 mod vlan_edit;
@@ -201,6 +214,7 @@ use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
+use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
@@ -225,6 +239,8 @@ pub struct Config {
     pub xconnects: Vec<XconnectConfig>,
     /// Every device that stands on another, in the order of the file.
     pub uppers: Vec<UpperConfig>,
+    /// Every tunnel, in the order of the file.
+    pub tunnels: Vec<TunnelConfig>,
     /// Every `[[address]]`, in the order of the file.
     pub addresses: Vec<AddressConfig>,
     /// `[routing]`
@@ -301,10 +317,16 @@ pub enum Idle {
 }
 
 impl Config {
-    /// Every port that there is to be: those of the file, the hosts' of its bridges, and the devices that stand on others.
+    /// Every port that there is to be: those of the file, the hosts' of its bridges, the devices that stand on others, and tunnels.
     pub(crate) fn all_ports(&self) -> impl Iterator<Item = PortConfig> {
         let hosts = self.bridges.iter().filter_map(BridgeConfig::host_port);
-        self.ports.iter().cloned().chain(hosts).chain(self.uppers.iter().map(UpperConfig::port))
+        let stands = self.uppers.iter().map(UpperConfig::port);
+        self.ports
+            .iter()
+            .cloned()
+            .chain(hosts)
+            .chain(stands)
+            .chain(self.tunnels.iter().map(TunnelConfig::port))
     }
 
     /// The largest file that is read, in bytes.
@@ -383,10 +405,10 @@ impl Config {
 const FILE: Shape = Shape {
     label: "the file",
     keys: &[
-        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "address", "route", "routing",
-        "neighbor",
+        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "ipip", "address", "route",
+        "routing", "neighbor",
     ],
-    later: &["vxlan", "ipip", "binding"],
+    later: &["vxlan", "binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
@@ -396,12 +418,13 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let ports = port::read_all(&file, switch.workers.count(), &mut roles);
     let (bridges, xconnects) = bridge::read_all(&file, &mut roles);
     let uppers = upper::read_all(&file, &mut roles);
+    let tunnels = tunnel::read_all(&file, &mut roles);
     let addresses = address::read_all(&file, &mut roles);
     let routing = route::read_routing(&file);
     let routes = route::read_all(&file, &addresses, &roles);
     let neighbors = neighbor::read_all(&file, &bridges, &addresses, &roles);
     roles.check();
-    let devices = ports.len() + bridges.len() + uppers.len();
+    let devices = ports.len() + bridges.len() + uppers.len() + tunnels.len();
     if devices > DeviceId::LIMIT {
         let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
         problems.push(0..0, rule, "divide them between switches");
@@ -412,6 +435,7 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
         bridges,
         xconnects,
         uppers,
+        tunnels,
         addresses,
         routing,
         routes,

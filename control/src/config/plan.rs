@@ -7,6 +7,7 @@ use rigswitch_dataplane::bridge::{
 };
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig};
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
+use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::UpperConfig;
 
 use super::Config;
@@ -47,6 +48,8 @@ pub enum Change {
     Wire(Edit<XconnectConfig>),
     /// A device that stands on another.
     Upper(Edit<UpperConfig>),
+    /// A tunnel.
+    Tunnel(Edit<TunnelConfig>),
     /// An `[[address]]`.
     Address(Edit<AddressConfig>),
     /// `[routing]`.
@@ -89,6 +92,8 @@ impl Plan {
         changes.extend(ports.into_iter().map(Change::Port));
         let uppers = edits(&running.uppers, &wanted.uppers, |upper| upper.name.clone());
         changes.extend(uppers.into_iter().map(Change::Upper));
+        let tunnels = edits(&running.tunnels, &wanted.tunnels, |tunnel| tunnel.name.clone());
+        changes.extend(tunnels.into_iter().map(Change::Tunnel));
         for edit in edits(&running.bridges, &wanted.bridges, |bridge| bridge.name.clone()) {
             bridge(edit, &mut changes);
         }
@@ -114,12 +119,13 @@ impl Plan {
         self.0.is_empty()
     }
 
-    /// What happens to ports, the hosts' of bridges and devices that stand on others with them.
+    /// What happens to ports, the hosts' of bridges, devices that stand on others and tunnels with them.
     pub(crate) fn ports(&self) -> Vec<Edit<PortConfig>> {
         let of = |change: &Change| match change {
             Change::Port(edit) => Some(edit.clone()),
             Change::Bridge(edit) => port_of(edit, BridgeConfig::host_port),
             Change::Upper(edit) => port_of(edit, |upper| Some(upper.port())),
+            Change::Tunnel(edit) => port_of(edit, |tunnel| Some(tunnel.port())),
             _ => None,
         };
         self.0.iter().filter_map(of).collect()
@@ -207,6 +213,10 @@ impl Change {
             Self::Upper(edit) => {
                 let (Edit::Add(upper) | Edit::Remove(upper) | Edit::Change { to: upper, .. }) = edit;
                 view(upper.kind.name(), None, edit, &["name"])
+            }
+            Self::Tunnel(edit) => {
+                let (Edit::Add(tunnel) | Edit::Remove(tunnel) | Edit::Change { to: tunnel, .. }) = edit;
+                view(tunnel.kind.name(), None, edit, &["name"])
             }
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Routing(edit) => view("routing", None, edit, &[]),

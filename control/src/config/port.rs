@@ -1,5 +1,6 @@
 //! `[[port]]`: a device the switch takes frames from.
 
+use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{
     PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake,
 };
@@ -10,8 +11,8 @@ use super::values::{device_name, netns_name, station};
 
 pub(super) const PORT: Shape = Shape {
     label: "[[port]]",
-    keys: &["name", "xdp", "tap", "packet", "device", "pcap", "memory", "netns", "worker", "mtu"],
-    later: &["mac", "address", "vlan"],
+    keys: &["name", "xdp", "tap", "packet", "device", "pcap", "memory", "netns", "worker", "mtu", "address"],
+    later: &["mac", "vlan"],
 };
 const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take", "mac"], later: &[] };
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
@@ -43,7 +44,8 @@ fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<Port
     }
     let worker = fields.integer("worker", 0..=i64::from(workers) - 1);
     let mtu = fields.integer("mtu", 68..=65_535);
-    Some(PortConfig { name: name?, kind: kind?.0, netns, worker, mtu })
+    let address = address(fields, kind.as_ref().map(|(kind, _)| kind));
+    Some(PortConfig { name: name?, kind: kind?.0, netns, worker, mtu, address })
 }
 
 type Span = std::ops::Range<usize>;
@@ -186,6 +188,24 @@ fn netns(fields: &Fields<'_>, kind: Option<&PortKind>) -> Option<String> {
         return None;
     }
     netns_name(fields, text)
+}
+
+/// The switch's own address there. Elsewhere it is that of the device.
+fn address(fields: &Fields<'_>, kind: Option<&PortKind>) -> Option<MacAddr> {
+    let text = fields.text("address")?;
+    if let Some(kind @ (PortKind::Xdp(_) | PortKind::Packet(_) | PortKind::Device(_))) = kind {
+        let rule = format!("`address`: that of {} port is its device's", article(kind.name()));
+        let device = kind.device().unwrap_or("DEV");
+        let remedy = format!("take it out, and `ip link set {device} address {}`", text.value);
+        fields.problems.push(text.span, rule, remedy);
+        return None;
+    }
+    station(fields, &text)
+}
+
+fn article(word: &str) -> String {
+    let article = if word.starts_with('x') { "an" } else { "a" };
+    format!("{article} {word}")
 }
 
 fn device(fields: &Fields<'_>, key: &str, text: Text<'_>) -> Option<(String, Span)> {

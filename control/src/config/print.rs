@@ -10,12 +10,14 @@ use rigswitch_dataplane::ports::{
 };
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::tables::PortState;
+use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::UpperConfig;
 use serde::Serialize;
 
 use super::address::AddressWords;
 use super::host::HostWords;
 use super::route::{RouteWords, RoutingWords};
+use super::tunnel::TunnelWords;
 use super::upper::UpperWords;
 use super::values::{duration_text, unless};
 use super::{Config, Idle, SwitchConfig, Workers};
@@ -37,6 +39,8 @@ pub struct Document<'c> {
     macvlan: Vec<UpperWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ipvlan: Vec<UpperWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ipip: Vec<TunnelWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<AddressWords<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,12 @@ impl<'c> Document<'c> {
             xconnect: config.xconnects.iter().map(Xconnect::new).collect(),
             vlan: of("vlan"),
             ipvlan: of("ipvlan"),
+            ipip: config
+                .tunnels
+                .iter()
+                .filter(|tunnel| tunnel.kind.name() == "ipip")
+                .map(Into::into)
+                .collect(),
             address: config.addresses.iter().map(Into::into).collect(),
             routing: unless(config.routing, RoutingConfig::default()).map(Into::into),
             route: config.routes.iter().map(Into::into).collect(),
@@ -122,6 +132,8 @@ struct Port<'c> {
     worker: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
     #[serde(flatten)]
     kind: Kind<'c>,
 }
@@ -174,6 +186,7 @@ impl<'c> Port<'c> {
             netns: port.netns.as_deref(),
             worker: port.worker,
             mtu: port.mtu,
+            address: port.address.map(|address| address.to_string()),
             kind: match &port.kind {
                 PortKind::Xdp(XdpConfig { device, mode, queues, take }) => {
                     let (take, mac) = match take {
@@ -438,6 +451,12 @@ impl Printed for XconnectConfig {
 impl Printed for UpperConfig {
     fn words(&self) -> Words {
         words(&UpperWords::from(self))
+    }
+}
+
+impl Printed for TunnelConfig {
+    fn words(&self) -> Words {
+        words(&TunnelWords::from(self))
     }
 }
 

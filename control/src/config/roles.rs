@@ -19,6 +19,7 @@ pub(super) enum Kind {
     Vlan,
     Ipvlan,
     Macvlan,
+    Ipip,
 }
 
 impl Kind {
@@ -30,6 +31,7 @@ impl Kind {
             Self::Vlan => "vlan",
             Self::Ipvlan => "ipvlan",
             Self::Macvlan => "macvlan",
+            Self::Ipip => "ipip",
         }
     }
 }
@@ -192,7 +194,14 @@ impl<'d> Roles<'d> {
                     let rule = format!("`{device}` is shared with the host, and cannot be {role}");
                     self.problems.push(span.clone(), rule, ALL_OF_IT);
                 }
-                Some(Kind::Port | Kind::Vlan | Kind::Ipvlan | Kind::Macvlan) => {
+                Some(Kind::Ipip) if !matches!(role, Role::Routed) => {
+                    let rule = format!(
+                        "`{device}` is an ipip tunnel, and cannot be {role}: it carries packets, not frames"
+                    );
+                    let remedy = "route to it: [[route]] with device = \"".to_owned() + device + "\"";
+                    self.problems.push(span.clone(), rule, remedy);
+                }
+                Some(Kind::Port | Kind::Vlan | Kind::Ipvlan | Kind::Macvlan | Kind::Ipip) => {
                     if let Some((first, at)) = first_uses.get(&**device) {
                         if first.goes_with(role) {
                             continue;
@@ -206,9 +215,12 @@ impl<'d> Roles<'d> {
             }
         }
     }
-    /// What another device can stand on: all but bridges.
+    /// What another device can stand on: all but bridges and tunnels of packets.
     fn devices_below(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().filter(|(_, kind)| **kind != Kind::Bridge).map(|(name, _)| &**name)
+        self.names
+            .iter()
+            .filter(|(_, kind)| !matches!(kind, Kind::Bridge | Kind::Ipip))
+            .map(|(name, _)| &**name)
     }
 
     fn check_links(&self) {
@@ -220,6 +232,12 @@ impl<'d> Roles<'d> {
                 }
                 Some(Kind::Bridge) => {
                     let rule = format!("`link = \"{link}\"`, a bridge: this version does not have it yet");
+                    refuse(rule, "name a port, or a device that stands on one".into());
+                }
+                Some(Kind::Ipip) => {
+                    let rule = format!(
+                        "`{link}` is an ipip tunnel, and nothing can stand on it: it carries packets, not frames"
+                    );
                     refuse(rule, "name a port, or a device that stands on one".into());
                 }
                 Some(Kind::Ipvlan) if self.names.get(upper) == Some(&Kind::Ipvlan) => {

@@ -10,7 +10,7 @@ use rigswitch_dataplane::wire::flow::Policy;
 use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
-use super::roles::Roles;
+use super::roles::{Kind, Roles};
 use super::values::unless;
 
 pub(super) const ROUTE: Shape = Shape {
@@ -195,7 +195,8 @@ fn hop(
     let known = router.and_then(behind);
     let device = match (&said, known) {
         (Some(text), _) => {
-            if !addresses.iter().any(|of| of.device == text.value) && !onlink {
+            let is_tunnel = roles.kind(text.value) == Some(Kind::Ipip);
+            if !addresses.iter().any(|of| of.device == text.value) && !onlink && !is_tunnel {
                 let rule = format!("`{}` has no address, and nothing is routed there", text.value);
                 let remedy = match roles.kind(text.value) {
                     None => roles.suggest(text.value),

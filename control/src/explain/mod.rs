@@ -4,6 +4,7 @@ mod frame;
 mod known;
 mod macvlan;
 mod run;
+mod tunnels;
 mod view;
 mod vlans;
 mod words;

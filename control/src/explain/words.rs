@@ -14,7 +14,7 @@ use rigswitch_dataplane::wire::multicast::Group;
 use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::view::{ExplainedDrop, ExplanationView, StepView};
-use super::{Seen, macvlan, vlans};
+use super::{Seen, macvlan, tunnels, vlans};
 use crate::config::Origins;
 
 /// What things are called, and where the file says what they are.
@@ -103,6 +103,8 @@ fn heard(reason: PuntReason) -> &'static str {
         PuntReason::TtlExceeded | PuntReason::TooBig | PuntReason::Unreachable | PuntReason::Prohibited => {
             "its sender is told"
         }
+        PuntReason::Outgoing => "nobody knows the next hop to the far end",
+        PuntReason::TunnelTooBig => "the sender of what is inside is told",
     }
 }
 
@@ -176,6 +178,10 @@ impl Story<'_, '_> {
             Step::Snooped(why) => self.snooped(why),
             Step::Answered(device, address, mac) => self.answered(device, address, mac),
             Step::Routed(fate) => self.routed(fate),
+            Step::Encapsulated(device, remote) => {
+                let (text, place) = tunnels::encapsulated(self.setting, device, remote);
+                self.push("tunnel", text, place);
+            }
             Step::Fragmented(device, count) => {
                 let text =
                     format!("into {count} pieces, for {} carries no longer packets", self.name(device));
@@ -382,6 +388,9 @@ impl Story<'_, '_> {
     fn routed(&mut self, fate: Fate) {
         let text = match fate {
             Fate::Forward(device, next, mac) => format!("by {} to {next}, who is {mac}", self.name(device)),
+            Fate::Decapsulate(arrival) => {
+                format!("for the tunnel {}", self.name(self.setting.tables.tunnels().device_of(arrival)))
+            }
             Fate::Punt(reason) => format!("to control: {}", heard(reason)),
             Fate::Refuse(reason, _) | Fate::Drop(reason) => format!("drop: {}", reason.name()),
         };

@@ -34,7 +34,8 @@ use devices::Devices;
 use icmp::Trouble;
 use limits::Limits;
 use neighbors::{Key, Neighbors};
-use way::{Packet, Way};
+use way::Packet;
+pub(crate) use way::{Way, way};
 
 /// What the configuration says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -193,6 +194,10 @@ impl Router {
         let trouble = match (reason, packet.way(routing)) {
             (PuntReason::Local, _) => {
                 self.hear_local(device, &ethernet, &packet, routing, now);
+                None
+            }
+            (PuntReason::Outgoing, Way::Out(by, next)) => {
+                self.transmit(by, next, packet.of_frame(frame), now);
                 None
             }
             (PuntReason::Unresolved, Way::Out(to, next)) => {

@@ -84,8 +84,13 @@ fn routing(router: &Router, setting: &Setting) -> Routing {
         add(ip(text), 16, next_hop);
     }
     add(ip("198.0.0.0"), 8, NextHop::Gateway { device: THERE, gateway: ip("10.0.1.2") });
-    let interface =
-        |it: &RoutedDevice| Interface { mac: it.mac, mtu: it.mtu, forwards: true, checks_source: false };
+    let interface = |it: &RoutedDevice| Interface {
+        mac: it.mac,
+        mtu: it.mtu,
+        forwards: true,
+        checks_source: false,
+        has_neighbors: it.has_neighbors,
+    };
     let interfaces = setting.devices.iter().map(|it| it.is_up.then(|| interface(it)));
     Routing {
         interfaces: interfaces.collect(),

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::tables::Routing;
 use rigswitch_dataplane::tables::next_hop::NextHop;
-use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
+use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use rigswitch_dataplane::wire::flow::FlowHash;
 use rigswitch_dataplane::wire::forward::{self, Refused};
 use rigswitch_dataplane::wire::ipv4::Ipv4;
-use rigswitch_dataplane::wire::ipv6::Ipv6;
+use rigswitch_dataplane::wire::ipv6::{self, Ipv6};
 
 /// A packet that a router deals with.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub(super) enum Packet<'a> {
 
 /// Where it goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Out of this device, to this neighbour.
     Out(DeviceId, IpAddr),
     /// Nowhere: there is no route.
@@ -46,6 +46,15 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Its bytes, as far as it says that it goes.
+    pub(super) fn of_frame<'f>(&self, frame: &'f [u8]) -> &'f [u8] {
+        let length = match self {
+            Self::Ipv4(ip) => ip.header_len() + ip.payload().len(),
+            Self::Ipv6(ip) => ipv6::HEADER_LEN + ip.payload().len(),
+        };
+        frame.get(HEADER_LEN..HEADER_LEN + length).unwrap_or_default()
+    }
+
     /// Where it goes.
     pub(super) fn way(&self, routing: &Routing) -> Way {
         let destination = match self {
@@ -65,7 +74,7 @@ impl<'a> Packet<'a> {
 }
 
 /// Where packets of a flow go that are for `destination`.
-pub(super) fn way(routing: &Routing, destination: IpAddr, flow: FlowHash) -> Way {
+pub(crate) fn way(routing: &Routing, destination: IpAddr, flow: FlowHash) -> Way {
     let id = match destination {
         IpAddr::V4(address) => routing.ipv4.find(routing.ipv4.locate(address)),
         IpAddr::V6(address) => routing.ipv6.find(routing.ipv6.locate(address)),

@@ -431,5 +431,5 @@ fn is_adjusted(from: &PortConfig, to: &PortConfig) -> bool {
         ) => *mac = *other,
         _ => {}
     }
-    PortConfig { mtu: to.mtu, kind, ..from.clone() } == *to && !attached_otherwise
+    PortConfig { mtu: to.mtu, address: to.address, kind, ..from.clone() } == *to && !attached_otherwise
 }

@@ -23,6 +23,7 @@ mod shared;
 mod tests;
 mod time;
 mod trees;
+mod tunnels;
 mod uppers;
 mod vlans;
 mod watch;
@@ -329,6 +330,7 @@ impl Switch {
     fn publish(&mut self) {
         let now = self.time.elapsed();
         let fallen = self.follow_links();
+        self.follow_underlays();
         self.follow_bridges();
         self.follow_vlan_counts();
         self.note_own_addresses();

@@ -62,6 +62,7 @@ impl Roads {
             mac: port.station_address(),
             mtu: port.mtu,
             is_up: port.is_usable(),
+            has_neighbors: !config.tunnels.iter().any(|tunnel| tunnel.name == **name),
         };
         let devices: Vec<_> = known.iter().map(device).collect();
         let addresses = |name: &str| {
@@ -78,7 +79,7 @@ impl Roads {
                     mtu: device.mtu,
                     is_up: device.is_up,
                     addresses: addresses(&device.name),
-                    has_neighbors: true,
+                    has_neighbors: device.has_neighbors,
                 })
                 .collect(),
             fixed: config
@@ -120,7 +121,7 @@ impl Roads {
     }
 }
 
-/// The devices that are routed: those with addresses that have no other use.
+/// The devices that are routed: those with addresses that have no other use, and tunnels of packets, which can have none.
 pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
     let mut names: BTreeSet<&str> = config.addresses.iter().map(|said| &*said.device).collect();
     for bridge in &config.bridges {
@@ -137,6 +138,7 @@ pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
     hosts.for_each(|upper| {
         names.remove(&*upper.name);
     });
+    names.extend(config.tunnels.iter().map(|tunnel| &*tunnel.name));
     names
 }
 

@@ -79,7 +79,7 @@ impl BridgeConfig {
     pub fn host_port(&self) -> Option<PortConfig> {
         let HostConfig { addresses, netns } = self.host.clone()?;
         let kind = PortKind::Host(HostPortConfig { device: self.name.clone(), addresses });
-        Some(PortConfig { name: self.name.clone(), kind, netns, worker: None, mtu: None })
+        Some(PortConfig { name: self.name.clone(), kind, netns, worker: None, mtu: None, address: None })
     }
 }
 

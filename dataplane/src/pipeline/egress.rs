@@ -1,16 +1,16 @@
 //! Leaving: does the frame fit the device, is it fit for the wire, and then into the device's burst.
 
+use super::finish::{find_partial_checksums, finish, size};
 use super::surface::{DEEPEST, Surfaced};
 use super::{Context, Observer, Step};
 use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
-use crate::frames::{Burst, Checksum, Frame, Gso, Pool};
+use crate::frames::{Burst, Frame, Pool};
 use crate::ids::DeviceId;
 use crate::ipvlan;
 use crate::ports::{Now, Witness};
-use crate::tables::{Descent, Device, Role, Tables, Target};
-use crate::wire::{self, ethernet::Ethernet, segment::Segmenter, vlan::TAG_LEN};
-use crate::{macvlan, vlan};
+use crate::tables::{Descent, Role, Tables, Target};
+use crate::{macvlan, tunnels, vlan};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
 pub trait Transmit {
@@ -77,18 +77,19 @@ impl Leaving for Target {
 
 /// Copies that may wait to be sent at one time: a flood goes out in slices, so that one broadcast on a thousand ports
 /// needs no more packet memory than this.
-const SLICE: usize = 256;
+pub(super) const SLICE: usize = 256;
 
 /// Frames on their way out, by device.
 #[derive(Default)]
 pub struct Egress {
-    queues: Vec<Burst>,   // by device
-    dirty: Vec<DeviceId>, // those with frames in them
-    waiting: usize,       // frames in all of them
+    queues: Vec<Burst>,        // by device
+    dirty: Vec<DeviceId>,      // those with frames in them
+    pub(super) waiting: usize, // frames in all of them
     pub(super) forwarded: u64,
     pub(super) copies: u64,
     pub(super) rises: u64,
-    pub(super) depth: u8, // how often the frame in hand has gone from device to device
+    identification: u16,                // of the last packet of ours that needed one
+    pub(super) depth: u8,               // how often the frame in hand has gone from device to device
     pub(super) surfaced: Vec<Surfaced>, // in order; as many as there was made room for
 }
 
@@ -130,6 +131,18 @@ impl Egress {
         self.descend(cx, upper, way, frame);
     }
 
+    /// A frame was forwarded in pieces.
+    pub(crate) fn count_forwarded(&mut self) {
+        self.forwarded += 1;
+    }
+
+    /// A number for a packet that may be fragmented, another one than those before.
+    #[inline]
+    pub(crate) fn identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
+    }
+
     /// `whole` leaves by `to` in pieces, which `next` makes one after the other: one there is no memory for is none.
     pub(crate) fn split<O: Observer, T: Transmit>(
         &mut self,
@@ -138,7 +151,6 @@ impl Egress {
         whole: &Frame,
         mut next: impl FnMut(&mut Context<'_, O, T>) -> Option<Option<Frame>>,
     ) {
-        self.forwarded += 1;
         while let Some(piece) = next(cx) {
             if self.waiting >= SLICE {
                 self.flush(cx);
@@ -289,7 +301,7 @@ impl Egress {
     ) {
         let device = cx.tables.device(to);
         if frame.gso().is_some() && !device.capabilities.gso {
-            self.cut(cx, to, frame);
+            self.cut(cx, to, frame, |egress, cx, segment| egress.enqueue(cx, to, segment));
         } else if let Err(reason) = finish(cx, to, device, &mut frame) {
             self.refuse(cx, to, reason, frame);
         } else {
@@ -347,6 +359,9 @@ impl Egress {
             Descent::Vlan(way) => vlan::send(cx, way, frame, self),
             Descent::Ipvlan(way) => ipvlan::send(cx, upper, way, frame, self),
             Descent::Macvlan(way) => macvlan::send(cx, way, frame, self),
+            Descent::Ipip(way) => self.each_whole(cx, upper, frame, |egress, cx, frame| {
+                tunnels::ipip::send(cx, upper, way, frame, egress);
+            }),
         }
         self.depth -= 1;
     }
@@ -392,93 +407,5 @@ impl Egress {
         }
         self.waiting = 0;
         cx.observer.flushed();
-    }
-
-    /// Cuts a super-frame into segments, each a frame of its own.
-    #[cold]
-    fn cut<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>, to: DeviceId, whole: Frame) {
-        let Some(gso) = whole.gso() else { unreachable!("only super-frames are cut") };
-        let Ok(segmenter) = segmenter(&whole, gso) else {
-            return self.refuse(cx, to, DropReason::MalformedOffload, whole);
-        };
-        cx.observer.see(Step::Cut(to, segmenter.count()), &whole);
-        for n in 0..segmenter.count() {
-            if self.waiting >= SLICE {
-                self.flush(cx);
-            }
-            let Some(segment) = segment(cx.pool, &segmenter, n) else {
-                self.unmade(cx, to, DropReason::PoolEmpty, &whole);
-                continue;
-            };
-            cx.counters.device(to).segments_made.add(1);
-            self.enqueue(cx, to, segment);
-        }
-        cx.pool.free(whole);
-    }
-}
-
-/// Makes a frame that is not to be cut fit for `device`: a checksum that the device would not pass on is completed.
-fn finish<O: Observer, T: Transmit>(
-    cx: &mut Context<'_, O, T>,
-    to: DeviceId,
-    device: &Device,
-    frame: &mut Frame,
-) -> Result<(), DropReason> {
-    // A device that takes a super-frame whole takes its checksum as it is.
-    if let Checksum::Partial { start, offset } = frame.checksum()
-        && frame.gso().is_none()
-        && !device.capabilities.partial_checksum
-    {
-        wire::checksum::complete(frame.bytes_mut(), start.into(), offset.into())
-            .map_err(|_| DropReason::MalformedOffload)?;
-        frame.set_checksum(Checksum::Complete);
-        cx.observer.see(Step::ChecksumCompleted(to), frame);
-        cx.counters.device(to).checksums_completed.add(1);
-    }
-    Ok(())
-}
-
-/// What counts against an MTU, in bytes: of a super-frame its longest segment, and of a frame with a tag what is left without the
-/// outermost one, unless tags are measured too.
-fn size(frame: &Frame, measures_tags: bool) -> Result<usize, DropReason> {
-    let longest = match frame.gso() {
-        Some(gso) => segmenter(frame, gso)?.longest(),
-        None => frame.len(),
-    };
-    let has_tag =
-        !measures_tags && Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type().is_tag());
-    Ok(if has_tag { longest - TAG_LEN } else { longest })
-}
-
-/// What cuts `frame`, if it is the super-frame that its offload state claims.
-fn segmenter(frame: &Frame, gso: Gso) -> Result<Segmenter<'_>, DropReason> {
-    let Checksum::Partial { start, .. } = frame.checksum() else { return Err(DropReason::MalformedOffload) };
-    Segmenter::new(frame.bytes(), gso.kind, gso.size, start.into()).map_err(|_| DropReason::MalformedOffload)
-}
-
-/// Segment `n` in memory of its own; `None` if there is none left.
-fn segment(pool: &mut Pool, segmenter: &Segmenter<'_>, n: usize) -> Option<Frame> {
-    let mut frame = pool.alloc(segmenter.longest())?;
-    let len = if frame.set_len(segmenter.longest()) { segmenter.write(n, frame.bytes_mut()) } else { None };
-    let fits = len.is_some_and(|len| frame.set_len(len));
-    debug_assert!(fits, "the segment is one of those there are, and no longer than the longest");
-    Some(frame)
-}
-
-/// Frames of AF_XDP come with no word about their checksums: partial ones are found by looking, once, before any copy
-/// is made.
-#[cold]
-pub(super) fn find_partial_checksums<O: Observer, T: Transmit>(
-    cx: &mut Context<'_, O, T>,
-    from: DeviceId,
-    frame: &mut Frame,
-) {
-    if frame.checksum() == Checksum::Unknown {
-        let completed = wire::partial::complete_partial(frame.bytes_mut());
-        frame.set_checksum(Checksum::Complete);
-        if completed > 0 {
-            cx.observer.see(Step::ChecksumsFound(completed), frame);
-            cx.counters.device(from).checksums_completed.add(u64::from(completed));
-        }
     }
 }

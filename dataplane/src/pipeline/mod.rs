@@ -11,10 +11,11 @@
 //! ```
 //!
 //! The stages are functions over a burst, in that order; those of protocols live in their folders ([`crate::bridge`],
-//! [`crate::vlan`], [`crate::macvlan`], [`crate::ipvlan`], [`crate::routing`]). Nothing here allocates, locks, logs or calls
+//! [`crate::vlan`], [`crate::macvlan`], [`crate::ipvlan`], [`crate::routing`], [`crate::tunnels`]). Nothing here allocates, locks, logs or calls
 //! the kernel.
 
 mod egress;
+mod finish;
 mod observer;
 mod surface;
 

@@ -11,7 +11,7 @@ use crate::macvlan::Ruling;
 use crate::ports::Witness;
 use crate::punt::PuntReason;
 use crate::routing::Fate;
-use crate::tables::{Entry, Flood, HostPort, Snooped};
+use crate::tables::{Entry, Flood, HostPort, RemoteId, Snooped};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
 
@@ -138,6 +138,8 @@ pub enum Step {
     Answered(DeviceId, IpAddr, MacAddr),
     /// It was routed.
     Routed(Fate),
+    /// It leaves by this tunnel, and is in its outer header now, to this far end.
+    Encapsulated(DeviceId, RemoteId),
     /// It is too long for this device, and leaves by it in so many fragments.
     Fragmented(DeviceId, usize),
     /// It, or a copy of it, leaves by this device with another tag, or without.

@@ -1,7 +1,7 @@
 //! Going up: frames that surface on a device which stands on the one they came from are received by it, and go down the
 //! line again.
 
-use super::egress::find_partial_checksums;
+use super::finish::find_partial_checksums;
 use super::{Context, Egress, Observer, Step, Transmit};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};

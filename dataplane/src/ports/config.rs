@@ -226,4 +226,6 @@ pub struct PortConfig {
     pub worker: Option<u16>,
     /// The MTU to set, in bytes of payload; `None` leaves the device as it is.
     pub mtu: Option<u16>,
+    /// The switch's own address there, of a port whose device has none, or another's; `None` for one that its name makes.
+    pub address: Option<MacAddr>,
 }

@@ -5,5 +5,6 @@ mod send;
 mod stage;
 
 pub use config::{HopConfig, Network, RouteConfig, RouteWay, RoutingConfig};
+pub(crate) use send::fragment;
 pub use stage::Fate;
 pub(crate) use stage::RoutingStage;

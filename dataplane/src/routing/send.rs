@@ -8,7 +8,7 @@ use crate::frames::{Checksum, Frame};
 use crate::ids::DeviceId;
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
-use crate::tables::Routing;
+use crate::tables::{Routing, station_of};
 use crate::wire::ethernet::{ADDRESSES_LEN, EtherType, HEADER_LEN};
 use crate::wire::fragment::Fragmenter;
 use crate::wire::segment::Segmenter;
@@ -45,7 +45,8 @@ pub(super) fn prepare(
         }
         fragments = Some(u16::try_from(there.mtu).unwrap_or(u16::MAX));
     }
-    let Some(mac) = routing.neighbor(to, next) else { return Fate::Punt(PuntReason::Unresolved) };
+    let mac = if there.has_neighbors { routing.neighbor(to, next) } else { Some(station_of(next)) };
+    let Some(mac) = mac else { return Fate::Punt(PuntReason::Unresolved) };
     let mut addresses = [0; ADDRESSES_LEN];
     let (destination, source) = addresses.split_at_mut(ADDRESSES_LEN / 2);
     destination.copy_from_slice(&mac.octets());
@@ -83,25 +84,30 @@ pub(super) fn forward<O: Observer, T: Transmit>(
     debug_assert!(counted.is_ok(), "it had more than one hop left when it was read");
     match leaving.mtu {
         None => egress.forward(cx, from, leaving.to, frame),
-        Some(mtu) => fragment(cx, from, leaving.to, mtu, frame, egress),
+        Some(mtu) => match fragment(cx, leaving.to, mtu, frame, egress) {
+            Ok(()) => egress.count_forwarded(),
+            Err(frame) => cx.discard(from, Direction::Rx, DropReason::TooBig, frame),
+        },
     }
 }
 
-/// Sends it in fragments, each a frame of its own (RFC 791 §3.2, RFC 1812 §4.2.2.7).
+/// Sends a packet out of `to` in fragments, each a frame of its own (RFC 791 §3.2, RFC 1812 §4.2.2.7).
+///
+/// # Errors
+/// The frame, if that cannot be.
 #[cold]
-fn fragment<O: Observer, T: Transmit>(
+pub(crate) fn fragment<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
-    from: DeviceId,
     to: DeviceId,
     mtu: u16,
     mut whole: Frame,
     egress: &mut Egress,
-) {
+) -> Result<(), Frame> {
     complete(&mut whole);
     let fragments =
         match whole.bytes().split_first_chunk::<HEADER_LEN>().map(|(_, p)| Fragmenter::new(p, mtu)) {
             Some(Ok(fragments)) if whole.gso().is_none() => fragments,
-            _ => return cx.discard(from, Direction::Rx, DropReason::TooBig, whole),
+            _ => return Err(whole),
         };
     cx.observer.see(Step::Fragmented(to, fragments.count()), &whole);
     let header: [u8; HEADER_LEN] = whole.bytes().first_chunk().copied().unwrap_or_default();
@@ -120,6 +126,7 @@ fn fragment<O: Observer, T: Transmit>(
     };
     egress.split(cx, to, &whole, |cx| pieces.next().map(|n| piece(cx, n)));
     cx.pool.free(whole);
+    Ok(())
 }
 
 /// Completes the checksum that a sender left to its device, which sums up the whole of what it sends.

@@ -16,7 +16,8 @@ use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
 use crate::tables::next_hop::NextHop;
 use crate::tables::route::Place;
-use crate::tables::{Interface, Routing};
+use crate::tables::{Arrival, Interface, Routing, Tables};
+use crate::tunnels;
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::flow::FlowHash;
 use crate::wire::forward::{self, Refused};
@@ -29,6 +30,8 @@ use crate::wire::{IpProtocol, vlan};
 pub enum Fate {
     /// It leaves by this device, to this neighbour.
     Forward(DeviceId, IpAddr, MacAddr),
+    /// It is for one of our tunnels, and what is inside surfaces there.
+    Decapsulate(Arrival),
     /// It is control's.
     Punt(PuntReason),
     /// It ends here, and its sender is told.
@@ -82,13 +85,14 @@ impl RoutingStage {
             let mut leaving = None;
             let fate = match found {
                 Found::Ended(fate) => *fate,
-                Found::Ipv4(place) => decide_ipv4(routing, here, device, *place, &frame, &mut leaving),
+                Found::Ipv4(place) => decide_ipv4(tables, here, device, *place, &frame, &mut leaving),
                 Found::Ipv6(place) => decide_ipv6(routing, here, device, *place, &frame, &mut leaving),
             };
             cx.observer.see(Step::Routed(fate), &frame);
             match (fate, leaving) {
                 (Fate::Forward(..), Some(leaving)) => send::forward(cx, device, leaving, frame, egress),
                 (Fate::Forward(..), None) => unreachable!("what is forwarded leaves somehow"),
+                (Fate::Decapsulate(arrival), _) => tunnels::receive(cx, device, arrival, frame, egress),
                 (Fate::Punt(reason), _) => cx.punt(device, reason, frame),
                 (Fate::Refuse(reason, told), _) => refuse(cx, device, reason, told, frame),
                 (Fate::Drop(reason), _) => cx.discard(device, Direction::Rx, reason, frame),
@@ -175,13 +179,14 @@ fn refused(why: Refused) -> Fate {
 /// Where an IPv4 packet goes.
 #[inline]
 fn decide_ipv4(
-    routing: &Routing,
+    tables: &Tables,
     here: &Interface,
     device: DeviceId,
     place: Place<Ipv4Addr>,
     frame: &Frame,
     leaving: &mut Option<Leaving>,
 ) -> Fate {
+    let routing = tables.routing();
     let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
     let Ok(ip) = Ipv4::view(packet) else { return Fate::Drop(DropReason::IpMalformed) };
     let Some(id) = routing.ipv4.find(place) else {
@@ -194,6 +199,9 @@ fn decide_ipv4(
     };
     let to = match onward(routing, here, next_hop, ip.destination().into()) {
         Ok(to) => to,
+        Err(Fate::Punt(reason)) => {
+            return tunnels::find(tables.tunnels(), &ip).map_or(Fate::Punt(reason), Fate::Decapsulate);
+        }
         Err(fate) => return fate,
     };
     if here.checks_source && !would_answer(routing, device, ip.source()) {

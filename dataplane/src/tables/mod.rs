@@ -14,6 +14,7 @@ pub mod route;
 mod routing;
 mod snapshot;
 mod stack;
+mod tunnels;
 mod vlans;
 
 pub use adjacency::Adjacencies;
@@ -31,4 +32,8 @@ pub use published::{Generation, Publisher, Reader};
 pub use routing::{Interface, Routing};
 pub use snapshot::{Device, Domain, Flood, HostPort, OfVlan, Role, Tables, WorkerId};
 pub use stack::{Descent, IpvlanDescent, Tags, TagsId, VlanDescent};
+pub use tunnels::{
+    Arrival, Carries, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Reach, Remote, RemoteId, Tunnels,
+    next_hop_of, station_of,
+};
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};

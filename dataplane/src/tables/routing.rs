@@ -20,6 +20,8 @@ pub struct Interface {
     pub forwards: bool,
     /// Whether only such packets are taken from it as answers to would leave by it (`net.ipv4.conf.DEV.rp_filter` 1; RFC 3704 §2.2).
     pub checks_source: bool,
+    /// Whether link-layer addresses lead to neighbours there; not of a tunnel (`IFF_NOARP`).
+    pub has_neighbors: bool,
 }
 
 /// Everything that routing consults.

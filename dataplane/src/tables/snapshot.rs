@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Children, ChildrenId, Descent, Knobs, Macvlans, MacvlansId, Mdb, Neighbors, Routing, Tags, TagsId,
-    VlanPort, Vlans,
+    Tunnels, VlanPort, Vlans,
 };
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::ports::Capabilities;
@@ -208,6 +208,7 @@ pub struct Tables {
     macvlans: Box<[Macvlans]>,
     routing: Option<Arc<Routing>>,
     vlan_ports: Box<[Option<Box<VlanPort>>]>, // by device
+    tunnels: Arc<Tunnels>,
 }
 
 impl Tables {
@@ -235,6 +236,7 @@ impl Tables {
             Descent::Vlan(way) => known(way.link),
             Descent::Ipvlan(way) => known(way.link),
             Descent::Macvlan(way) => known(way.link),
+            Descent::Ipip(_) => true, // until they are given: see `with_tunnels`
         };
         let has_vlans = |number: usize, bridge: DomainId| {
             let vlans =
@@ -274,8 +276,8 @@ impl Tables {
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
-        let (tags, children, macvlans) = Default::default();
-        Self { devices, domains, tags, children, macvlans, routing: None, vlan_ports }
+        let (tags, children, macvlans, tunnels) = Default::default();
+        Self { devices, domains, tags, children, macvlans, routing: None, vlan_ports, tunnels }
     }
 
     /// The same with these sub-interfaces, of which its devices tell by number.
@@ -338,6 +340,25 @@ impl Tables {
         assert!((0..).zip(&self.devices).all(is_known));
         assert!(routing.interfaces.len() <= self.devices.len());
         Self { routing: Some(routing), ..self }
+    }
+
+    /// The same with these tunnels, of which its devices tell by number.
+    ///
+    /// # Panics
+    /// If a device tells of one that is not there, or they of a device or of each other.
+    #[must_use]
+    pub fn with_tunnels(self, tunnels: Arc<Tunnels>) -> Self {
+        assert!(tunnels.is_sound(self.devices.len()));
+        let has = |way| !matches!(way, Descent::Ipip(way) if usize::from(way.tunnel.0) >= tunnels.ip.len());
+        let ways = |device: &Device| [Some(device.descent), device.role.way()].into_iter().flatten().all(has);
+        assert!(self.devices.iter().all(ways));
+        Self { tunnels, ..self }
+    }
+
+    /// Its tunnels.
+    #[inline]
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// What routing goes by, in tables of which a device is routed.

@@ -1,6 +1,6 @@
 //! Devices that stand on others, compiled: how what they send leaves, and which frames of the device below are theirs.
 
-use super::{ChildrenId, MacvlanDescent};
+use super::{ChildrenId, IpipDescent, MacvlanDescent};
 use crate::ids::{DeviceId, VlanId};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
@@ -17,6 +17,8 @@ pub enum Descent {
     Ipvlan(IpvlanDescent),
     /// To those that stand beside it, or by the device that they stand on.
     Macvlan(MacvlanDescent),
+    /// In packets to the far end of a tunnel.
+    Ipip(IpipDescent),
 }
 
 /// How what a VLAN's sub-interface sends leaves.
@@ -51,6 +53,7 @@ impl Descent {
             Self::Vlan(way) => Some(way.longest),
             Self::Ipvlan(way) => Some(way.longest),
             Self::Macvlan(way) => Some(way.longest),
+            Self::Ipip(way) => Some(way.longest),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod layers;
 pub mod mld;
 pub mod multicast;
 pub mod neighbor;
+pub mod outer;
 pub mod partial;
 pub mod segment;
 pub mod tcp;

@@ -118,9 +118,9 @@ pub struct Outer {
 }
 
 impl Default for Outer {
-    /// As `ip link add type ipip` without options.
+    /// As `ip link add type ipip` without options: the type of service is 0 then, not inherited.
     fn default() -> Self {
-        Self { ttl: 0, tos: None, pmtudisc: true, ignore_df: false }
+        Self { ttl: 0, tos: Some(0), pmtudisc: true, ignore_df: false }
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn outer_header_inherits_or_is_fixed() {
         let inner = Inner { tos: 0xb8 | Ecn::Ce as u8, ttl: 17, dont_fragment: false };
-        let inherited = Outer::default();
+        let inherited = Outer { tos: None, ..Outer::default() };
         assert_eq!(
             inherited.around(inner),
             Inner { tos: 0xb8 | Ecn::Ect0 as u8, ttl: 17, dont_fragment: true }

@@ -46,7 +46,13 @@ fn node(n: u8) -> Node {
         }
     }
     let interface = |it: &RoutedDevice| {
-        Some(Interface { mac: it.mac, mtu: it.mtu, forwards: true, checks_source: false })
+        Some(Interface {
+            mac: it.mac,
+            mtu: it.mtu,
+            forwards: true,
+            checks_source: false,
+            has_neighbors: it.has_neighbors,
+        })
     };
     let routing = Routing {
         interfaces: setting.devices.iter().map(interface).collect(),

@@ -1,0 +1,96 @@
+//! Tunnels, compiled: what each is, its far ends, and which one takes what comes.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use rigswitch_dataplane::ids::MacAddr;
+use rigswitch_dataplane::routing::RouteWay;
+use rigswitch_dataplane::tables::{
+    Descent, Device, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Remote, RemoteId, Routing, Tunnels,
+};
+use rigswitch_dataplane::tunnels::{IpipConfig, TunnelConfig, TunnelKind};
+
+use super::{Named, PortFacts, underlay};
+use crate::config::Config;
+
+/// Every tunnel; their devices then tell how what they send leaves.
+pub(super) fn tunnels(
+    config: &Config,
+    named: &Named<'_>,
+    routing: &Routing,
+    devices: &mut [Device],
+) -> Tunnels {
+    let mut work = Work { config, named, routing, remotes: Vec::new(), by_next_hop: Vec::new() };
+    let (mut ip, mut ends) = (Vec::new(), Vec::new());
+    for tunnel in &config.tunnels {
+        let Some(facts) = named.get(&*tunnel.name) else { continue };
+        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let Ok(number) = u16::try_from(ip.len()) else { break };
+        let id = IpTunnelId(number);
+        ip.push(work.ip(id, tunnel, ipip, facts));
+        ends.push((Ends { local: ipip.local, remote: ipip.remote }, ipip.carries, id));
+        let longest = facts.mtu + ETHERNET_LEN;
+        let device = &mut devices[facts.id.index()];
+        (device.descent, device.longest) = (Descent::Ipip(IpipDescent { tunnel: id, longest }), 0);
+    }
+    work.by_next_hop.sort_unstable();
+    Tunnels {
+        remotes: work.remotes.into(),
+        ip: ip.into(),
+        by_next_hop: work.by_next_hop.into(),
+        demux: IpDemux::new(ends),
+    }
+}
+
+/// Bytes of the header that a packet has until it leaves.
+const ETHERNET_LEN: u32 = 14;
+
+struct Work<'c> {
+    config: &'c Config,
+    named: &'c Named<'c>,
+    routing: &'c Routing,
+    remotes: Vec<Remote>,
+    by_next_hop: Vec<(IpTunnelId, IpAddr, RemoteId)>,
+}
+
+impl Work<'_> {
+    fn ip(
+        &mut self,
+        id: IpTunnelId,
+        tunnel: &TunnelConfig,
+        ipip: &IpipConfig,
+        facts: &PortFacts<'_>,
+    ) -> IpTunnel {
+        let remote = ipip.remote.map(|remote| self.remote(facts, ipip, remote));
+        if remote.is_none() {
+            for router in self.routers(&tunnel.name) {
+                let remote = self.remote(facts, ipip, router);
+                self.by_next_hop.push((id, router.into(), remote));
+            }
+        }
+        IpTunnel {
+            device: facts.id,
+            remote,
+            outer: ipip.outer,
+            carries: ipip.carries,
+            mac: MacAddr::of_name(&tunnel.name),
+        }
+    }
+
+    fn remote(&mut self, facts: &PortFacts<'_>, ipip: &IpipConfig, remote: Ipv4Addr) -> RemoteId {
+        let source = || underlay::source(self.config, self.named, self.routing, remote.into());
+        let local = ipip.local.map(IpAddr::V4).or_else(source).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        self.remotes.push(underlay::remote(self.routing, facts.id, (local, remote.into()), &[]));
+        RemoteId(u32::try_from(self.remotes.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The routers that routes by a tunnel name.
+    fn routers(&self, tunnel: &str) -> BTreeSet<Ipv4Addr> {
+        let hops = self.config.routes.iter().filter_map(|route| match &route.way {
+            RouteWay::Hops(hops) => Some(hops),
+            _ => None,
+        });
+        let by_it = hops.flatten().filter(|hop| hop.device == tunnel);
+        by_it.filter_map(|hop| if let Some(IpAddr::V4(via)) = hop.via { Some(via) } else { None }).collect()
+    }
+}

@@ -1,0 +1,284 @@
+//! Tunnels, compiled: far ends with their outer headers ready, and which tunnel takes what comes to an address of ours.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::ids::{DeviceId, MacAddr};
+use crate::wire::IpProtocol;
+use crate::wire::outer::OuterHeader;
+use crate::wire::tunnel::Outer;
+
+/// The number of a [`Remote`] in [`Tunnels`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RemoteId(pub u32);
+
+/// Whether a far end is to be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// By this device, where the station in the outer header is next.
+    Ready(DeviceId),
+    /// By this device, and who is next there is not known: control finds out, and sends what waits.
+    Unresolved(DeviceId),
+    /// Not: no route leads there.
+    NoRoute,
+    /// Not: the route to it leads by the tunnel itself.
+    Loop,
+}
+
+/// The far end of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remote {
+    /// What goes in front of every packet to it.
+    pub header: OuterHeader,
+    /// Whether and how it is reached.
+    pub reach: Reach,
+    /// Bytes of outer packet that the way there carries.
+    pub mtu: u32,
+}
+
+/// The number of an [`IpTunnel`] in [`Tunnels`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct IpTunnelId(pub u16);
+
+/// A tunnel of IP packets in IP packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpTunnel {
+    /// Its device.
+    pub device: DeviceId,
+    /// Where what it sends goes; `None` for the router that a route by it names.
+    pub remote: Option<RemoteId>,
+    /// How outer headers are filled in.
+    pub outer: Outer,
+    /// Which packets it carries.
+    pub carries: Carries,
+    /// Its address, in the frames that surface there.
+    pub mac: MacAddr,
+}
+
+/// Which packets a tunnel carries (`mode` of ip-tunnel(8)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Carries {
+    /// IPv4 (`ipip`, the default).
+    #[default]
+    Ipv4,
+    /// IPv6 (`ip6ip`).
+    Ipv6,
+    /// Both (`any`).
+    Both,
+}
+
+impl Carries {
+    /// Whether it carries packets of this protocol.
+    #[inline]
+    pub fn has(self, protocol: IpProtocol) -> bool {
+        match self {
+            Self::Ipv4 => protocol == IpProtocol::IPV4,
+            Self::Ipv6 => protocol == IpProtocol::IPV6,
+            Self::Both => protocol == IpProtocol::IPV4 || protocol == IpProtocol::IPV6,
+        }
+    }
+}
+
+/// How what a tunnel of IP in IP sends leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpipDescent {
+    /// Which.
+    pub tunnel: IpTunnelId,
+    /// The longest frame it sends, as [`Device::longest`](super::Device::longest), without the outer header.
+    pub longest: u32,
+}
+
+/// The ends that packets to a tunnel have; `None` for any.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ends {
+    /// Ours.
+    pub local: Option<Ipv4Addr>,
+    /// The other.
+    pub remote: Option<Ipv4Addr>,
+}
+
+/// Which tunnel takes what comes with which ends: of several the one that names both, then the remote end, then the local one
+/// (`ip_tunnel_lookup`, net/ipv4/ip_tunnel.c).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IpDemux {
+    ipv4: Box<[(u64, IpTunnelId)]>, // sorted
+    ipv6: Box<[(u64, IpTunnelId)]>,
+}
+
+impl Ends {
+    /// Both as one number, 0 for any: nobody has the address 0.0.0.0.
+    fn key(self) -> u64 {
+        let bits = |end: Option<Ipv4Addr>| end.map_or(0, |address| u64::from(address.to_bits()));
+        bits(self.local) << 32 | bits(self.remote)
+    }
+}
+
+impl IpDemux {
+    /// These tunnels; no two that carry the same have the same ends.
+    pub fn new(tunnels: impl IntoIterator<Item = (Ends, Carries, IpTunnelId)>) -> Self {
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        for (ends, carries, tunnel) in tunnels {
+            for (protocol, of) in [(IpProtocol::IPV4, &mut ipv4), (IpProtocol::IPV6, &mut ipv6)] {
+                if carries.has(protocol) {
+                    of.push((ends.key(), tunnel));
+                }
+            }
+        }
+        ipv4.sort_unstable();
+        ipv6.sort_unstable();
+        Self { ipv4: ipv4.into(), ipv6: ipv6.into() }
+    }
+
+    /// The tunnel that takes a packet of this protocol from `remote` to `local`.
+    #[inline]
+    pub fn find(&self, protocol: IpProtocol, local: Ipv4Addr, remote: Ipv4Addr) -> Option<IpTunnelId> {
+        let of = match protocol {
+            IpProtocol::IPV4 => &self.ipv4,
+            IpProtocol::IPV6 => &self.ipv6,
+            _ => return None,
+        };
+        if of.is_empty() {
+            return None;
+        }
+        let ends = [
+            Ends { local: Some(local), remote: Some(remote) },
+            Ends { local: None, remote: Some(remote) },
+            Ends { local: Some(local), remote: None },
+            Ends { local: None, remote: None },
+        ];
+        let at = |key: u64| of.binary_search_by_key(&key, |(key, _)| *key).ok();
+        ends.iter().find_map(|ends| at(ends.key())).map(|place| of[place].1)
+    }
+}
+
+/// A packet in an outer header that has come to its tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// A tunnel of IP in IP.
+    Ip(IpTunnelId),
+}
+
+/// Every tunnel of a switch.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tunnels {
+    /// Far ends, by number.
+    pub remotes: Box<[Remote]>,
+    /// Tunnels of IP in IP, by number.
+    pub ip: Box<[IpTunnel]>,
+    /// Far ends of those that name none, by tunnel and the router that a route names, sorted.
+    pub by_next_hop: Box<[(IpTunnelId, IpAddr, RemoteId)]>,
+    /// Which of them takes what comes.
+    pub demux: IpDemux,
+}
+
+impl Tunnels {
+    /// Whether each refers to what is there only, of so many devices.
+    pub(super) fn is_sound(&self, devices: usize) -> bool {
+        let has = |id: RemoteId| (id.0 as usize) < self.remotes.len();
+        let has_device = |device: DeviceId| device.index() < devices;
+        let by = |remote: &Remote| match remote.reach {
+            Reach::Ready(device) | Reach::Unresolved(device) => has_device(device),
+            Reach::NoRoute | Reach::Loop => true,
+        };
+        let of_demux = |id: &IpTunnelId| usize::from(id.0) < self.ip.len();
+        self.remotes.iter().all(by)
+            && self.ip.iter().all(|tunnel| has_device(tunnel.device) && tunnel.remote.is_none_or(has))
+            && self.by_next_hop.iter().all(|(tunnel, _, remote)| of_demux(tunnel) && has(*remote))
+            && self.demux.ipv4.iter().chain(&self.demux.ipv6).all(|(_, tunnel)| of_demux(tunnel))
+    }
+
+    /// A far end that these tables tell of.
+    #[inline]
+    pub fn remote(&self, id: RemoteId) -> &Remote {
+        &self.remotes[id.0 as usize]
+    }
+
+    /// A tunnel of IP in IP that a device of these tables tells of.
+    #[inline]
+    pub fn ip(&self, id: IpTunnelId) -> &IpTunnel {
+        &self.ip[usize::from(id.0)]
+    }
+
+    /// The device on which what has arrived surfaces.
+    pub fn device_of(&self, arrival: Arrival) -> DeviceId {
+        match arrival {
+            Arrival::Ip(tunnel) => self.ip(tunnel).device,
+        }
+    }
+
+    /// The far end behind a tunnel that names none, of a packet whose next hop is `router`.
+    pub fn toward(&self, tunnel: IpTunnelId, router: IpAddr) -> Option<RemoteId> {
+        let place = self.by_next_hop.binary_search_by_key(&(tunnel, router), |row| (row.0, row.1)).ok()?;
+        Some(self.by_next_hop[place].2)
+    }
+}
+
+/// The station that stands for a next hop behind a device where neighbours have no link-layer addresses: its IPv4 address, or the last 32 bits of
+/// its IPv6 address, behind 02:00.
+#[inline]
+pub fn station_of(next_hop: IpAddr) -> MacAddr {
+    let low = match next_hop {
+        IpAddr::V4(address) => address.to_bits(),
+        #[expect(clippy::cast_possible_truncation, reason = "the last bits are meant")]
+        IpAddr::V6(address) => address.to_bits() as u32,
+    };
+    MacAddr::from_bits(0x0200 << 32 | u64::from(low))
+}
+
+/// The IPv4 address that [`station_of`] made a station of.
+#[inline]
+pub fn next_hop_of(station: MacAddr) -> Ipv4Addr {
+    let [_, _, a, b, c, d] = station.octets();
+    Ipv4Addr::new(a, b, c, d)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Against the rule, read aloud.
+        #[test]
+        fn the_tunnel_that_names_more_ends_takes_it(
+            tunnels in prop::collection::btree_map((prop::option::of(1..4u32), prop::option::of(1..4u32), 0..2usize), any::<u16>(), 0..20),
+        ) {
+            let carries = [Carries::Ipv4, Carries::Ipv6];
+            let address = |end: Option<u32>| end.map(Ipv4Addr::from_bits);
+            let known: BTreeMap<_, _> = tunnels.iter().map(|(key, device)| (*key, IpTunnelId(*device))).collect();
+            let demux = IpDemux::new(tunnels.iter().map(|((local, remote, kind), device)| {
+                (Ends { local: address(*local), remote: address(*remote) }, carries[*kind], IpTunnelId(*device))
+            }));
+            for (local, remote) in (1..5).flat_map(|local| (1..5).map(move |remote| (local, remote))) {
+                for (kind, protocol) in [IpProtocol::IPV4, IpProtocol::IPV6].into_iter().enumerate() {
+                    let ends = [(Some(local), Some(remote)), (None, Some(remote)), (Some(local), None), (None, None)];
+                    let expected = ends.iter().find_map(|(local, remote)| known.get(&(*local, *remote, kind)));
+                    let found = demux.find(protocol, Ipv4Addr::from_bits(local), Ipv4Addr::from_bits(remote));
+                    prop_assert_eq!(found, expected.copied());
+                }
+            }
+            prop_assert_eq!(demux.find(IpProtocol::UDP, Ipv4Addr::from_bits(1), Ipv4Addr::from_bits(1)), None);
+        }
+
+        #[test]
+        fn a_next_hop_comes_back_from_its_station(bits: u32) {
+            let address = Ipv4Addr::from_bits(bits);
+            let station = station_of(address.into());
+            prop_assert_eq!(next_hop_of(station), address);
+            prop_assert!(!station.is_group());
+        }
+    }
+
+    #[test]
+    fn a_tunnel_of_both_kinds_takes_both() {
+        let any = Ends { local: None, remote: None };
+        let demux = IpDemux::new([(any, Carries::Both, IpTunnelId(7))]);
+        let find = |protocol| demux.find(protocol, Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
+        assert_eq!(
+            [IpProtocol::IPV4, IpProtocol::IPV6, IpProtocol::TCP].map(find),
+            [Some(IpTunnelId(7)), Some(IpTunnelId(7)), None]
+        );
+    }
+}

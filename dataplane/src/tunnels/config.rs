@@ -1,0 +1,56 @@
+//! What an operator may say about every kind of tunnel, validated.
+
+use super::IpipConfig;
+use crate::bridge::HostConfig;
+use crate::ports::{HostPortConfig, PortConfig, PortKind};
+
+/// One tunnel: an `[[ipip]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunnelConfig {
+    /// Its name, 1 to 15 bytes.
+    pub name: String,
+    /// What it is.
+    pub kind: TunnelKind,
+    /// Bytes of payload that it carries; `None` for what the way to its far end carries, less the outer header.
+    pub mtu: Option<u16>,
+    /// Whether and how it is handed to the host.
+    pub host: Option<HostConfig>,
+}
+
+/// What a tunnel is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TunnelKind {
+    /// Of IP packets in IP packets.
+    Ipip(IpipConfig),
+}
+
+impl TunnelKind {
+    /// The word for it in configuration and output.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ipip(_) => "ipip",
+        }
+    }
+
+    /// Bytes that it adds to what it carries.
+    pub fn overhead(&self) -> u32 {
+        match self {
+            Self::Ipip(_) => IpipConfig::OVERHEAD,
+        }
+    }
+}
+
+impl TunnelConfig {
+    /// It as a port: one without queues, or the host's TAP of its name.
+    pub fn port(&self) -> PortConfig {
+        let name = self.name.clone();
+        let (kind, netns) = match &self.host {
+            None => (PortKind::Upper(self.kind.name()), None),
+            Some(HostConfig { addresses, netns }) => {
+                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone() };
+                (PortKind::Host(host), netns.clone())
+            }
+        };
+        PortConfig { name, kind, netns, worker: None, mtu: None, address: None }
+    }
+}

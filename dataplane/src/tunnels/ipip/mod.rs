@@ -1,0 +1,7 @@
+//! IP packets in IPv4 packets (RFC 2003, RFC 4213): what `ip link add type ipip` makes (net/ipv4/ipip.c, sit.c and ip_tunnel.c of the kernel).
+
+mod config;
+mod stage;
+
+pub use config::IpipConfig;
+pub(crate) use stage::{send, unwrap};

@@ -1,0 +1,13 @@
+//! Tunnels: devices whose frames travel inside packets of the routed network beneath them, the underlay.
+//!
+//! `underlay` is what all kinds share; each kind has a folder. A kind puts [`Remote`](crate::tables::Remote)s into the tables, whose headers it has
+//! written by `underlay::wrap` and which it sends by `underlay::send`; what comes in is found by `find` and surfaces on its device.
+
+mod config;
+pub(crate) mod ipip;
+mod receive;
+pub(crate) mod underlay;
+
+pub use config::{TunnelConfig, TunnelKind};
+pub use ipip::IpipConfig;
+pub(crate) use receive::{find, receive};

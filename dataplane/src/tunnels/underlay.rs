@@ -1,0 +1,85 @@
+//! The way beneath every tunnel: an outer header around a frame, and out to the far end by a routed device.
+//!
+//! Nothing here looks up a route or a neighbour: control has (`Remote`), and does again when one of them changes. Whatever is not plain goes to control as
+//! the whole outer packet: one whose next hop nobody knows yet, and one that is too long for the way and may not be fragmented.
+
+use crate::drops::DropReason;
+use crate::frames::Frame;
+use crate::ids::DeviceId;
+use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
+use crate::punt::PuntReason;
+use crate::routing;
+use crate::tables::{Reach, Remote, RemoteId};
+use crate::wire::IpProtocol;
+use crate::wire::ethernet::HEADER_LEN;
+use crate::wire::tunnel::Inner;
+
+/// Puts the outer header of `remote` around what is in `frame`, a packet of `protocol`. Only a packet that may be fragmented needs an identification (RFC 6864 §4).
+///
+/// # Errors
+/// If there is no room before it, or it would be longer than a packet can be.
+#[inline]
+pub(crate) fn wrap(
+    remote: &Remote,
+    frame: &mut Frame,
+    protocol: IpProtocol,
+    fields: Inner,
+    egress: &mut Egress,
+) -> Result<(), DropReason> {
+    if !frame.push_front(remote.header.len()) {
+        return Err(DropReason::NoHeadroom);
+    }
+    let identification = if fields.dont_fragment { 0 } else { egress.identification() };
+    let written = remote.header.write(frame.bytes_mut(), protocol, fields, identification);
+    written.ok_or(DropReason::MtuExceeded)
+}
+
+/// Sends what was wrapped for the far end `id`, by `tunnel`.
+#[inline]
+pub(crate) fn send<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    tunnel: DeviceId,
+    id: RemoteId,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    cx.observer.see(Step::Encapsulated(tunnel, id), &frame);
+    let remote = cx.tables.tunnels().remote(id);
+    match remote.reach {
+        Reach::Ready(to) if frame.len() <= remote.mtu as usize + HEADER_LEN => egress.leave(cx, to, frame),
+        _ => send_otherwise(cx, tunnel, remote, frame, egress),
+    }
+}
+
+/// The same where the far end is not reached, or not by a packet that long.
+#[cold]
+fn send_otherwise<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    tunnel: DeviceId,
+    remote: &Remote,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    let (to, is_ready) = match remote.reach {
+        Reach::Ready(to) => (to, true),
+        Reach::Unresolved(to) => (to, false),
+        Reach::NoRoute => return egress.refuse(cx, tunnel, DropReason::TunnelNoRoute, frame),
+        Reach::Loop => return egress.refuse(cx, tunnel, DropReason::TunnelLoop, frame),
+    };
+    if frame.len() > remote.mtu as usize + HEADER_LEN && !remote.header.may_fragment(frame.bytes()) {
+        let taken = cx.punt.offer(tunnel, PuntReason::TunnelTooBig, cx.tick, frame.bytes());
+        cx.observer.see(Step::CopiedToControl(PuntReason::TunnelTooBig, taken), &frame);
+        return egress.refuse(cx, tunnel, DropReason::TooBig, frame);
+    }
+    if !is_ready {
+        if !cx.punt.offer(tunnel, PuntReason::Outgoing, cx.tick, frame.bytes()) {
+            return egress.refuse(cx, tunnel, DropReason::PuntFull, frame);
+        }
+        cx.observer.see(Step::Punted(PuntReason::Outgoing), &frame);
+        return cx.pool.free(frame);
+    }
+    let mtu = u16::try_from(remote.mtu).unwrap_or(u16::MAX);
+    if let Err(frame) = routing::fragment(cx, to, mtu, frame, egress) {
+        egress.refuse(cx, tunnel, DropReason::TooBig, frame);
+    }
+}
