@@ -26,12 +26,12 @@ use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::ports::Generator;
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::watch::{
     CaptureReader, FollowReader, Scope, Stages, Watch, WatchId, capture, follow,
 };
 use rigswitch_dataplane::worker::{Command, Links, Worker};
-use support::generator::Generator;
 use support::ipvlan::{self, Packets};
 use support::{Rig, access_and_trunks, domain, one_bridge, worker};
 

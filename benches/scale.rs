@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::DeviceId;
+use rigswitch_dataplane::ports::Generator;
 use rigswitch_dataplane::tables::{Domain, Role, Tables};
 use rigswitch_dataplane::worker::{Command, Idle, run};
-use support::generator::Generator;
 use support::{Rig, device, domain, one_bridge, worker};
 
 /// Nobody is behind a port of this number.

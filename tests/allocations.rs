@@ -10,11 +10,10 @@ use std::sync::Arc;
 use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Burst, Checksum, PoolConfig};
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::ports::{PortGone, PortIo, PortQueue};
+use rigswitch_dataplane::ports::{Generator, PortGone, PortIo, PortQueue};
 use rigswitch_dataplane::tables::{Device, Domain, Entry, Flags, Key, Knobs, Neighbors, Role, Tables, Tick};
 use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow};
 use rigswitch_dataplane::worker::{Command, Links};
-use support::generator::Generator;
 use support::ipvlan::{self, Packets};
 use support::{Rig, access_and_trunks, device, domain, macvlans, one_bridge, worker};
 

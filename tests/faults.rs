@@ -17,11 +17,11 @@ use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::frames::{Area, Borrower, Burst, Loan, PoolConfig};
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::ports::{
-    Capabilities, Fault, Faulty, Memory, MemoryEnd, Now, PortGone, PortIo, PortQueue, XdpConfig, XdpDevice,
+    Capabilities, Fault, Faulty, Generator, Memory, MemoryEnd, Now, PortGone, PortIo, PortQueue, XdpConfig,
+    XdpDevice,
 };
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::worker::{Command, Event, Idle, Links, Worker, run};
-use support::generator::Generator;
 use support::{Rig, domain, one_bridge, worker};
 use veth::wait_for;
 

@@ -225,7 +225,7 @@ fn a_full_way_to_another_worker_loses_frames_and_counts_them() {
     let (rig, mut links) = Rig::new(2, one_bridge(2, 2), PoolConfig::singles(256), 64);
     let mut at = None;
     let (mut worker, _) = support::worker(&mut links[0], (), &mut at);
-    rig.open(0, DeviceId(0), Box::new(support::generator::Generator::new(1500, 0, 1, 16, 64)));
+    rig.open(0, DeviceId(0), Box::new(rigswitch_dataplane::ports::Generator::new(1500, 0, 1, 16, 64)));
     let lost = rig.counters[0].device(DeviceId(1)).drops(Direction::Tx, DropReason::HandoffFull);
     until(|| {
         worker.turn();

@@ -1,7 +1,6 @@
 //! What the tests and benches of the whole data plane share: workers with everything around them, stepped by hand.
 #![allow(dead_code, unreachable_pub)] // each test and bench takes the part it needs
 
-pub mod generator;
 pub mod ipvlan;
 
 use std::sync::Arc;

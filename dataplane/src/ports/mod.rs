@@ -2,6 +2,7 @@
 
 mod config;
 mod faulty;
+mod generator;
 mod memory;
 mod packet;
 mod pcap;
@@ -14,6 +15,7 @@ pub use config::{
     XdpConfig, XdpMode, XdpQueues, XdpTake,
 };
 pub use faulty::{Fault, Faulty};
+pub use generator::{Generator, Repeater};
 pub use memory::{Memory, MemoryEnd, Wire};
 pub use packet::{Packet, PacketDevice};
 pub use pcap::{Capture, Pace, Pcap, Record};

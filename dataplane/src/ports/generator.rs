@@ -1,8 +1,8 @@
-//! A port that makes its own frames and throws away what it is sent: what a null driver is to a forwarder. It neither
-//! allocates nor calls the kernel, so that what is counted or timed is the switch.
+//! Ports that make their own frames and throw away what they are sent: what a null driver is to a forwarder. They neither
+//! allocate nor call the kernel, so that what is counted or timed is the switch.
 
-use rigswitch_dataplane::frames::{Burst, Checksum};
-use rigswitch_dataplane::ports::{PortGone, PortIo, PortQueue};
+use super::{PortGone, PortIo, PortQueue};
+use crate::frames::{Burst, Checksum};
 
 /// Frames of one length from a number of stations behind this port to as many behind another.
 pub struct Generator {
@@ -27,6 +27,9 @@ struct Vlans {
 impl Generator {
     /// Frames of `length` bytes from stations behind port `here` to stations behind port `there`; `macs` stations, a power of
     /// two, behind each; at most `burst` frames a call.
+    ///
+    /// # Panics
+    /// When the number of stations is no power of two, or a frame too short for what is written into it.
     pub fn new(length: usize, here: u16, there: u16, macs: u64, burst: usize) -> Self {
         assert!(macs.is_power_of_two() && length >= 16);
         let base = |port: u16| 0x0200_0000_0000 | u64::from(port) << 32;
@@ -50,9 +53,12 @@ impl Generator {
     }
 
     /// The VLAN of a station of that number, of as many stations behind a port.
+    ///
+    /// # Panics
+    /// When that is no VLAN's number.
     pub fn vlan_of(station: u64, macs: u64, count: u64) -> u16 {
         let count = count.min(macs);
-        u16::try_from(1 + station / (macs / count)).unwrap()
+        u16::try_from(1 + station / (macs / count)).expect("the number of a VLAN")
     }
 
     /// A frame's header and the first bytes behind it: from a station, chosen by these bits, to another.
@@ -107,15 +113,62 @@ impl PortQueue for Generator {
     }
 
     fn tx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
-        let mut bytes = 0;
-        let packets = burst.len() as u64;
-        for frame in burst.drain() {
-            bytes += frame.len() as u64;
-            io.pool.free(frame);
-        }
-        io.counters.sent.add(packets, bytes);
+        throw_away(io, burst);
         Ok(())
     }
 
     fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
+}
+
+/// The beginnings of frames, sent in turn, each as part of a frame as long as it was; what is behind them is whatever lies there.
+pub struct Repeater {
+    frames: Vec<(Vec<u8>, usize)>, // what is written, and how long it is in all
+    next: usize,
+    burst: usize,
+}
+
+impl Repeater {
+    /// Bytes of each that are written: all headers there may be.
+    const WRITTEN: usize = 128;
+
+    /// These frames over and over, at most `burst` a call; with none it only throws away.
+    pub fn new(frames: &[Vec<u8>], burst: usize) -> Self {
+        let written = |frame: &Vec<u8>| (frame[..frame.len().min(Self::WRITTEN)].to_vec(), frame.len());
+        Self { frames: frames.iter().map(written).collect(), next: 0, burst }
+    }
+}
+
+impl PortQueue for Repeater {
+    fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
+        let count = if self.frames.is_empty() { 0 } else { self.burst.min(burst.spare()) };
+        for _ in 0..count {
+            let (written, length) = &self.frames[self.next];
+            let Some(mut frame) = io.pool.alloc(*length) else { break };
+            assert!(frame.set_len(*length), "alloc gave the room that was asked for");
+            frame.bytes_mut()[..written.len()].copy_from_slice(written);
+            frame.set_checksum(Checksum::Complete);
+            self.next = (self.next + 1) % self.frames.len();
+            if let Err(frame) = burst.push(frame) {
+                io.pool.free(frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn tx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
+        throw_away(io, burst);
+        Ok(())
+    }
+
+    fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
+}
+
+fn throw_away(io: &mut PortIo<'_>, burst: &mut Burst) {
+    let mut bytes = 0;
+    let packets = burst.len() as u64;
+    for frame in burst.drain() {
+        bytes += frame.len() as u64;
+        io.pool.free(frame);
+    }
+    io.counters.sent.add(packets, bytes);
 }
