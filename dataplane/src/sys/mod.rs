@@ -17,6 +17,7 @@ pub mod netdev;
 mod netlink;
 pub mod netns;
 pub mod packet;
+pub mod perf;
 pub mod poll;
 pub mod ring;
 pub mod stacking;
