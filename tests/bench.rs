@@ -3,20 +3,190 @@
 
 mod command;
 
-use command::Folder;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use command::{Folder, Said, signal, wait_for};
+use serde_json::Value;
+
+/// The files of a report, each of which must be what its name says; its JSON.
+fn report(folder: &Path) -> Value {
+    let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let page = text("report.html");
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let page = roxmltree::Document::parse_with_options(&page, options).unwrap();
+    let report: Value = serde_json::from_str(&text("report.json")).unwrap();
+    assert_eq!(report["format"], 1);
+    let has = |name: &str| page.descendants().filter(|node| node.tag_name().name() == name).count();
+    let sections = report["sections"].as_array().unwrap();
+    let charts: usize = sections.iter().map(|section| section["charts"].as_array().unwrap().len()).sum();
+    let tables = sections.iter().filter(|section| !section["rows"].as_array().unwrap().is_empty()).count();
+    assert_eq!((has("figure"), has("table")), (charts, tables));
+    let markdown = text("report.md");
+    for section in sections {
+        assert!(markdown.contains(&format!("\n## {}\n", section["title"].as_str().unwrap())), "{markdown}");
+        let (keys, columns) = (section["keys"].as_array().unwrap(), section["columns"].as_array().unwrap());
+        for row in section["rows"].as_array().unwrap() {
+            let width = |part: &str| row[part].as_array().unwrap().len();
+            assert_eq!((width("keys"), width("cells")), (keys.len(), columns.len()), "{row}");
+        }
+    }
+    report
+}
+
+/// The figures of a column, by the row's keys.
+fn figures<'r>(report: &'r Value, section: &str, column: &str) -> Vec<(String, &'r Value)> {
+    let sections = report["sections"].as_array().unwrap();
+    let section = sections.iter().find(|it| it["id"] == section).unwrap();
+    let place = section["columns"].as_array().unwrap().iter().position(|it| it["name"] == column).unwrap();
+    let key = |row: &Value| {
+        row["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    section["rows"].as_array().unwrap().iter().map(|row| (key(row), &row["cells"][place])).collect()
+}
+
+fn refused(said: &Said, begins: &str) {
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{}", said.err);
+    assert!(said.err.starts_with(begins), "{}", said.err);
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+}
+
+#[test]
+fn forwarding_is_measured_reported_and_compared() {
+    let folder = Folder::new("bench-forward");
+    for name in ["a", "b"] {
+        let out = folder.ask(&format!(
+            "bench forward --quick --size 64,1518 --macs 64,1024 --workers 1,2 --report {name}"
+        ));
+        assert!(out.contains("FRAME (BYTES)") && out.contains("medians (95 % bootstrap interval)"), "{out}");
+    }
+    let report = report(&folder.path("a"));
+    assert_eq!(
+        report["command"],
+        "rigswitch bench forward --quick --size 64,1518 --macs 64,1024 --workers 1,2 --report a"
+    );
+    assert_eq!(report["ended_early"], Value::Null);
+    let times = figures(&report, "forward", "time a frame");
+    assert_eq!(
+        times.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(),
+        ["64 64", "64 1024", "1518 64", "1518 1024"]
+    );
+    for (key, cell) in times.into_iter().chain(figures(&report, "workers", "rate")) {
+        let Some(figure) = cell.get("figure") else {
+            // A machine that is never left alone says so.
+            assert!(cell["text"].as_str().unwrap().contains("disturbed by steal"), "{key}: {cell}");
+            continue;
+        };
+        let [low, median, high] = ["low", "median", "high"].map(|name| figure[name].as_f64().unwrap());
+        assert!(0.0 < low && low <= median && median <= high, "{key}: {figure}");
+        assert!((1..=3).contains(&figure["samples"].as_array().unwrap().len()), "{key}: {figure}");
+    }
+    let compared = folder.ask("bench compare a/report.json b/report.json");
+    assert!(compared.contains("B / A") && compared.contains("time a frame (ns)"), "{compared}");
+    let same: Value =
+        serde_json::from_str(&folder.ask("bench compare -j a/report.json a/report.json")).unwrap();
+    for (key, verdict) in figures(&same, "forward", "so") {
+        assert_eq!(verdict["text"], "no difference shown", "{key}");
+    }
+}
+
+#[test]
+fn encapsulation_is_measured_and_reported() {
+    let folder = Folder::new("bench-encap");
+    let out = folder.ask("bench encap --rounds 1 --millis 2 --size 64,1514 --report r");
+    assert!(out.contains("802.1Q") && out.contains("GOODPUT"), "{out}");
+    let report = report(&folder.path("r"));
+    let added: Vec<_> = figures(&report, "overhead", "added")
+        .into_iter()
+        .map(|(key, cell)| (key, cell["exact"].as_f64()))
+        .collect();
+    for (way, bytes) in [
+        ("cross-connect", 0.0),
+        ("bridge", 0.0),
+        ("802.1Q", 4.0),
+        ("QinQ", 8.0),
+        ("macvlan", 0.0),
+        ("host-gw", 0.0),
+    ] {
+        for size in [64, 1514] {
+            let key = format!("{way} {size}");
+            assert_eq!(added.iter().find(|(it, _)| *it == key), Some(&(key.clone(), Some(bytes))));
+        }
+    }
+    let goodput = figures(&report, "overhead", "goodput");
+    let limit = figures(&report, "overhead", "limit");
+    for ((key, seen), (_, limit)) in
+        goodput.iter().zip(&limit).filter(|((_, seen), _)| seen.get("exact").is_some())
+    {
+        assert_eq!(seen, limit, "{key}");
+    }
+    for (key, cell) in figures(&report, "memory", "there and back") {
+        let is_told =
+            cell.get("figure").is_some() || cell["text"].as_str().is_some_and(|why| !why.is_empty());
+        assert!(is_told, "{key}: {cell}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_keeps_what_was_measured() {
+    let folder = Folder::new("bench-interrupted");
+    let mut command = folder.command(&[
+        "bench",
+        "forward",
+        "--size",
+        "64",
+        "--macs",
+        "64",
+        "--workers",
+        "1",
+        "--rounds",
+        "1000",
+        "--report",
+        "r",
+    ]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Once it has made the directory, it is at it.
+    wait_for("the directory", || folder.path("r").exists().then_some(()));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    signal("INT", child.id());
+    let status = wait_for("the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(1));
+    let report = report(&folder.path("r"));
+    assert_eq!(report["ended_early"], "interrupted");
+    let output = child.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(out.contains("The bridge with no I/O"), "{out}");
+    assert_eq!(err, "rigswitch: interrupted; what was measured before is above and in the report\n");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_before_anything_is_measured() {
+    let folder = Folder::new("bench-refused");
+    folder.write("file", "");
+    refused(&folder.say("bench forward --report file"), "rigswitch: file: ");
+    refused(&folder.say("bench encap --report file/below"), "rigswitch: file/below: ");
+    for (words, says) in [
+        ("forward --macs 63", "not a power of two"),
+        ("forward --size 10", "10 is not in 60..=9000"),
+        ("forward --workers 0", "0 is not in 1..=64"),
+        ("encap --rounds 0", "0 is not in 1..=1000"),
+        ("encap --quick --rounds 5", "cannot be used with"),
+    ] {
+        let said = folder.say(&format!("bench {words}"));
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{words}");
+        assert!(said.err.contains(says), "{words}: {}", said.err);
+    }
+}
 
 #[test]
 fn what_is_no_report_is_not_compared() {
     let folder = Folder::new("bench-compare");
     folder.write("a.json", "{\"format\":1}");
-    let said = folder.say("bench compare a.json b.json");
-    assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
-    assert!(said.err.starts_with("rigswitch: a.json is no report of `rigswitch bench`"), "{}", said.err);
-    let said = folder.say("bench compare b.json a.json");
-    assert_eq!(said.err, "rigswitch: b.json: No such file or directory (os error 2)\n");
-    assert_eq!(said.code, Some(1));
-    let said = folder.say("bench compare --report a.json a.json a.json");
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.starts_with("rigswitch: a.json: "), "{}", said.err);
-    assert_eq!(said.err.lines().count(), 1);
+    refused(
+        &folder.say("bench compare a.json b.json"),
+        "rigswitch: a.json is no report of `rigswitch bench`",
+    );
+    refused(&folder.say("bench compare b.json a.json"), "rigswitch: b.json: No such file");
+    refused(&folder.say("bench compare --report a.json a.json a.json"), "rigswitch: a.json: ");
 }

@@ -6,7 +6,6 @@
 //! [`views`]. `rigswitch demo` puts one between the hosts of a [`lab`].
 
 pub mod api;
-#[allow(dead_code)] // the commands that measure come next
 mod bench;
 mod capture;
 mod civil;

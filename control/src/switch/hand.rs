@@ -3,8 +3,9 @@
 //! Between two turns the worker has left the tables, as one that sleeps: control never waits for it.
 
 use rigswitch_dataplane::ports::Now;
-use rigswitch_dataplane::worker::{Worker, by_hand};
+use rigswitch_dataplane::worker::{Command, Worker, by_hand};
 
+use super::port::Queue;
 use super::time::Time;
 use super::{Switch, SwitchError};
 use crate::config::{Config, Workers};
@@ -44,6 +45,21 @@ impl Switch {
         let done = drive(&mut hand);
         hand.end()?;
         Ok(done)
+    }
+}
+
+impl Switch {
+    /// Has the worker of a memory port take this queue in place of the one it has: frames then come from there. A port that is
+    /// not there keeps what it has.
+    pub(crate) fn replace_queue(&mut self, port: &str, queue: Queue) {
+        let Some((device, port)) = self.ports.find(port).and_then(|id| Some((id, self.ports.get(id)?)))
+        else {
+            return;
+        };
+        let member = &self.crew.members[port.worker_of(0, self.crew.members.len())];
+        let Some(incarnation) = member.ready.as_ref().map(|ready| ready.incarnation) else { return };
+        member.ask(Command::Close(device));
+        member.ask(Command::Open { device, queue, incarnation });
     }
 }
 

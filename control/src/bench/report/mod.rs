@@ -9,8 +9,8 @@ mod svg;
 mod text;
 mod write;
 
-pub(crate) use machine::Machine;
 use machine::now;
+pub(crate) use machine::{Machine, StolenSince};
 pub(crate) use write::{Folder, ReportError, read};
 
 use std::fmt;

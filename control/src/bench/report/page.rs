@@ -63,15 +63,20 @@ fn table(section: &Section) -> String {
     }
     let heads: String =
         section.heads().map(|head| format!("<th scope=\"col\">{}</th>", escape(&head))).collect();
-    let rows: String = section
-        .rows
-        .iter()
-        .map(|row| {
-            let keys: String =
-                row.keys.iter().map(|key| format!("<th scope=\"row\">{}</th>", escape(key))).collect();
-            format!("<tr>{keys}{}</tr>\n", row.cells.iter().map(cell).collect::<String>())
-        })
-        .collect();
+    let mut above: &[String] = &[];
+    let mut rows = String::new();
+    for row in &section.rows {
+        // What is the same as above is there, and not seen.
+        let same = row.keys.iter().zip(above).take_while(|(key, above)| key == above).count();
+        let keys = row.keys.iter().enumerate().map(|(column, key)| {
+            let class = if column < same { " class=\"again\"" } else { "" };
+            format!("<th scope=\"row\"{class}>{}</th>", escape(key))
+        });
+        let first = if same == 0 { " class=\"first\"" } else { "" };
+        let cells: String = row.cells.iter().map(cell).collect();
+        rows += &format!("<tr{first}>{}{cells}</tr>\n", keys.collect::<String>());
+        above = &row.keys;
+    }
     format!(
         "<div class=\"table\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
     )
@@ -94,7 +99,7 @@ fn cell(cell: &Cell) -> String {
             format!("<td title=\"{title}\">{}</td>", with_spread(cell))
         }
         Cell::Compared(_) => format!("<td>{}</td>", with_spread(cell)),
-        Cell::Exact(_) => format!("<td><b>{cell}</b></td>"),
+        Cell::Exact(_) => format!("<td>{cell}</td>"),
         Cell::Text(text) => format!("<td class=\"words\">{}</td>", escape(text)),
     }
 }

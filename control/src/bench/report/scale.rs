@@ -49,7 +49,7 @@ impl Scale {
     /// From the least to the greatest, with ticks at powers of two or ten, whichever are not too many.
     fn logarithmic(least: f64, most: f64, length: f64, ticks: usize) -> Self {
         let most = if most > least { most } else { least * 2.0 };
-        let base: f64 = if (most / least).log2() <= ticks as f64 + 1.0 { 2.0 } else { 10.0 };
+        let base: f64 = if (most / least).log2() <= 2.0 * ticks as f64 { 2.0 } else { 10.0 };
         let power = |value: f64| (value.ln() / base.ln() * 1e6).round() / 1e6; // a power of the base is one
         let (first, last) = (power(least).ceil(), power(most).floor());
         let step = ((last - first) / ticks.max(1) as f64).ceil().max(1.0);
@@ -85,6 +85,8 @@ pub(super) fn label(tick: f64) -> String {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     match tick.abs() {
+        size if size >= 16384.0 && size % 1_048_576.0 == 0.0 => format!("{} Mi", short(tick / 1_048_576.0)),
+        size if size >= 16384.0 && size % 1024.0 == 0.0 => format!("{} Ki", short(tick / 1024.0)),
         size if size >= 1e9 => format!("{} G", short(tick / 1e9)),
         size if size >= 1e6 => format!("{} M", short(tick / 1e6)),
         size if size >= 1e4 => format!("{} k", short(tick / 1e3)),
@@ -114,6 +116,21 @@ mod tests {
             wide.ticks.iter().map(|&tick| label(tick)).collect::<Vec<_>>(),
             ["1", "10", "100", "1000", "10 k", "100 k", "1 M"]
         );
+    }
+
+    #[test]
+    fn labels_are_short() {
+        for (tick, text) in [
+            (0.0, "0"),
+            (0.25, "0.25"),
+            (8192.0, "8192"),
+            (65_536.0, "64 Ki"),
+            (1_048_576.0, "1 Mi"),
+            (1e6, "1 M"),
+            (25_000.0, "25 k"),
+        ] {
+            assert_eq!(label(tick), text);
+        }
     }
 
     #[test]
