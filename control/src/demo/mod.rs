@@ -1,6 +1,6 @@
 //! `rigswitch demo`: the switch between four hosts, with real traffic on it, for whoever sees it for the first time.
 //!
-//! [`rig`] makes the hosts, [`running`] starts the switch, [`traffic`] sends and measures; [`text`] words it and
+//! [`rig`] makes the hosts, [`running`] starts the switch, and another in the host that tags its own frames; [`traffic`] sends and measures; [`text`] words it and
 //! [`screen`] shows it. Whatever happens on the way, [`tour`] ends by removing all that was made.
 
 mod refused;
@@ -10,15 +10,13 @@ mod screen;
 mod text;
 mod traffic;
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::api::client::Client;
 use crate::api::socket::default_path;
 use crate::cli::run::Signals;
 use crate::cli::{Failure, runtime, show};
@@ -33,11 +31,11 @@ use traffic::{Event, Tell};
 /// The file that the demo's switch runs from.
 pub(crate) const CONFIG: &str = include_str!("rig.toml");
 
+/// The file of the switch that gives the trunk host its VLAN as a device.
+const TRUNK: &str = include_str!("trunk.toml");
+
 /// How often the live tables are drawn.
 const REDRAW: Duration = Duration::from_millis(250);
-
-/// How long links may take to come up, and the last frames to arrive.
-const SETTLING: Duration = Duration::from_secs(3);
 
 /// Gives the demo. The switch answers on `socket`, or where its file says.
 pub(crate) fn run(socket: Option<PathBuf>) -> Result<(), Failure> {
@@ -61,8 +59,10 @@ async fn tour(socket: Option<PathBuf>) -> Result<(), Failure> {
         screen.say(&format!("Removed {left_behind} network namespaces that a killed demo had left.\n\n"));
     }
     screen.say(&text::picture(&socket));
-    let switch = Running::start(&rig.switch, config, socket.clone());
-    let mut demo = Demo { rig, switch, client: Client::new(socket) };
+    let trunk = Config::parse(TRUNK, "trunk.toml")?;
+    let trunk = Running::start(&rig.trunk().host, trunk, beside(&socket));
+    let switch = Running::start(&rig.switch, config, socket);
+    let mut demo = Demo { rig, switch, trunk };
     let outcome = tokio::select! {
         outcome = demo.show(&mut screen) => outcome,
         _ = signals.next() => Err(Failure::Refused("the demo was interrupted; all that it had made is removed".into())),
@@ -74,33 +74,42 @@ async fn tour(socket: Option<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The socket of the trunk host's switch.
+fn beside(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".h2");
+    path.into()
+}
+
 /// All that the demo makes.
 struct Demo {
     rig: Rig,
     switch: Running,
-    client: Client,
+    trunk: Running,
 }
 
 impl Demo {
     /// Sends the traffic and shows what comes of it.
     async fn show(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         self.switch.ready().await?;
+        self.trunk.ready().await?;
         self.rig.plug_taps()?;
-        self.poll("/v1/ports", |ports: &Vec<PortView>| ports.iter().all(|port| port.operstate == "UP"))
-            .await?;
+        self.switch.up().await?;
+        self.trunk.up().await?;
         let stations = self.rig.stations.clone();
         let pinged = self.watch(screen, move |tell| traffic::ping_all(&stations, tell)).await?;
         let offender = &self.rig.stations[0];
         refused::send(offender)?;
         let is_refused = |drops: &DropsView| refused::are_dropped(offender, drops);
-        let refused = is_refused(&self.poll("/v1/drops", is_refused).await?);
+        let refused = is_refused(&self.switch.poll("/v1/drops", is_refused).await?);
         if !screen.is_live {
             screen.say(&format!("{}\n", self.tables()?));
         }
         screen.say(&text::path_head());
         let working = self.watch(screen, move |tell| traffic::transfer_all(pinged, tell)).await?;
         screen.say(&text::refused_line(refused, screen.is_live));
-        let drops: DropsView = self.poll("/v1/drops", |drops: &DropsView| drops.ledger.balanced).await?;
+        let drops: DropsView =
+            self.switch.poll("/v1/drops", |drops: &DropsView| drops.ledger.balanced).await?;
         screen.clear();
         screen.say_cut(&format!("\n{}\n", self.tables()?));
         screen.say(&text::ledger_line(&drops.ledger));
@@ -125,6 +134,7 @@ impl Demo {
                     Some(Event::Now(what)) => now = what,
                     Some(Event::Done(path)) => screen.say(&text::path_line(&path, screen.is_live)),
                 },
+                news = self.trunk.news() => screen.say(&format!("rigswitch of h2: {}\n", news?)),
                 news = self.switch.news() => screen.say(&format!("rigswitch: {}\n", news?)),
                 _ = redraw.tick(), if screen.is_live => {
                     screen.draw(format!("      {now}\n\n{}", self.tables()?));
@@ -134,33 +144,18 @@ impl Demo {
         work.await.map_err(|panic| Failure::Refused(format!("the traffic failed: {panic}")))
     }
 
-    /// Asks for what is at `target` until it `is_so`, or long enough.
-    async fn poll<T: DeserializeOwned>(
-        &self,
-        target: &str,
-        is_so: impl Fn(&T) -> bool,
-    ) -> Result<T, Failure> {
-        let deadline = Instant::now() + SETTLING;
-        loop {
-            let view = self.client.get(target)?;
-            if is_so(&view) || Instant::now() > deadline {
-                return Ok(view);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// What `rigswitch show` prints of ports, forwarding entries and drops.
     fn tables(&self) -> Result<String, Failure> {
-        let ports: Vec<PortView> = self.client.get("/v1/ports")?;
-        let fdb: Vec<FdbView> = self.client.get("/v1/fdb")?;
-        let drops: DropsView = self.client.get("/v1/drops")?;
+        let client = &self.switch.client;
+        let ports: Vec<PortView> = client.get("/v1/ports")?;
+        let fdb: Vec<FdbView> = client.get("/v1/fdb")?;
+        let drops: DropsView = client.get("/v1/drops")?;
         Ok(format!("{}\n{}\n{}", show::ports(&ports), show::fdb(&fdb), show::drops(&drops)))
     }
 
-    /// The switch first: it has the ends of the wires.
+    /// The switches first: they have the ends of the wires.
     async fn remove(self) -> Result<(), Failure> {
-        let stopped = self.switch.stop().await;
+        let stopped = self.switch.stop().await.and(self.trunk.stop().await);
         self.rig.remove()?;
         stopped
     }

@@ -24,11 +24,39 @@ pub(super) struct Station {
     pub(super) name: String,
     pub(super) port: String,
     pub(super) wire: Wire,
+    pub(super) role: Role,
     pub(super) address: IpAddr,
     /// The host's end of the wire.
     pub(super) device: String,
     pub(super) mac: MacAddr,
 }
+
+/// What a host is to the switch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It knows of no VLAN: its port puts what it sends into one.
+    Access,
+    /// It tags what it sends, by a switch of its own.
+    Trunk,
+}
+
+impl Role {
+    /// As the lines of paths have it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Trunk => "trunk",
+        }
+    }
+}
+
+/// Each host's wire and role, by number.
+const STATIONS: [(Wire, Role); 4] = [
+    (Wire::Veth, Role::Access),
+    (Wire::Veth, Role::Trunk),
+    (Wire::Tap, Role::Access),
+    (Wire::Tap, Role::Access),
+];
 
 /// What is between a host and its port.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,14 +90,14 @@ impl Rig {
         let switch = lab.host("switch")?;
         quieten(&switch)?;
         let mut stations = Vec::new();
-        for (number, wire) in (1..).zip([Wire::Veth, Wire::Veth, Wire::Tap, Wire::Tap]) {
+        for (number, (wire, role)) in (1..).zip(STATIONS) {
             let (name, port) = (format!("h{number}"), format!("p{number}"));
             let device = if wire == Wire::Veth { "eth0".to_owned() } else { port.clone() };
             let address = IpAddr::from([10, 79, 0, number]);
             let mac = MacAddr::new([2, 0, 0, 0, 0, number]);
             let host = lab.host(&name)?;
             quieten(&host)?;
-            let station = Station { host, name, port, wire, address, device, mac };
+            let station = Station { host, name, port, wire, role, address, device, mac };
             if wire == Wire::Veth {
                 station.host.add_veth(&station.device, &station.port, switch.netns())?;
                 station.set_up()?;
@@ -88,6 +116,12 @@ impl Rig {
         Ok(())
     }
 
+    /// The host that tags its own frames.
+    pub(super) fn trunk(&self) -> &Station {
+        let is_trunk = |station: &&Station| station.role == Role::Trunk;
+        self.stations.iter().find(is_trunk).unwrap_or(&self.stations[0])
+    }
+
     /// Removes it all.
     pub(super) fn remove(self) -> Result<(), LabError> {
         self.lab.remove()
@@ -95,10 +129,12 @@ impl Rig {
 }
 
 impl Station {
-    /// Gives the host's end of the wire its addresses, and brings it up.
+    /// Gives the host's end of the wire its addresses, and brings it up. A trunk host has its IP address in its VLAN.
     fn set_up(&self) -> Result<(), LabError> {
         self.host.set_mac(&self.device, self.mac)?;
-        self.host.add_address(&self.device, self.address, 24)?;
+        if self.role == Role::Access {
+            self.host.add_address(&self.device, self.address, 24)?;
+        }
         self.host.set_up(&self.device)
     }
 }

@@ -1,22 +1,30 @@
-//! The demo's switch: the one that `rigswitch run` starts, on threads of its own in a namespace of its own.
+//! The demo's switches: what `rigswitch run` starts, each on threads of its own in a namespace of its own.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, LocalSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use crate::api::client::Client;
 use crate::cli::{Failure, runtime};
 use crate::config::Config;
 use crate::lab::Host;
 use crate::service::Service;
+use crate::views::PortView;
 
 /// How long the switch may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long links may take to come up, and the last frames to arrive.
+const SETTLING: Duration = Duration::from_secs(3);
+
 /// A switch that runs until it is stopped, or this is dropped.
 pub(super) struct Running {
+    /// Asks it.
+    pub(super) client: Client,
     thread: Option<JoinHandle<Result<(), Failure>>>, // none: it has ended
     ready: oneshot::Receiver<()>,
     stop: oneshot::Sender<()>,
@@ -26,6 +34,7 @@ pub(super) struct Running {
 impl Running {
     /// Starts a switch in `host`.
     pub(super) fn start(host: &Host, config: Config, socket: PathBuf) -> Self {
+        let client = Client::new(socket.clone());
         let (make_ready, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, news) = mpsc::unbounded_channel();
@@ -41,7 +50,7 @@ impl Running {
             let served = host.run(|| LocalSet::new().block_on(&runtime()?, serve()));
             served.map_err(|error| Failure::Refused(error.to_string()))?
         });
-        Self { thread: Some(thread), ready, stop, news }
+        Self { client, thread: Some(thread), ready, stop, news }
     }
 
     /// Waits until it forwards.
@@ -50,6 +59,28 @@ impl Running {
             Ok(()) => Ok(()),
             Err(_) => Err(self.ended().await),
         }
+    }
+
+    /// Asks for what is at `target` until it `is_so`, or long enough.
+    pub(super) async fn poll<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        is_so: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let view = self.client.get(target)?;
+            if is_so(&view) || Instant::now() > deadline {
+                return Ok(view);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until its ports have a link, or long enough.
+    pub(super) async fn up(&self) -> Result<(), Failure> {
+        let all_up = |ports: &Vec<PortView>| ports.iter().all(|port| port.operstate == "UP");
+        self.poll("/v1/ports", all_up).await.map(drop)
     }
 
     /// Waits for the next thing it has to tell; that it ends is a failure.

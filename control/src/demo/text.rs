@@ -12,9 +12,9 @@ pub(super) fn picture(socket: &std::path::Path) -> String {
         "\
 rigswitch demo: four hosts, each in its own network namespace, on one switch
 
-    h1 10.79.0.1 ── veth ── p1 ┐           ┌ p3 ── TAP ── h3 10.79.0.3
-                       AF_XDP  ├─── br0 ───┤
-    h2 10.79.0.2 ── veth ── p2 ┘           └ p4 ── TAP ── h4 10.79.0.4
+    h1 10.79.0.1 ───────── veth ── p1 access ┐             ┌ access p3 ── TAP ── h3 10.79.0.3
+                                      AF_XDP ├ br0 VLAN 10 ┤
+    h2 10.79.0.2 eth0.10 ─ veth ── p2  trunk ┘             └ access p4 ── TAP ── h4 10.79.0.4
 
 While the demo runs, the switch answers on {}.
 
@@ -26,7 +26,7 @@ While the demo runs, the switch answers on {}.
 /// The head of the lines of paths.
 pub(super) fn path_head() -> String {
     let bytes = format!("TCP, {} MiB", TCP_BYTES >> 20);
-    format!("      {:<9}{:<12}{:>7}{:>13}{bytes:>16}\n", "PATH", "PORTS", "PING", "RTT MEDIAN")
+    format!("      {:<9}{:<12}{:<17}{:>7}{:>13}{bytes:>16}\n", "PATH", "PORTS", "HOSTS", "PING", "RTT MEDIAN")
 }
 
 /// What came of a path.
@@ -44,8 +44,8 @@ pub(super) fn path_line(path: &Path, colour: bool) -> String {
         Err(why) => ("-".into(), format!("  {why}")),
     };
     let why = path.ping.as_ref().err().map_or(why, |why| format!("  {why}"));
-    let (hosts, ports) = (path.hosts.join(" → "), path.kinds.join(" → "));
-    format!("{verdict}  {hosts:<9}{ports:<12}{pings:>7}{median:>13}{tcp:>16}{why}\n")
+    let [hosts, ports, roles] = [path.hosts.join(" → "), path.kinds.join(" → "), path.roles.join(" → ")];
+    format!("{verdict}  {hosts:<9}{ports:<12}{roles:<17}{pings:>7}{median:>13}{tcp:>16}{why}\n")
 }
 
 /// Whether the frames that no bridge may forward were dropped.
@@ -107,7 +107,13 @@ mod tests {
     use crate::lab::Ping;
 
     fn path(ping: Result<Ping, String>, tcp: Result<Duration, String>) -> Path {
-        Path { hosts: ["h1".into(), "h3".into()], kinds: ["xdp", "tap"], ping, tcp }
+        Path {
+            hosts: ["h1".into(), "h3".into()],
+            kinds: ["xdp", "tap"],
+            roles: ["access", "trunk"],
+            ping,
+            tcp,
+        }
     }
 
     #[test]
@@ -117,8 +123,11 @@ mod tests {
         let tcp = Ok(Duration::from_secs(1));
         let line = |ping, tcp| path_line(&path(ping, tcp), false);
         let good = line(pings(2), tcp.clone());
-        assert_eq!(good, "pass  h1 → h3  xdp → tap       2/2        45 µs     0.27 Gbit/s\n");
-        assert!(line(pings(1), tcp).starts_with("FAIL  h1 → h3  xdp → tap       1/2 "));
+        assert_eq!(
+            good,
+            "pass  h1 → h3  xdp → tap   access → trunk       2/2        45 µs     0.27 Gbit/s\n"
+        );
+        assert!(line(pings(1), tcp).starts_with("FAIL  h1 → h3  xdp → tap   access → trunk       1/2 "));
         assert!(line(pings(2), Err("no route".into())).ends_with("  no route\n"));
         assert!(line(Err("no socket".into()), Err("not tried".into())).ends_with("  no socket\n"));
     }

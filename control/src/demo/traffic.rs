@@ -44,6 +44,8 @@ pub(super) struct Path {
     pub(super) hosts: [String; 2],
     /// The kinds of the ports they are behind.
     pub(super) kinds: [&'static str; 2],
+    /// What they are to the switch.
+    pub(super) roles: [&'static str; 2],
     pub(super) ping: Result<Ping, String>,
     /// How long [`TCP_BYTES`] took.
     pub(super) tcp: Result<Duration, String>,
@@ -52,7 +54,8 @@ pub(super) struct Path {
 impl Path {
     fn new(from: &Station, to: &Station, ping: Result<Ping, String>, tcp: Result<Duration, String>) -> Self {
         let hosts = [from, to].map(|station| station.name.clone());
-        Self { hosts, kinds: [from, to].map(|station| station.wire.kind()), ping, tcp }
+        let kinds = [from, to].map(|station| station.wire.kind());
+        Self { hosts, kinds, roles: [from, to].map(|station| station.role.name()), ping, tcp }
     }
 
     /// Whether everything arrived.
