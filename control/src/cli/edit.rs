@@ -41,7 +41,7 @@ impl Edit {
 }
 
 /// Keys and values as they were said.
-fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
+pub(super) fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut keys = Map::new();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {

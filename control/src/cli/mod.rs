@@ -89,7 +89,7 @@ enum Command {
     /// Change the forwarding database, in bridge(8)'s words
     #[command(subcommand)]
     Fdb(fdb::Fdb),
-    /// Change the VLANs that ports and bridges are in, in bridge(8)'s words
+    /// Change VLANs that are devices; and the VLANs that ports and bridges are in, in bridge(8)'s words
     #[command(subcommand)]
     Vlan(vlan::Vlan),
     /// Tell the running switch who has which IP address, in ip-neighbour(8)'s words

@@ -1,26 +1,35 @@
-//! `rigswitch vlan`: bridge(8)'s words for the VLANs that a port is in, or a bridge itself.
+//! `rigswitch vlan`: VLANs as devices, by name and in the words of the file; and in bridge(8)'s words the VLANs that a port is in,
+//! or a bridge itself. What starts with one of bridge(8)'s words is about the latter.
 
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
-use super::Failure;
+use super::{Failure, edit};
 use crate::api::client::Client;
 use crate::config::suggest;
 use crate::views::{ChangeView, EditAction, EditObject, EditRequest};
 
 #[derive(Subcommand)]
 pub(super) enum Vlan {
-    /// Put a port into VLANs, or a bridge itself
-    #[command(override_usage = "rigswitch vlan add dev PORT vid N[-M] [pvid] [untagged] [self]")]
+    /// Put a port into VLANs, or a bridge itself; or make a VLAN of a device a device
+    #[command(
+        override_usage = "rigswitch vlan add dev PORT vid N[-M] [pvid] [untagged] [self]\n       rigswitch vlan add NAME link DEV id N [KEY VALUE]..."
+    )]
     Add(Words),
-    /// Take it out of VLANs
-    #[command(override_usage = "rigswitch vlan del dev PORT vid N[-M] [self]")]
+    /// Give a VLAN that is a device other keys
+    #[command(override_usage = "rigswitch vlan set NAME [KEY VALUE]...")]
+    Set(Words),
+    /// Take a port out of VLANs; or a VLAN that is a device away, and what depends on it
+    #[command(
+        override_usage = "rigswitch vlan del dev PORT vid N[-M] [self]\n       rigswitch vlan del NAME"
+    )]
     Del(Words),
 }
 
 #[derive(clap::Args)]
 pub(super) struct Words {
-    /// bridge(8)'s words
+    /// bridge(8)'s words; or a name, and for `add` and `set` keys of its `[[vlan]]` in the file, each with a value: `link eth0`,
+    /// `id 10`, `protocol 802.1ad`, `master BRIDGE`, `default` to take a key out
     #[arg(required = true)]
     words: Vec<String>,
 }
@@ -29,6 +38,7 @@ impl Vlan {
     pub(super) fn run(self, client: &Client) -> Result<(), Failure> {
         let (action, Words { words }) = match self {
             Self::Add(words) => (EditAction::Add, words),
+            Self::Set(words) => (EditAction::Set, words),
             Self::Del(words) => (EditAction::Del, words),
         };
         let request = parse(action, &words)?;
@@ -36,11 +46,28 @@ impl Vlan {
     }
 }
 
-/// What was said, whatever the order.
+const KNOWN: [&str; 6] = ["dev", "vid", "pvid", "untagged", "self", "master"];
+
+/// Words of bridge(8) that stand for what this version does not have.
+const LATER: [&str; 5] = ["tunnel_info", "state", "mcast_router", "mcast_max_groups", "neigh_suppress"];
+
+/// What was said of a device, or else of memberships.
 fn parse(action: EditAction, words: &[String]) -> Result<EditRequest, Failure> {
-    const KNOWN: [&str; 6] = ["dev", "vid", "pvid", "untagged", "self", "master"];
-    /// Words of bridge(8) that stand for what this version does not have.
-    const LATER: [&str; 5] = ["tunnel_info", "state", "mcast_router", "mcast_max_groups", "neigh_suppress"];
+    match words {
+        [name, keys @ ..] if !KNOWN.iter().chain(&LATER).any(|word| word == name) => {
+            let (object, keys) = (EditObject::Vlan, edit::keys(keys)?);
+            Ok(EditRequest { action, object, name: name.clone(), keys })
+        }
+        _ if action == EditAction::Set => Err(Failure::Usage(
+            "memberships are added and taken away: `vlan add` and `vlan del`; `vlan set NAME` is for a VLAN that is a device"
+                .into(),
+        )),
+        words => parse_membership(action, words),
+    }
+}
+
+/// What was said of memberships, whatever the order.
+fn parse_membership(action: EditAction, words: &[String]) -> Result<EditRequest, Failure> {
     let (mut name, mut keys) = (None, Map::new());
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -79,8 +106,34 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> Result<EditRequest, String> {
+        said_to(EditAction::Add, text)
+    }
+
+    fn said_to(action: EditAction, text: &str) -> Result<EditRequest, String> {
         let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-        parse(EditAction::Add, &words).map_err(|failure| failure.to_string())
+        parse(action, &words).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn what_starts_with_a_name_is_about_a_device() {
+        use EditAction::{Add, Del, Set};
+        for (action, text, keys) in [
+            (Add, "eth0.10 link eth0 id 10 host on", json!({ "link": "eth0", "id": 10, "host": true })),
+            (
+                Add,
+                "v7 link dev id 7 protocol 802.1ad",
+                json!({ "link": "dev", "id": 7, "protocol": "802.1ad" }),
+            ),
+            (Set, "eth0.10 id 20 mtu default", json!({ "id": 20, "mtu": null })),
+            (Del, "eth0.10", json!({})),
+        ] {
+            let request = said_to(action, text).unwrap();
+            assert_eq!((request.object, request.action), (EditObject::Vlan, action));
+            assert_eq!(request.name, text.split(' ').next().unwrap());
+            assert_eq!(Value::Object(request.keys), keys);
+        }
+        assert!(said_to(Set, "dev p1 vid 10").unwrap_err().contains("`vlan set NAME` is for a VLAN that is"));
+        assert!(said_to(Add, "eth0.10 link").unwrap_err().contains("`link` needs a value"));
     }
 
     #[test]
