@@ -164,7 +164,7 @@ fn the_forwarding_database_is_changed_in_bridge_8s_words() {
     );
     assert_eq!(
         refused("fdb add 02:00:00:00:00:09 dev p1 vlan 10"),
-        "rigswitch: br0 does not filter by VLAN, and its entries are of none: leave `vlan` out, or `rigswitch bridge set br0 \
+        "rigswitch: br0 does not filter by VLAN, and its entries are of none: leave the VLAN out, or `rigswitch bridge set br0 \
          vlan_filtering true`"
     );
     assert_eq!(states(), before, "what is refused changes nothing");
@@ -233,7 +233,9 @@ fn neighbors_are_told_of_in_ip_neighbours_words() {
     let view = |dst, mac| format!(r#"{{"dst":"{dst}","dev":"br0","lladdr":"{mac}","state":["PERMANENT"]}}"#);
     let both = [view("10.0.0.1", "02:00:00:00:00:01"), view("fd00::1", "02:00:00:00:00:02")].join(",");
     assert_eq!(folder.ask("show neighbors -j"), format!("[{both}]\n"));
-    assert!(folder.ask("show neighbors").contains("\n10.0.0.1  br0     02:00:00:00:00:01  PERMANENT\n"));
+    assert!(
+        folder.ask("show neighbors").contains("\n10.0.0.1  br0           02:00:00:00:00:01  PERMANENT\n")
+    );
     let shown = folder.ask("show config");
     assert!(shown.contains("[[neighbor]]\ndevice = \"br0\"\naddress = \"fd00::1\"\n"), "{shown}");
     folder.ask("neighbor del 10.0.0.1 dev br0");

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig};
-use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::ports::Capabilities;
 use rigswitch_dataplane::tables::{
     Descent, Device, Domain, HostPort, IpvlanDescent, Knobs, Mdb, Neighbors, PortState, Role, Routing,
@@ -49,7 +49,7 @@ pub struct PortFacts<'a> {
 }
 
 /// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already, and a database of
-/// groups if it snoops; VLANs are counted where there is a place for that. A device that `routing` knows is routed.
+/// groups, as has each of its VLANs, if it snoops; VLANs are counted where there is a place for that. A device that `routing` knows is routed.
 pub fn compile(
     ports: &[PortFacts<'_>],
     config: &Config,
@@ -110,14 +110,15 @@ pub fn compile(
             host,
             mdb: mdbs.get(&domain).cloned(),
             tells_moves: bridge.mac_moves.limit > 0,
-            neighbors: neighbors(config, &bridge.name),
+            neighbors: neighbors(config, &bridge.name, None),
             vlans: vlans.map(|vlans| Box::new(vlans.vlans)),
             of: None,
         };
         let place = |domain: DomainId| usize::from(domain.number()) - 1;
         let port = |id: DeviceId| vlan_ports[id.index()].as_deref();
         if whole.vlans.is_some() {
-            for (vlan, of_vlan) in vlans::domains(domain, &bridge.name, numbers, &whole, port) {
+            for (vlan, mut of_vlan) in vlans::domains(domain, &bridge.name, numbers, &whole, mdbs, port) {
+                of_vlan.neighbors = neighbors(config, &bridge.name, numbers.vlan(vlan));
                 domains[place(vlan)] = of_vlan;
             }
         }
@@ -193,9 +194,9 @@ fn tags(config: &Config, named: &Named<'_>, devices: &mut [Device]) -> Box<[Tags
     by_link.into_values().map(Tags::new).collect()
 }
 
-/// Who has which address, as a bridge was told.
-fn neighbors(config: &Config, bridge: &str) -> Neighbors {
-    let told = config.neighbors.iter().filter(|neighbor| neighbor.device == bridge);
+/// Who has which address, as a bridge was told, in a VLAN or in none.
+fn neighbors(config: &Config, bridge: &str, vlan: Option<VlanId>) -> Neighbors {
+    let told = config.neighbors.iter().filter(|of| of.device == bridge && of.vlan == vlan);
     Neighbors::new(told.map(|neighbor| (neighbor.address, neighbor.mac)))
 }
 

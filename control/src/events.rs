@@ -93,6 +93,9 @@ pub enum Event {
         ifname: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vid: Option<u16>,
     },
     /// A port is no longer in a multicast group.
     Left {
@@ -102,6 +105,9 @@ pub enum Event {
         ifname: String,
         /// The bridge.
         master: String,
+        /// The VLAN, in a bridge that filters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vid: Option<u16>,
     },
     /// A port is up and has a carrier.
     Up {

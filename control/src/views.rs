@@ -106,6 +106,9 @@ pub struct NeighborView {
     /// Its MAC address, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lladdr: Option<String>,
+    /// The VLAN that it is in, of a bridge that filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
     /// How sure that is: `PERMANENT` of one that was put there, and else the words of `ip neigh`.
     pub state: Vec<String>,
 }
@@ -240,6 +243,9 @@ pub struct MdbEntryView {
     pub state: MdbState,
     /// What else there is to say of it: nothing yet.
     pub flags: Vec<String>,
+    /// The VLAN, in a bridge that filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vid: Option<u16>,
     /// Seconds until it ends, zero if it does not; `bridge mdb` has it with `-s` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<String>,
@@ -276,6 +282,9 @@ pub struct MdbChange {
     /// How long it is to last; for one that is taken away it says nothing.
     #[serde(default)]
     pub state: MdbState,
+    /// The VLAN, in a bridge that filters; in each that the port is in, if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vid: Option<u16>,
 }
 
 /// What a refused request is answered with.

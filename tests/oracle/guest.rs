@@ -144,6 +144,15 @@ impl Guest {
                 self.untold.push(format!("bridge fdb {words}"));
                 return outputs;
             }
+            Step::Mdb(words) => {
+                self.untold.push(format!("bridge mdb {words}"));
+                return outputs;
+            }
+            Step::Wait(ms) => {
+                self.tell();
+                self.run([&*format!("busybox usleep {ms}000")]);
+                return outputs;
+            }
         };
         self.tell();
         self.ports[port].send(frame).unwrap();

@@ -2,7 +2,7 @@
 
 use rigswitch::config::Config;
 use rigswitch::switch::{ByHand, Switch};
-use rigswitch::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
+use rigswitch::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, MdbChange, MdbState};
 use rigswitch_dataplane::ports::{MemoryEnd, Now};
 
 use crate::rigs::{Outputs, Rig, Step};
@@ -18,15 +18,24 @@ pub(crate) fn play(rig: &Rig) -> Vec<String> {
         // A router of ours announces its addresses when it begins, and the kernel's does not.
         settle(hand);
         ends.iter().for_each(|end| while end.receive().is_some() {});
-        steps.iter().map(|done| transcript::step(done, step(hand, &ends, done))).collect()
+        let mut now = Now { unix_ns: 0 };
+        steps.iter().map(|done| transcript::step(done, step(hand, &ends, &mut now, done))).collect()
     };
     Switch::by_hand(config, Now { unix_ns: 0 }, drive).unwrap()
 }
 
-fn step(hand: &mut ByHand<'_>, ends: &[MemoryEnd], step: &Step) -> Outputs {
+fn step(hand: &mut ByHand<'_>, ends: &[MemoryEnd], now: &mut Now, step: &Step) -> Outputs {
     match step {
         Step::Send(port, frame) => ends[*port].send(frame.clone()).unwrap(),
         Step::Fdb(words) => fdb(hand.switch(), words),
+        Step::Mdb(words) => mdb(hand.switch(), words),
+        Step::Wait(ms) => {
+            for _ in 0..ms.div_ceil(100) {
+                now.unix_ns += 100_000_000;
+                hand.set_time(*now);
+                hand.tick();
+            }
+        }
     }
     settle(hand);
     let mut outputs = Outputs::default();
@@ -45,6 +54,16 @@ fn settle(hand: &mut ByHand<'_>) {
             return;
         }
     }
+}
+
+/// The same of the multicast database.
+fn mdb(switch: &mut Switch, words: &str) {
+    let words: Vec<_> = words.split(' ').collect();
+    let after = |word| words.iter().position(|w| *w == word).map(|at| words[at + 1].to_owned());
+    let [dev, port, grp] = ["dev", "port", "grp"].map(|word| after(word).unwrap());
+    let state = if words.contains(&"permanent") { MdbState::Permanent } else { MdbState::Temp };
+    let change = MdbChange { dev, port, grp, state, vid: after("vid").map(|vid| vid.parse().unwrap()) };
+    if words[0] == "add" { switch.add_mdb(&change).unwrap() } else { switch.remove_mdb(&change).unwrap() }
 }
 
 /// bridge(8)'s words, as the command would send them to a switch that runs.

@@ -8,6 +8,10 @@ mod ipip;
 mod ipvlan;
 #[path = "rigs/macvlan.rs"]
 mod macvlan;
+#[path = "rigs/neighbors.rs"]
+mod neighbors;
+#[path = "rigs/snooping.rs"]
+mod snooping;
 #[path = "rigs/vlan.rs"]
 mod vlan;
 #[path = "rigs/vlan_filtering.rs"]
@@ -44,6 +48,10 @@ pub(crate) enum Step {
     Send(usize, Vec<u8>),
     /// The forwarding database is told this, in bridge(8)'s words.
     Fdb(String),
+    /// And so is the multicast database.
+    Mdb(String),
+    /// So many milliseconds pass.
+    Wait(u32),
 }
 
 /// A file of answers, and the rigs that it has them for.
@@ -51,6 +59,8 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Rig>)> {
     vec![
         ("bridge", bridge::rigs()),
         ("vlan_filtering", vlan_filtering::rigs()),
+        ("snooping", snooping::rigs()),
+        ("neighbors", neighbors::rigs()),
         ("vlan", vlan::rigs()),
         ("macvlan", macvlan::rigs()),
         ("ipvlan", ipvlan::rigs()),

@@ -20,6 +20,8 @@ pub(crate) fn step(step: &Step, mut outputs: Outputs) -> String {
     let (mut text, sent) = match step {
         Step::Send(port, frame) => (format!("p{port} > {}\n", sent(frame)), &frame[..]),
         Step::Fdb(words) => (format!("$ bridge fdb {words}\n"), &[][..]),
+        Step::Mdb(words) => (format!("$ bridge mdb {words}\n"), &[][..]),
+        Step::Wait(ms) => (format!("$ usleep {ms}000\n"), &[][..]),
     };
     for (port, frames) in outputs.iter_mut().enumerate() {
         for frame in frames.iter_mut().filter(|frame| *frame != sent && frame.get(12..14) == Some(&[8, 0])) {

@@ -62,7 +62,7 @@ fn where_a_frame_to_a_group_goes_is_told_with_who_is_in_it() {
     let out = wait_for("the bridge to have asked", || Some(ask(data)).filter(|out| out.contains("member")));
     let text = "  snoop   for 239.1.1.1: to those who are in it, and to multicast routers\n  \
                 member  p2, as mdb entry 239.1.1.1 (permanent) says  [rig.toml:21]\n  \
-                member  p1, as mdb entry 239.1.1.1 (temp) says\n  \
+                member  p1, as mdb entry 239.1.1.1 (temp, put there by hand) says\n  \
                 router  behind p3  [rig.toml:18]\n  \
                 not to  p0: it came from there  [rig.toml:9]\n  \
                 out     p3, 60 bytes\n  out     p2, 60 bytes\n  out     p1, 60 bytes\nleaves by p3, p2, p1\n";

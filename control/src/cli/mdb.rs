@@ -1,6 +1,7 @@
 //! `rigswitch mdb`: bridge(8)'s words for changing the multicast database.
 
 use clap::Subcommand;
+use rigswitch_dataplane::ids::VlanId;
 
 use super::Failure;
 use crate::api::client::Client;
@@ -10,10 +11,12 @@ use crate::views::{MdbChange, MdbState};
 #[derive(Subcommand)]
 pub(super) enum Mdb {
     /// Put a port into a group
-    #[command(override_usage = "rigswitch mdb add dev BRIDGE port PORT grp GROUP [permanent|temp]")]
+    #[command(
+        override_usage = "rigswitch mdb add dev BRIDGE port PORT grp GROUP [permanent|temp] [vid VLAN]"
+    )]
     Add(Words),
     /// Take a port out of a group
-    #[command(override_usage = "rigswitch mdb del dev BRIDGE port PORT grp GROUP")]
+    #[command(override_usage = "rigswitch mdb del dev BRIDGE port PORT grp GROUP [vid VLAN]")]
     Del(Words),
 }
 
@@ -36,9 +39,9 @@ impl Mdb {
 
 /// What was said, whatever the order.
 fn parse(words: &[String]) -> Result<MdbChange, Failure> {
-    const KNOWN: [&str; 5] = ["dev", "port", "grp", "permanent", "temp"];
+    const KNOWN: [&str; 6] = ["dev", "port", "grp", "permanent", "temp", "vid"];
     /// Words of bridge(8) that stand for what this version does not have.
-    const LATER: [&str; 5] = ["vid", "src", "source_list", "filter_mode", "proto"];
+    const LATER: [&str; 4] = ["src", "source_list", "filter_mode", "proto"];
     let mut change = MdbChange::default();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -48,6 +51,14 @@ fn parse(words: &[String]) -> Result<MdbChange, Failure> {
             "grp" => &mut change.grp,
             "permanent" | "temp" => {
                 change.state = if word == "temp" { MdbState::Temp } else { MdbState::Permanent };
+                continue;
+            }
+            "vid" => {
+                let text =
+                    words.next().ok_or_else(|| Failure::Usage("`vid` needs a value after it".into()))?;
+                let vid = text.parse().ok().filter(|vid| (1..=VlanId::MAX).contains(vid));
+                let refuse = || Failure::Usage(format!("`{text}` is no VLAN from 1 to {}", VlanId::MAX));
+                change.vid = Some(vid.ok_or_else(refuse)?);
                 continue;
             }
             _ if LATER.contains(&word) => {
@@ -80,15 +91,23 @@ mod tests {
 
     #[test]
     fn words_are_bridge_8s() {
-        let change =
-            |state| MdbChange { dev: "br0".into(), port: "p0".into(), grp: "239.1.1.1".into(), state };
+        let change = |state| MdbChange {
+            dev: "br0".into(),
+            port: "p0".into(),
+            grp: "239.1.1.1".into(),
+            state,
+            vid: None,
+        };
         assert_eq!(said("dev br0 port p0 grp 239.1.1.1"), Ok(change(MdbState::Temp)));
         assert_eq!(said("grp 239.1.1.1 port p0 dev br0 permanent"), Ok(change(MdbState::Permanent)));
+        let in_vlan = MdbChange { vid: Some(7), ..change(MdbState::Temp) };
+        assert_eq!(said("dev br0 port p0 grp 239.1.1.1 temp vid 7"), Ok(in_vlan));
         for (text, why) in [
             ("dev br0 port", "`port` needs a value"),
             ("dev br0 port p0", "say which grp"),
             ("dev br0 prot p0", "did you mean `port`?"),
-            ("dev br0 port p0 grp 239.1.1.1 vid 7", "`vid`: this version does not have it yet"),
+            ("dev br0 port p0 grp 239.1.1.1 vid 4095", "`4095` is no VLAN from 1 to 4094"),
+            ("dev br0 port p0 grp 239.1.1.1 src 10.0.0.1", "`src`: this version does not have it yet"),
         ] {
             let said = said(text).unwrap_err();
             assert!(said.contains(why), "{said}");

@@ -11,13 +11,17 @@ use crate::views::{ChangeView, EditAction, EditObject, EditRequest};
 #[derive(Subcommand)]
 pub(super) enum Neighbor {
     /// Tell a bridge of a neighbour that it does not know
-    #[command(override_usage = "rigswitch neighbor add ADDRESS lladdr MAC dev BRIDGE [nud permanent]")]
+    #[command(
+        override_usage = "rigswitch neighbor add ADDRESS lladdr MAC dev BRIDGE [vlan VLAN] [nud permanent]"
+    )]
     Add(Words),
     /// Tell a bridge of a neighbour, whatever it knows
-    #[command(override_usage = "rigswitch neighbor replace ADDRESS lladdr MAC dev BRIDGE [nud permanent]")]
+    #[command(
+        override_usage = "rigswitch neighbor replace ADDRESS lladdr MAC dev BRIDGE [vlan VLAN] [nud permanent]"
+    )]
     Replace(Words),
     /// Take a neighbour away
-    #[command(override_usage = "rigswitch neighbor del ADDRESS dev BRIDGE")]
+    #[command(override_usage = "rigswitch neighbor del ADDRESS dev BRIDGE [vlan VLAN]")]
     Del(Words),
 }
 
@@ -51,9 +55,9 @@ fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
         let key = match word {
             "lladdr" => "mac",
             "dev" => "device",
-            "nud" => word,
+            "nud" | "vlan" => word,
             _ => {
-                let known = ["lladdr", "dev", "nud"];
+                let known = ["lladdr", "dev", "nud", "vlan"];
                 let hint = suggest(word, known.into_iter()).unwrap_or_else(|| known.join(", "));
                 return Err(Failure::Usage(format!("unknown word `{word}`: {hint}")));
             }
@@ -64,6 +68,10 @@ fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
             ("nud", "permanent") => {}
             ("nud", other) => {
                 return Err(Failure::Refused(format!("`nud {other}`: this version has only permanent ones")));
+            }
+            ("vlan", text) => {
+                let refuse = |_| Failure::Usage(format!("`{text}` is no VLAN: say vlan 10"));
+                keys.insert("vlan".into(), text.parse::<u16>().map_err(refuse)?.into());
             }
             _ => drop(keys.insert(key.to_owned(), value.into())),
         }
@@ -90,6 +98,8 @@ mod tests {
     fn words_are_ip_neighbours() {
         let all = said("lladdr 02:00:00:00:00:01 dev br0 nud permanent").unwrap();
         assert_eq!(all, json!({ "mac": "02:00:00:00:00:01", "device": "br0" }));
+        assert_eq!(said("dev br0 vlan 10").unwrap(), json!({ "device": "br0", "vlan": 10 }));
+        assert!(said("dev br0 vlan x").unwrap_err().contains("`x` is no VLAN"));
         assert!(said("lladdr 02:00:00:00:00:01").unwrap_err().contains("say which bridge"));
         assert!(said("dev br0 lladdr").unwrap_err().contains("`lladdr` needs a value"));
         assert!(said("dev br0 laddr x").unwrap_err().contains("did you mean `lladdr`?"));

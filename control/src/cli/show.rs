@@ -232,10 +232,12 @@ pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
 
 /// The table of `show neighbors`.
 fn neighbors(neighbors: &Vec<NeighborView>) -> String {
-    let mut table = Table::new(&["ADDRESS", "DEVICE", "MAC", "STATE"]);
+    let mut table = Table::new(&["ADDRESS", "DEVICE", ">VLAN", "MAC", "STATE"]);
     for neighbor in neighbors {
         let (address, device) = (neighbor.dst.clone(), neighbor.dev.clone());
-        table.row([address, device, neighbor.lladdr.clone().unwrap_or_default(), neighbor.state.join(" ")]);
+        let vlan = neighbor.vlan.map(|vid| vid.to_string()).unwrap_or_default();
+        let mac = neighbor.lladdr.clone().unwrap_or_default();
+        table.row([address, device, vlan, mac, neighbor.state.join(" ")]);
     }
     table.text(colour())
 }
@@ -263,14 +265,15 @@ fn routes(routes: &Vec<RouteView>) -> String {
 
 /// The tables of `show mdb`.
 fn mdb(views: &[MdbView]) -> String {
-    let mut groups = Table::new(&["BRIDGE", "GROUP", "PORT", "STATE", ">LEFT"]);
+    let mut groups = Table::new(&["BRIDGE", "GROUP", "PORT", ">VLAN", "STATE", ">LEFT"]);
     let mut routers = Table::new(&["BRIDGE", "ROUTER"]);
     for entry in views.iter().flat_map(|view| &view.mdb) {
         let (state, left) = match entry.state {
             MdbState::Permanent => ("permanent", String::new()),
             MdbState::Temp => ("temp", entry.timer.as_deref().unwrap_or_default().trim().to_owned() + "s"),
         };
-        groups.row([entry.dev.clone(), entry.grp.clone(), entry.port.clone(), state.into(), left]);
+        let vlan = entry.vid.map(|vid| vid.to_string()).unwrap_or_default();
+        groups.row([entry.dev.clone(), entry.grp.clone(), entry.port.clone(), vlan, state.into(), left]);
     }
     for (bridge, ports) in views.iter().flat_map(|view| &view.router) {
         ports.iter().for_each(|router| routers.row([bridge.clone(), router.port.clone()]));

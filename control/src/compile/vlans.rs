@@ -7,7 +7,7 @@ use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, MacVlanConfig,
 use rigswitch_dataplane::counters::VlanStats;
 use rigswitch_dataplane::ids::{DeviceId, DomainId, VlanId};
 use rigswitch_dataplane::tables::{
-    Domain, HostPort, MacVlans, OfVlan, Special, Translation, VlanPort, Vlans,
+    Domain, HostPort, MacVlans, Mdb, OfVlan, Special, Translation, VlanPort, Vlans,
 };
 
 use crate::domains::Domains;
@@ -69,6 +69,7 @@ pub(super) fn domains<'p>(
     name: &str,
     numbers: &Domains,
     whole: &Domain,
+    mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
     port: impl Fn(DeviceId) -> Option<&'p VlanPort>,
 ) -> Vec<(DomainId, Domain)> {
     let of = |(vid, domain): (VlanId, DomainId)| {
@@ -80,6 +81,7 @@ pub(super) fn domains<'p>(
             broadcast: list(&whole.broadcast),
             from_host: list(&whole.from_host),
             host: whole.host.filter(|host: &HostPort| is_in(host.device)),
+            mdb: mdbs.get(&domain).cloned(),
             tells_moves: whole.tells_moves,
             of: Some(OfVlan { bridge, vid }),
             ..Domain::default()

@@ -139,8 +139,6 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
     let ports: Vec<_> = members.iter().filter_map(|member| read_member(member, label, roles)).collect();
     let spanning_tree = spanning_tree::read_bridge(fields, &members);
     let vlans = vlans::read_bridge(fields, roles);
-    let snooping = multicast::read_bridge(fields, vlans.filtering);
-    let mdb = multicast::read_mdb(fields, label, &snooping, &ports, roles);
     let address = fields.text("address").and_then(|text| station(fields, &text));
     let restricted = "spanning tree, PAUSE and LACP (bits 0 to 2) pass no bridge by its own mask";
     let group_fwd_mask = mask(fields, BridgeConfig::GROUP_FWD_RESTRICTED, restricted);
@@ -155,14 +153,14 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         no_linklocal_learn: fields.boolean("no_linklocal_learn").unwrap_or(false),
         mac_moves: mac_moves::read(fields),
         spanning_tree,
-        multicast: snooping,
+        multicast: multicast::read_bridge(fields),
         vlans,
         ports,
         fdb: Vec::new(),
-        mdb,
+        mdb: Vec::new(),
     };
     bridge.fdb = fdb::read(fields, &bridge, roles);
-    vlans::check_snooping(fields, &bridge);
+    bridge.mdb = multicast::read_mdb(fields, &bridge, roles);
     name.is_some().then_some(bridge)
 }
 

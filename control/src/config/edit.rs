@@ -202,12 +202,15 @@ fn edit_route(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A neighbour is told by its address and its bridge.
+/// A neighbour is told by its address, its bridge, and its VLAN if it has one.
 fn edit_neighbor(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
     let address = edit.name.parse().map_or_else(|_| edit.name.clone(), |address: IpAddr| address.to_string());
     let device = edit.keys.get("device").and_then(Value::as_str).unwrap_or_default();
+    let vlan = edit.keys.get("vlan").unwrap_or(&Value::Null);
+    let is_it =
+        |other: &Value| other["address"] == *address && other["device"] == *device && other["vlan"] == *vlan;
     let neighbors = list(document, "neighbor");
-    let place = neighbors.iter().position(|other| other["address"] == *address && other["device"] == *device);
+    let place = neighbors.iter().position(is_it);
     match (edit.action, place) {
         (EditAction::Add, Some(_)) => {
             let why = format!("{address} is a neighbour of {device} already: `neighbor replace` changes it");

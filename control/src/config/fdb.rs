@@ -22,7 +22,7 @@ pub(super) fn read(fields: &Fields<'_>, bridge: &BridgeConfig, roles: &Roles<'_>
     let mut seen: BTreeMap<_, Range<usize>> = BTreeMap::new();
     for entry in fields.tables("fdb", &ENTRY) {
         let Some((mac, read)) = read_entry(&entry, bridge) else { continue };
-        for vlan in vlans(&entry, bridge, &read) {
+        for vlan in vlans(&entry, "vlan", bridge, &read.device) {
             if let Some(first) = seen.get(&(read.mac, vlan)) {
                 let of_vlan = vlan.map(|vid| format!(", VLAN {vid},")).unwrap_or_default();
                 let (name, line) = (&bridge.name, roles.line(first));
@@ -44,7 +44,6 @@ fn read_entry<'d>(entry: &Fields<'d>, bridge: &BridgeConfig) -> Option<(Text<'d>
     let states = [FdbState::Static, FdbState::Dynamic, FdbState::Permanent].map(|s| (s.name(), s));
     let state = entry.word("state", &states).unwrap_or(FdbState::Static);
     let sticky = entry.boolean("sticky").unwrap_or(false);
-    let vlan = entry.integer::<u16>("vlan", 1..=i64::from(VlanId::MAX)).and_then(VlanId::new);
     if sticky
         && state == FdbState::Permanent
         && let Some(value) = entry.value("sticky")
@@ -58,7 +57,7 @@ fn read_entry<'d>(entry: &Fields<'d>, bridge: &BridgeConfig) -> Option<(Text<'d>
     }
     let (mac, device, address) = (mac?, device?, address?);
     let device = device.value.to_owned();
-    Some((mac, FdbEntryConfig { mac: address, device, vlan, state, sticky }))
+    Some((mac, FdbEntryConfig { mac: address, device, vlan: None, state, sticky }))
 }
 
 /// The device is a port of the bridge, or the bridge itself where it may be.
@@ -81,25 +80,31 @@ fn check_device(entry: &Fields<'_>, bridge: &BridgeConfig, device: &Text<'_>, st
     entry.problems.push(device.span.clone(), rule, remedy);
 }
 
-/// The VLANs that an entry is of (`br_fdb_add`, net/bridge/br_fdb.c).
-fn vlans(entry: &Fields<'_>, bridge: &BridgeConfig, read: &FdbEntryConfig) -> Vec<Option<VlanId>> {
-    let Some(value) = entry.value("vlan") else {
-        let membership = bridge.vlans_of(&read.device).filter(|_| bridge.vlans.filtering);
+/// The VLANs that an entry is of: the one at `key`, or all of its port (`br_fdb_add`, net/bridge/br_fdb.c; `br_mdb_add`,
+/// net/bridge/br_mdb.c).
+pub(super) fn vlans(
+    entry: &Fields<'_>,
+    key: &str,
+    bridge: &BridgeConfig,
+    device: &str,
+) -> Vec<Option<VlanId>> {
+    let Some(value) = entry.value(key) else {
+        let membership = bridge.vlans_of(device).filter(|_| bridge.vlans.filtering);
         return membership.map_or(vec![None], |of| of.members.into_keys().map(Some).collect());
     };
-    let (name, device) = (&bridge.name, &read.device);
+    let (name, vlan) = (&bridge.name, entry.integer(key, 1..=i64::from(VlanId::MAX)).and_then(VlanId::new));
     if !bridge.vlans.filtering {
-        let rule = format!("an entry with a `vlan` in {name}, which does not filter by VLAN");
+        let rule = format!("an entry with a `{key}` in {name}, which does not filter by VLAN");
         entry.problems.push(
             value.span(),
             rule,
             format!("add vlan_filtering = true to {name}, or take it out"),
         );
-    } else if let Some(vid) = read.vlan
+    } else if let Some(vid) = vlan
         && bridge.vlans_of(device).is_some_and(|of| !of.members.contains_key(&vid))
     {
         let rule = format!("`{device}` is not in VLAN {vid}");
         entry.problems.push(value.span(), rule, "add it to the VLANs of the port, or name one that it is in");
     }
-    vec![read.vlan]
+    vec![vlan]
 }

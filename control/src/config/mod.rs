@@ -51,7 +51,7 @@
 //! hello_time = "2s"                   # 1s to 10s; how often the root says that it is there
 //! max_age = "20s"                     # 6s to 40s; how long that is believed
 //! forward_delay = "15s"               # 2s to 30s; how long a port listens, and then learns, before it forwards
-//! mcast_snooping = true               # false: what is for groups goes to all; false, and only false, with vlan_filtering
+//! mcast_snooping = true               # false: what is for groups goes to all
 //! mcast_querier = false               # true: it asks who is in which group, when nobody else does
 //! mcast_hash_max = 4096               # groups it learns; one more, and it snoops no longer
 //! mcast_last_member_count = 2         # answers it waits for after a station has left
@@ -105,6 +105,7 @@
 //! [[bridge.mdb]]
 //! device = "eth0"                     # a port of this bridge
 //! grp = "239.1.1.1"                   # what it is in as long as this stands here; also IPv6, and MAC addresses for other frames
+//! # vid = 10                          # in a bridge that filters; without it the port is in the group in every VLAN of its
 //!
 //! # [[xconnect]]                      # a wire between two ports that are in no bridge
 //! # a = "p7"
@@ -172,6 +173,7 @@
 //! device = "br0"                      # a bridge, or a device with an [[address]]
 //! address = "10.0.0.1"                # or an IPv6 address
 //! mac = "02:00:00:00:00:01"
+//! # vlan = 10                         # of a bridge that filters: the VLAN that it is in; without it nobody there is told
 //! ```
 
 mod address;

@@ -1,19 +1,21 @@
 //! Snooping's keys of `[[bridge]]` and `[[bridge.port]]`, and `[[bridge.mdb]]`, read and written: ip-link(8)'s and bridge(8)'s words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rigswitch_dataplane::bridge::{
-    BridgePortConfig, MdbEntryConfig, MulticastConfig, MulticastPort, RouterPort, group_fault,
+    BridgeConfig, MdbEntryConfig, MulticastConfig, MulticastPort, RouterPort, group_fault,
 };
+use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::wire::multicast::Group;
 use serde::Serialize;
 
+use super::fdb;
 use super::fields::{Fields, Shape, suggest};
 use super::roles::Roles;
 use super::values::{duration, duration_text, unless};
 
-const ENTRY: Shape = Shape { label: "[[bridge.mdb]]", keys: &["device", "grp"], later: &["vid", "src"] };
+const ENTRY: Shape = Shape { label: "[[bridge.mdb]]", keys: &["device", "grp", "vid"], later: &["src"] };
 
 /// No time of snooping is longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -24,8 +26,8 @@ const LONGEST_RESPONSE: Duration = Duration::from_millis(25_500);
 /// The kernel's `BR_MULTICAST_QUERY_INTVL_MIN`.
 const SHORTEST_QUERY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a bridge says of its snooping. One that filters by VLAN does not snoop unless that is said.
-pub(super) fn read_bridge(fields: &Fields<'_>, filters: bool) -> MulticastConfig {
+/// What a bridge says of its snooping.
+pub(super) fn read_bridge(fields: &Fields<'_>) -> MulticastConfig {
     let plain = MulticastConfig::default();
     let count = |key| fields.integer(key, 0..=255);
     let time = |key, least, most| time(fields, key, least, most);
@@ -33,7 +35,7 @@ pub(super) fn read_bridge(fields: &Fields<'_>, filters: bool) -> MulticastConfig
     let interval = |key| time(key, SHORTEST_QUERY_INTERVAL, LONGEST);
     let life = |key| time(key, Duration::ZERO, LONGEST);
     MulticastConfig {
-        snooping: fields.boolean("mcast_snooping").unwrap_or(plain.snooping && !filters),
+        snooping: fields.boolean("mcast_snooping").unwrap_or(plain.snooping),
         querier: fields.boolean("mcast_querier").unwrap_or(plain.querier),
         hash_max: fields.integer("mcast_hash_max", 0..=i64::from(u32::MAX)).unwrap_or(plain.hash_max),
         last_member_count: count("mcast_last_member_count").unwrap_or(plain.last_member_count),
@@ -76,14 +78,9 @@ pub(super) fn read_port(fields: &Fields<'_>) -> MulticastPort {
     }
 }
 
-/// Every `[[bridge.mdb]]` of a bridge that snoops like this and has these ports.
-pub(super) fn read_mdb(
-    fields: &Fields<'_>,
-    bridge: &str,
-    snooping: &MulticastConfig,
-    ports: &[BridgePortConfig],
-    roles: &Roles<'_>,
-) -> Vec<MdbEntryConfig> {
+/// Every `[[bridge.mdb]]` of a bridge of which all else is known. One that names no VLAN is of every VLAN of its port.
+pub(super) fn read_mdb(fields: &Fields<'_>, of: &BridgeConfig, roles: &Roles<'_>) -> Vec<MdbEntryConfig> {
+    let (bridge, snooping, ports) = (&of.name, &of.multicast, &of.ports);
     let mut entries: Vec<MdbEntryConfig> = Vec::new();
     let mut seen = BTreeMap::new();
     for entry in fields.tables("mdb", &ENTRY) {
@@ -116,17 +113,22 @@ pub(super) fn read_mdb(
         if let Some(fault) = group_fault(group) {
             refuse(text.span.clone(), format!("`{group}` {fault}"), "name a group that hosts join");
         }
-        if let Some(first) = seen.insert((group, device.value), text.span.clone()) {
-            let rule = format!("`{}` is in {group} twice: line {} has it", device.value, roles.line(&first));
-            refuse(text.span.clone(), rule, "keep one of the two");
+        for vlan in fdb::vlans(&entry, "vid", of, device.value) {
+            if let Some(first) = seen.insert((group, vlan, device.value), text.span.clone()) {
+                let of_vlan = vlan.map(|vid| format!(", VLAN {vid},")).unwrap_or_default();
+                let (name, line) = (device.value, roles.line(&first));
+                let rule = format!("`{name}` is in {group}{of_vlan} twice: line {line} has it");
+                refuse(text.span.clone(), rule, "keep one of the two");
+                break;
+            }
+            entries.push(MdbEntryConfig { device: port.device.clone(), group, vlan });
         }
-        entries.push(MdbEntryConfig { device: port.device.clone(), group });
-        let groups = seen.keys().map(|(group, _)| group).collect::<std::collections::BTreeSet<_>>().len();
+        let groups = seen.keys().map(|(group, vlan, _)| (group, vlan)).collect::<BTreeSet<_>>().len();
         if groups > snooping.hash_max as usize {
             let rule = format!("{bridge} has {groups} groups, and `mcast_hash_max` is {}", snooping.hash_max);
             refuse(text.span.clone(), rule, "raise it, or take groups out");
         }
-        let of_port = seen.keys().filter(|(_, of)| *of == device.value).count();
+        let of_port = seen.keys().filter(|(.., of)| *of == device.value).count();
         if port.multicast.max_groups > 0 && of_port > port.multicast.max_groups as usize {
             let (name, most) = (&port.device, port.multicast.max_groups);
             let rule = format!("`{name}` is in {of_port} groups, and its `mcast_max_groups` is {most}");
@@ -181,6 +183,8 @@ pub(super) struct PortWords {
 pub(super) struct EntryWords<'c> {
     device: &'c str,
     grp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vid: Option<u16>,
 }
 
 impl From<MulticastConfig> for BridgeWords {
@@ -217,7 +221,8 @@ impl From<MulticastPort> for PortWords {
 
 impl<'c> From<&'c MdbEntryConfig> for EntryWords<'c> {
     fn from(entry: &'c MdbEntryConfig) -> Self {
-        Self { device: &entry.device, grp: entry.group.to_string() }
+        let vid = entry.vlan.map(VlanId::number);
+        Self { device: &entry.device, grp: entry.group.to_string(), vid }
     }
 }
 
@@ -276,10 +281,53 @@ mod tests {
         let entry = |device: &str, group: &str| MdbEntryConfig {
             device: device.into(),
             group: group.parse().unwrap(),
+            vlan: None,
         };
         assert_eq!(br0.mdb, [entry("p0", "239.1.1.1"), entry("p1", "ff05::1")]);
         let written = Document::new(&config).to_toml().unwrap();
         assert_eq!(Config::parse(&written, "written").unwrap(), config, "{written}");
+    }
+
+    const IN_VLANS: &str = r#"
+        port = [{ name = "p0", memory = true }, { name = "p1", memory = true }]
+        [[bridge]]
+        name = "br0"
+        vlan_filtering = true
+        port = [{ device = "p0", trunk = [10, 20] }, { device = "p1", access = 10 }]
+        mdb = [{ device = "p0", grp = "239.1.1.1", vid = 20 }, { device = "p0", grp = "ff05::1" }]
+    "#;
+
+    #[test]
+    fn where_there_are_vlans_a_member_is_in_one_or_in_all_of_its_ports() {
+        let config = Config::parse(IN_VLANS, "rig.toml").unwrap();
+        let [br0] = &config.bridges[..] else { panic!("a bridge") };
+        let read: Vec<_> = br0.mdb.iter().map(|entry| (entry.group.to_string(), entry.vlan)).collect();
+        let expected = [("239.1.1.1", 20), ("ff05::1", 10), ("ff05::1", 20)];
+        assert_eq!(read, expected.map(|(group, vid)| (group.to_owned(), VlanId::new(vid))));
+        let written = Document::new(&config).to_toml().unwrap();
+        assert_eq!(Config::parse(&written, "written").unwrap(), config, "{written}");
+        for (from, to, rule) in [
+            ("vid = 20 }", "vid = 30 }", "`p0` is not in VLAN 30"),
+            ("vid = 20 }", "vid = 4095 }", "`vid` is 4095, and must be from 1 to 4094"),
+            (
+                "grp = \"ff05::1\"",
+                "grp = \"239.1.1.1\"",
+                "`p0` is in 239.1.1.1, VLAN 20, twice: line 7 has it",
+            ),
+            (
+                "vlan_filtering = true",
+                "mcast_hash_max = 9",
+                "an entry with a `vid` in br0, which does not filter",
+            ),
+            ("vlan_filtering = true", "vlan_filtering = true\nmcast_hash_max = 2", "br0 has 3 groups"),
+        ] {
+            let text = IN_VLANS.replace(from, to).replace(
+                "trunk = [10, 20]",
+                if rule.contains("does not filter") { "" } else { "trunk = [10, 20]" },
+            );
+            let said = Config::parse(&text, "rig.toml").unwrap_err().to_string();
+            assert!(said.contains(rule), "{said}");
+        }
     }
 
     #[test]

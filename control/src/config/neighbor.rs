@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig};
+use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::AddressConfig;
 
 use super::fields::{Fields, Shape, Text, suggest};
 use super::roles::Roles;
 use super::values::station;
 
-const NEIGHBOR: Shape = Shape { label: "[[neighbor]]", keys: &["device", "address", "mac"], later: &[] };
+const NEIGHBOR: Shape =
+    Shape { label: "[[neighbor]]", keys: &["device", "address", "mac", "vlan"], later: &[] };
 
 /// Every `[[neighbor]]`, each of one of these bridges.
 pub(super) fn read_all(
@@ -30,13 +32,14 @@ pub(super) fn read_all(
         let (Some(device), Some(text), Some(address), Some(mac)) = (device, text, address, mac) else {
             continue;
         };
-        if let Some(first) = seen.insert((device.clone(), address), text.span.clone()) {
+        let vlan = vlan(&fields, &device, bridges);
+        if let Some(first) = seen.insert((device.clone(), vlan, address), text.span.clone()) {
             let rule =
                 format!("{address} is a neighbour of {device} twice: line {} has it", roles.line(&first));
             fields.problems.push(text.span, rule, "an address is one station's: keep one of the two");
             continue;
         }
-        neighbors.push(NeighborConfig { device, address, mac });
+        neighbors.push(NeighborConfig { device, address, mac, vlan });
     }
     neighbors
 }
@@ -57,6 +60,26 @@ fn place(
     let remedy = suggest(text.value, known())
         .unwrap_or_else(|| "name a [[bridge]], or give the device an [[address]]".into());
     fields.problems.push(text.span.clone(), rule, remedy);
+    None
+}
+
+/// The VLAN that it is in: the kernel has neighbours of a VLAN on a device of that VLAN, on the bridge.
+fn vlan(fields: &Fields<'_>, device: &str, bridges: &[BridgeConfig]) -> Option<VlanId> {
+    let value = fields.value("vlan")?;
+    let vid = fields.integer("vlan", 1..=i64::from(VlanId::MAX)).and_then(VlanId::new)?;
+    let filters = |bridge: &&BridgeConfig| bridge.name == device && bridge.vlans.filtering;
+    let (rule, remedy) = match bridges.iter().find(filters) {
+        None => (
+            format!("a neighbour with a `vlan` of {device}, which does not filter by VLAN"),
+            "take it out, or name a [[bridge]] that has vlan_filtering = true",
+        ),
+        Some(bridge) if !bridge.vlans_in_use().contains(&vid) => (
+            format!("nothing of {device} is in VLAN {vid}"),
+            "put a port into it, or name a VLAN that one is in",
+        ),
+        Some(_) => return Some(vid),
+    };
+    fields.problems.push(value.span(), rule, remedy);
     None
 }
 

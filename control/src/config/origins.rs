@@ -38,11 +38,13 @@ impl Origins {
         found.tables(document, "xconnect", &["a"], &[]);
         found.tables(document, "xconnect", &["b"], &[]);
         found.tables(document, "neighbor", &["device", "address"], &[]);
+        found.tables(document, "neighbor", &["device", "address", "vlan"], &[]);
         for bridge in elements(document, "bridge") {
             let Some(name) = text_of(bridge, "name") else { continue };
             found.tables(bridge, "port", &["device"], &["bridge", &name]);
             found.tables(bridge, "fdb", &["mac"], &["bridge", &name]);
             found.tables(bridge, "mdb", &["device", "grp"], &["bridge", &name]);
+            found.tables(bridge, "mdb", &["device", "grp", "vid"], &["bridge", &name]);
         }
         Self(Arc::new((file.to_owned(), found.lines)))
     }
@@ -124,5 +126,8 @@ fn elements<'d>(document: &'d DeTable<'d>, key: &str) -> impl Iterator<Item = &'
 }
 
 fn text_of(table: &DeTable<'_>, key: &str) -> Option<String> {
-    table.get(key).map(|value| value.get_ref()).and_then(DeValue::as_str).map(str::to_owned)
+    match table.get(key)?.get_ref() {
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        value => value.as_str().map(str::to_owned),
+    }
 }

@@ -108,7 +108,7 @@ impl Plan {
         }
         let routes = edits(&running.routes, &wanted.routes, |route| route.to);
         changes.extend(routes.into_iter().map(Change::Route));
-        let key = |neighbor: &NeighborConfig| (neighbor.device.clone(), neighbor.address);
+        let key = |neighbor: &NeighborConfig| (neighbor.device.clone(), neighbor.vlan, neighbor.address);
         let neighbors = edits(&running.neighbors, &wanted.neighbors, key);
         changes.extend(neighbors.into_iter().map(Change::Neighbor));
         Ok(Self(changes))
@@ -172,7 +172,7 @@ fn bridge(edit: Edit<BridgeConfig>, changes: &mut Vec<Change>) {
     changes.extend(members.into_iter().map(|edit| Change::Member(name.clone(), edit)));
     let entries = edits(&from.fdb, &to.fdb, |entry| (entry.mac, entry.vlan));
     changes.extend(entries.into_iter().map(|edit| Change::Entry(name.clone(), edit)));
-    let groups = edits(&from.mdb, &to.mdb, |entry| (entry.group, entry.device.clone()));
+    let groups = edits(&from.mdb, &to.mdb, |entry| (entry.group, entry.device.clone(), entry.vlan));
     changes.extend(groups.into_iter().map(|edit| Change::Group(name.clone(), edit)));
 }
 
@@ -208,7 +208,7 @@ impl Change {
             Self::Bridge(edit) => view("bridge", None, edit, &["name"]),
             Self::Member(bridge, edit) => view("port", Some(bridge), edit, &["device"]),
             Self::Entry(bridge, edit) => view("fdb", Some(bridge), edit, &["mac", "vlan"]),
-            Self::Group(bridge, edit) => view("mdb", Some(bridge), edit, &["grp", "device"]),
+            Self::Group(bridge, edit) => view("mdb", Some(bridge), edit, &["grp", "device", "vid"]),
             Self::Wire(edit) => view("xconnect", None, edit, &["a", "b"]),
             Self::Upper(edit) => {
                 let (Edit::Add(upper) | Edit::Remove(upper) | Edit::Change { to: upper, .. }) = edit;
@@ -221,7 +221,7 @@ impl Change {
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Routing(edit) => view("routing", None, edit, &[]),
             Self::Route(edit) => view("route", None, edit, &["to"]),
-            Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address"]),
+            Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address", "vlan"]),
         }
     }
 }

@@ -388,12 +388,15 @@ struct Neighbor<'c> {
     device: &'c str,
     address: String,
     mac: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<u16>,
 }
 
 impl<'c> Neighbor<'c> {
     fn new(neighbor: &'c NeighborConfig) -> Self {
-        let NeighborConfig { device, address, mac } = neighbor;
-        Self { device, address: address.to_string(), mac: mac.to_string() }
+        let NeighborConfig { device, address, mac, vlan } = neighbor;
+        let vlan = vlan.map(VlanId::number);
+        Self { device, address: address.to_string(), mac: mac.to_string(), vlan }
     }
 }
 

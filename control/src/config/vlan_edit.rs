@@ -52,6 +52,7 @@ pub(super) fn edit(config: &mut Config, edit: &EditRequest) -> Result<(), Refuse
         after.pvid.take_if(|vid| gone(vid));
         // What was put there by hand for a VLAN goes with it.
         bridge.fdb.retain(|entry| entry.device != name || !entry.vlan.as_ref().is_some_and(gone));
+        bridge.mdb.retain(|entry| entry.device != name || !entry.vlan.as_ref().is_some_and(gone));
     } else {
         for vid in asked.vids.filter_map(VlanId::new) {
             after.members.insert(vid, asked.untagged);

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rigswitch_dataplane::bridge::{
-    BridgeConfig, MacVlanConfig, Membership, PortVlans, VlanConfig, VlanProtocol,
-};
+use rigswitch_dataplane::bridge::{MacVlanConfig, Membership, PortVlans, VlanConfig, VlanProtocol};
 use rigswitch_dataplane::ids::{MacAddr, VlanId};
 use serde::Serialize;
 use toml::Spanned;
@@ -47,18 +45,6 @@ pub(super) fn read_port(fields: &Fields<'_>) -> PortVlans {
     let said = read_ways(fields);
     let translate = read_translation(fields, said.as_ref());
     PortVlans { said, mac_vlan: fields.boolean("mac_vlan").unwrap_or(false), translate }
-}
-
-/// What is known of groups is known of a bridge, and not of each of its VLANs.
-pub(super) fn check_snooping(fields: &Fields<'_>, bridge: &BridgeConfig) {
-    if let Some(value) = fields.value("mcast_snooping")
-        && bridge.vlans.filtering
-        && bridge.multicast.snooping
-    {
-        let rule = format!("{} filters by VLAN, and groups are not known by VLAN", bridge.name);
-        let remedy = "write mcast_snooping = false: what is for a group goes to all in its VLAN";
-        fields.problems.push(value.span(), rule, remedy);
-    }
 }
 
 fn read_ways(fields: &Fields<'_>) -> Option<Membership> {

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::ids::{DeviceId, MacAddr, VlanId};
 use rigswitch_dataplane::tables::Snooped;
 use rigswitch_dataplane::wire::multicast::Group;
 
 use super::words::Story;
+use crate::snooping::{GroupIn, Lasts, Membership};
 
 impl Story<'_, '_> {
     /// What a bridge that snoops has found, and whom.
@@ -34,16 +35,14 @@ impl Story<'_, '_> {
         self.push("snoop", text, None);
         let Some(domain) = self.flooded else { return };
         if let Snooped::Members(group) = why {
-            let (mut told, bridge) = (None, self.setting.tables.bridge_of(domain));
-            for (device, is_permanent) in (self.setting.members)(bridge, group) {
-                if told.replace(device) == Some(device) {
+            let (tables, mut told) = (self.setting.tables, None);
+            let vlan = tables.domain(domain).of.map(|of| of.vid);
+            let bridge = tables.bridge_of(domain);
+            for member in (self.setting.members)(bridge, GroupIn { group, vlan }) {
+                if told.replace(member.device) == Some(member.device) {
                     continue; // a port may have one membership for each station
                 }
-                let state = if is_permanent { "permanent" } else { "temp" };
-                let (name, bridge, group) = (self.name(device), self.bridge(), group.to_string());
-                let entry = ["bridge", bridge, "mdb", &format!("{name} {group}")];
-                let place = if is_permanent { self.setting.origins.place(&entry, "grp") } else { None };
-                self.push("member", format!("{name}, as mdb entry {group} ({state}) says"), place);
+                self.in_group(group, vlan, member);
             }
         }
         let (Snooped::Members(group) | Snooped::NoMembers(group) | Snooped::Join(group)) = why else {
@@ -57,12 +56,32 @@ impl Story<'_, '_> {
         }
     }
 
+    /// A port that is in a group, and who says so.
+    fn in_group(&mut self, group: Group, vlan: Option<VlanId>, member: Membership) {
+        let (name, bridge) = (self.name(member.device), self.bridge());
+        let vid = vlan.map(|vid| format!(" vid {vid}")).unwrap_or_default();
+        let (state, place) = match (member.lasts, member.station) {
+            (Lasts::Permanent, _) => {
+                let place = |name: &str| self.setting.origins.place(&["bridge", bridge, "mdb", name], "grp");
+                let of_vlan = vlan.and_then(|vid| place(&format!("{name} {group} {vid}")));
+                ("permanent".to_owned(), of_vlan.or_else(|| place(&format!("{name} {group}"))))
+            }
+            (Lasts::Until(_), Some(station)) => (format!("temp, reported by {station}"), None),
+            (Lasts::Until(_), None) => ("temp, put there by hand".to_owned(), None),
+        };
+        let text = format!("{name}, as mdb entry {group}{vid} ({state}) says");
+        self.push("member", text, place);
+    }
+
     /// Who was asked for, and why the bridge knows.
     pub(super) fn answered(&mut self, device: DeviceId, address: IpAddr, mac: MacAddr) {
         self.answer = Some(device);
-        let entry = format!("{} {address}", self.bridge());
-        let place = self.setting.origins.place(&["neighbor", &entry], "address");
-        let text = format!("{address} is {mac}, a neighbour that {} was told of", self.bridge());
+        let bridge = self.bridge();
+        let vlan = self.flooded.and_then(|domain| self.setting.tables.domain(domain).of).map(|of| of.vid);
+        let (vid, of_vlan) =
+            vlan.map(|vid| (format!(" {vid}"), format!(" in VLAN {vid}"))).unwrap_or_default();
+        let place = self.setting.origins.place(&["neighbor", &format!("{bridge} {address}{vid}")], "address");
+        let text = format!("{address} is {mac}, a neighbour that {bridge} was told of{of_vlan}");
         self.push("neighbor", text, place);
         let text = format!(
             "the bridge answers by {}: its station is behind a port with neigh_suppress",

@@ -10,12 +10,12 @@ use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
 use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
-use rigswitch_dataplane::wire::multicast::Group;
 use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::view::{ExplainedDrop, ExplanationView, StepView};
 use super::{Seen, macvlan, tunnels, vlans};
 use crate::config::Origins;
+use crate::snooping::{GroupIn, Membership};
 
 /// What things are called, and where the file says what they are.
 pub(crate) struct Setting<'a> {
@@ -23,8 +23,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) origins: &'a Origins,
     pub(crate) name: &'a dyn Fn(DeviceId) -> &'a str,
     pub(crate) bridge: &'a dyn Fn(DomainId) -> &'a str,
-    /// The ports that are in a group, and whether they are for good.
-    pub(crate) members: &'a dyn Fn(DomainId, Group) -> Vec<(DeviceId, bool)>,
+    /// The memberships in a group.
+    pub(crate) members: &'a dyn Fn(DomainId, GroupIn) -> Vec<Membership>,
 }
 
 /// The way of a frame of `length` bytes, of which these are the first, from the port `from`.

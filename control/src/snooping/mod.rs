@@ -2,21 +2,24 @@
 //! neither clock nor port; whoever drives it says what happened and when.
 //!
 //! IGMP and MLD snooping (RFC 4541) as the kernel's bridge does it with its default versions, IGMPv2 and MLDv1
-//! (net/bridge/br_multicast.c): reports of the newer versions count, their lists of sources do not.
+//! (net/bridge/br_multicast.c): reports of the newer versions count, their lists of sources do not. Where the bridge tells VLANs
+//! apart, members are of a group in a VLAN; routers and queriers are the bridge's (`mcast_vlan_snooping` 0).
 
 mod heard;
 mod querier;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rigswitch_dataplane::bridge::{MulticastConfig, MulticastPort, RouterPort};
-use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::ids::{DeviceId, MacAddr, VlanId};
 use rigswitch_dataplane::tables::{Family, Mdb, PortState, Target};
 use rigswitch_dataplane::wire::multicast::Group;
 
+pub(crate) use heard::Place;
 use querier::OtherQuerier;
 pub(crate) use querier::Query;
 
@@ -26,11 +29,13 @@ pub(crate) struct Snooping {
     config: MulticastConfig,
     /// The bridge's own address, which its queries come from.
     address: MacAddr,
+    /// Whether it tells VLANs apart.
+    filters: bool,
     /// It had to learn more groups than it may: it floods them all from then on, as the kernel's bridge does.
     overflowed: bool,
     others: [OtherQuerier; 2], // of IPv4 and of IPv6
     ports: BTreeMap<DeviceId, Port>,
-    groups: BTreeMap<Group, Vec<Membership>>,
+    groups: BTreeMap<GroupIn, Vec<Membership>>,
     changed: bool,
     now: Duration,
     queries: Vec<Query>,
@@ -47,12 +52,33 @@ struct Port {
     asks: [(Duration, u32); 2],
 }
 
+/// What ports are members of: a group, and of a bridge that filters, in a VLAN.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct GroupIn {
+    pub(crate) group: Group,
+    pub(crate) vlan: Option<VlanId>,
+}
+
+/// What workers are to do: in each VLAN with members, and wherever there are none or no VLANs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Mdbs {
+    rest: Arc<Mdb>,
+    vlans: BTreeMap<VlanId, Arc<Mdb>>,
+}
+
+impl Mdbs {
+    /// The database of a VLAN, or of the bridge.
+    pub(crate) fn of(&self, vlan: Option<VlanId>) -> &Arc<Mdb> {
+        vlan.and_then(|vid| self.vlans.get(&vid)).unwrap_or(&self.rest)
+    }
+}
+
 /// A port in a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Membership {
     pub(crate) device: DeviceId,
-    /// Who has said so, if somebody has.
-    station: Option<MacAddr>,
+    /// Who has said so; nobody, where it was put there by hand.
+    pub(crate) station: Option<MacAddr>,
     pub(crate) lasts: Lasts,
 }
 
@@ -69,9 +95,9 @@ pub(crate) enum Lasts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Notice {
     /// A port is in a group.
-    Joined(Group, DeviceId),
+    Joined(GroupIn, DeviceId),
     /// And no longer.
-    Left(Group, DeviceId),
+    Left(GroupIn, DeviceId),
     /// It has learned as many groups as it may, and snoops no longer.
     Overflowed,
 }
@@ -93,10 +119,11 @@ pub(crate) enum Refusal {
 
 impl Snooping {
     /// The snooping of a bridge without ports.
-    pub(crate) fn new(config: MulticastConfig, address: MacAddr, now: Duration) -> Self {
+    pub(crate) fn new(config: MulticastConfig, address: MacAddr, filters: bool, now: Duration) -> Self {
         let mut snooping = Self {
             config: MulticastConfig { querier: false, ..config },
             address,
+            filters: false,
             overflowed: false,
             others: Default::default(),
             ports: BTreeMap::new(),
@@ -106,13 +133,17 @@ impl Snooping {
             queries: Vec::new(),
             notices: Vec::new(),
         };
-        snooping.set(config, address, now);
+        snooping.set(config, address, filters, now);
         snooping
     }
 
-    /// From now on the bridge is set like this.
-    pub(crate) fn set(&mut self, config: MulticastConfig, address: MacAddr, now: Duration) {
+    /// From now on the bridge is set like this. Once it tells VLANs apart, nobody is a member in none any more, and the other way
+    /// round.
+    pub(crate) fn set(&mut self, config: MulticastConfig, address: MacAddr, filters: bool, now: Duration) {
         (self.now, self.address) = (now, address);
+        if std::mem::replace(&mut self.filters, filters) != filters {
+            self.retain(|of, _| of.vlan.is_some() == filters);
+        }
         let before = std::mem::replace(&mut self.config, config);
         self.changed |= before != config;
         if config.snooping && !before.snooping || config.hash_max > before.hash_max {
@@ -160,17 +191,15 @@ impl Snooping {
     }
 
     /// These memberships, and no others, last until they are taken away.
-    pub(crate) fn set_permanent(&mut self, fixed: &BTreeSet<(Group, DeviceId)>) {
-        self.retain(|group, member| {
-            member.lasts != Lasts::Permanent || fixed.contains(&(group, member.device))
-        });
-        for &(group, device) in fixed {
-            let members = self.groups.entry(group).or_default();
+    pub(crate) fn set_permanent(&mut self, fixed: &BTreeSet<(GroupIn, DeviceId)>) {
+        self.retain(|of, member| member.lasts != Lasts::Permanent || fixed.contains(&(of, member.device)));
+        for &(of, device) in fixed {
+            let members = self.groups.entry(of).or_default();
             let lasts = Lasts::Permanent;
             match members.iter_mut().find(|member| member.device == device) {
                 Some(member) if member.lasts == lasts => {}
                 Some(member) => *member = Membership { device, station: None, lasts },
-                None => self.put(group, Membership { device, station: None, lasts }),
+                None => self.put(of, Membership { device, station: None, lasts }),
             }
         }
     }
@@ -179,17 +208,17 @@ impl Snooping {
     ///
     /// # Errors
     /// [`Refusal`], as the kernel's (`br_mdb_add`, net/bridge/br_mdb.c), but a bound that is reached ends nothing.
-    pub(crate) fn admits(&self, device: DeviceId, group: Group, is_permanent: bool) -> Result<(), Refusal> {
+    pub(crate) fn admits(&self, device: DeviceId, of: GroupIn, is_permanent: bool) -> Result<(), Refusal> {
         if !self.is_on() {
             return Err(Refusal::Off);
         }
         let port = self.ports.get(&device).filter(|port| is_permanent || port.state != PortState::Disabled);
         let port = port.ok_or(Refusal::Down)?;
         let is_in = |members: &Vec<Membership>| members.iter().any(|member| member.device == device);
-        if self.groups.get(&group).is_some_and(is_in) {
+        if self.groups.get(&of).is_some_and(is_in) {
             return Err(Refusal::Joined);
         }
-        if self.is_full_for(group) {
+        if self.is_full_for(of) {
             return Err(Refusal::Full(self.config.hash_max));
         }
         if self.is_full_port(device, port) {
@@ -199,18 +228,18 @@ impl Snooping {
     }
 
     /// Makes a port a member for as long as one that was reported.
-    pub(crate) fn add(&mut self, device: DeviceId, group: Group, now: Duration) {
+    pub(crate) fn add(&mut self, device: DeviceId, of: GroupIn, now: Duration) {
         self.now = now;
         let lasts = Lasts::Until(now + self.config.membership_interval);
-        self.put(group, Membership { device, station: None, lasts });
+        self.put(of, Membership { device, station: None, lasts });
     }
 
     /// Takes a membership away; whether there was one.
-    pub(crate) fn remove(&mut self, device: DeviceId, group: Group) -> bool {
+    pub(crate) fn remove(&mut self, device: DeviceId, of: GroupIn) -> bool {
         let mut first = true;
-        let count = self.groups.get(&group).map_or(0, Vec::len);
-        self.retain(|of, member| of != group || member.device != device || !std::mem::take(&mut first));
-        self.groups.get(&group).map_or(0, Vec::len) != count
+        let count = self.groups.get(&of).map_or(0, Vec::len);
+        self.retain(|other, member| other != of || member.device != device || !std::mem::take(&mut first));
+        self.groups.get(&of).map_or(0, Vec::len) != count
     }
 
     /// Whether the bridge has an eye on groups.
@@ -219,11 +248,11 @@ impl Snooping {
     }
 
     /// Every membership, and how long it lasts from now.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (Group, Membership)> {
-        self.groups.iter().flat_map(|(group, members)| members.iter().map(|member| (*group, *member)))
+    pub(crate) fn members(&self) -> impl Iterator<Item = (GroupIn, Membership)> {
+        self.groups.iter().flat_map(|(of, members)| members.iter().map(|member| (*of, *member)))
     }
 
-    /// How many groups there are.
+    /// How many groups there are, one for each VLAN that it has members in.
     pub(crate) fn group_count(&self) -> usize {
         self.groups.len()
     }
@@ -239,7 +268,7 @@ impl Snooping {
     }
 
     /// What workers are to do from now on, if it is news: nothing at all while it does not snoop.
-    pub(crate) fn news(&mut self) -> Option<Option<Mdb>> {
+    pub(crate) fn news(&mut self) -> Option<Option<Mdbs>> {
         std::mem::take(&mut self.changed).then(|| self.is_on().then(|| self.compile()))
     }
 
@@ -252,17 +281,17 @@ impl Snooping {
         self.ports.iter().filter(move |(_, port)| is_router(port)).map(|(device, _)| *device)
     }
 
-    fn put(&mut self, group: Group, member: Membership) {
-        self.groups.entry(group).or_default().push(member);
-        self.notices.push(Notice::Joined(group, member.device));
+    fn put(&mut self, of: GroupIn, member: Membership) {
+        self.groups.entry(of).or_default().push(member);
+        self.notices.push(Notice::Joined(of, member.device));
         self.changed = true;
     }
 
-    fn retain(&mut self, mut keeps: impl FnMut(Group, &Membership) -> bool) {
-        for (&group, members) in &mut self.groups {
+    fn retain(&mut self, mut keeps: impl FnMut(GroupIn, &Membership) -> bool) {
+        for (&of, members) in &mut self.groups {
             members.retain(|member| {
-                let stays = keeps(group, member);
-                self.notices.extend((!stays).then_some(Notice::Left(group, member.device)));
+                let stays = keeps(of, member);
+                self.notices.extend((!stays).then_some(Notice::Left(of, member.device)));
                 self.changed |= !stays;
                 stays
             });
@@ -271,8 +300,8 @@ impl Snooping {
     }
 
     /// Whether one group more would be too many.
-    fn is_full_for(&self, group: Group) -> bool {
-        !self.groups.contains_key(&group) && self.groups.len() >= self.config.hash_max as usize
+    fn is_full_for(&self, of: GroupIn) -> bool {
+        !self.groups.contains_key(&of) && self.groups.len() >= self.config.hash_max as usize
     }
 
     fn is_full_port(&self, device: DeviceId, port: &Port) -> bool {
@@ -280,18 +309,22 @@ impl Snooping {
         most > 0 && self.members().filter(|(_, member)| member.device == device).count() >= most
     }
 
-    fn compile(&self) -> Mdb {
+    fn compile(&self) -> Mdbs {
         let has_querier = self.has_querier();
         let [ipv4, ipv6] = [0, 1].map(|family| Family {
             routers: self.routers_of(family).map(Target::from).collect(),
             has_querier: has_querier[family],
         });
-        let mut groups = HashMap::new();
-        for (&group, members) in &self.groups {
-            let mut targets: Vec<Target> = match group {
-                Group::Ip(address) if address.is_ipv6() => ipv6.routers.to_vec(),
+        let is_full = self.groups.len() >= self.config.hash_max as usize;
+        let full = self.ports.iter().filter(|(device, port)| self.is_full_port(**device, port));
+        let full_ports = full.map(|(device, _)| *device).collect();
+        let rest = Mdb { ipv4, ipv6, is_full, full_ports, ..Mdb::default() };
+        let mut mdbs: BTreeMap<Option<VlanId>, Mdb> = BTreeMap::new();
+        for (of, members) in &self.groups {
+            let mut targets: Vec<Target> = match of.group {
+                Group::Ip(address) if address.is_ipv6() => rest.ipv6.routers.to_vec(),
                 // What is not IP, too (`br_multicast_get_first_rport_node`, net/bridge/br_private.h).
-                _ => ipv4.routers.to_vec(),
+                _ => rest.ipv4.routers.to_vec(),
             };
             let routers = targets.len();
             for target in members.iter().map(|member| self.target(member)) {
@@ -301,11 +334,12 @@ impl Snooping {
                     targets.push(target);
                 }
             }
-            groups.insert(group, targets.into());
+            let mdb = mdbs.entry(of.vlan).or_insert_with(|| rest.clone());
+            mdb.groups.insert(of.group, targets.into());
         }
-        let is_full = self.groups.len() >= self.config.hash_max as usize;
-        let full = self.ports.iter().filter(|(device, port)| self.is_full_port(**device, port));
-        Mdb { groups, ipv4, ipv6, is_full, full_ports: full.map(|(device, _)| *device).collect() }
+        let rest = Arc::new(mdbs.remove(&None).unwrap_or(rest));
+        let vlans = mdbs.into_iter().filter_map(|(vlan, mdb)| Some((vlan?, Arc::new(mdb)))).collect();
+        Mdbs { rest, vlans }
     }
 
     fn target(&self, member: &Membership) -> Target {

@@ -23,13 +23,18 @@ fn group(n: u8) -> Group {
     Group::Ip(Ipv4Addr::new(239, 1, 1, n).into())
 }
 
+/// The same, where there are no VLANs.
+fn of(n: u8) -> GroupIn {
+    GroupIn { group: group(n), vlan: None }
+}
+
 fn station(n: u8) -> MacAddr {
     MacAddr::new([2, 0, 0, 0, 0, n])
 }
 
 impl Bridge {
     fn new(setup: MulticastConfig, port: MulticastPort) -> Self {
-        let mut snooping = Snooping::new(setup, ADDRESS, Duration::ZERO);
+        let mut snooping = Snooping::new(setup, ADDRESS, false, Duration::ZERO);
         (0..3).for_each(|id| snooping.set_port(DeviceId(id), port, PortState::Forwarding, Duration::ZERO));
         Self { snooping, now: Duration::ZERO }
     }
@@ -45,7 +50,12 @@ impl Bridge {
     }
 
     fn say(&mut self, port: u16, station: MacAddr, said: Message<'_>) {
-        self.snooping.hear_message(DeviceId(port), station, true, &said, self.now);
+        self.say_in(None, port, station, said);
+    }
+
+    fn say_in(&mut self, vlan: Option<VlanId>, port: u16, station: MacAddr, said: Message<'_>) {
+        let place = Place { device: DeviceId(port), vlan };
+        self.snooping.hear_message(place, station, true, &said, self.now);
     }
 
     fn join(&mut self, port: u16, n: u8) {
@@ -62,7 +72,13 @@ impl Bridge {
 
     /// The ports that have what is for the first group; nothing while it is flooded.
     fn to(&self) -> Option<Vec<u16>> {
-        let mdb = self.snooping.compile();
+        self.to_in(None)
+    }
+
+    /// The same in a VLAN.
+    fn to_in(&self, vlan: Option<VlanId>) -> Option<Vec<u16>> {
+        let mdbs = self.snooping.compile();
+        let mdb = mdbs.of(vlan);
         let targets = mdb.groups.get(&group(1)).map_or(&*mdb.ipv4.routers, |targets| targets);
         mdb.ipv4.has_querier.then(|| targets.iter().map(|target| target.device.0).collect())
     }
@@ -121,7 +137,7 @@ fn who_leaves_fast_is_gone_at_once_and_with_copies_of_their_own_the_others_stay(
     bridge.leave(1, 1);
     let mdb = bridge.snooping.compile();
     let expected = Target { device: DeviceId(1), station: Some(station(2)) };
-    assert_eq!(mdb.groups[&group(1)][1..], [expected]);
+    assert_eq!(mdb.of(None).groups[&group(1)][1..], [expected]);
     bridge.leave(1, 2);
     assert_eq!(bridge.to(), Some(vec![0]));
 }
@@ -171,12 +187,12 @@ fn routers_are_where_they_are_heard_or_said_to_be() {
 #[test]
 fn what_is_set_for_ever_stays_and_a_port_that_goes_down_takes_the_rest_along() {
     let mut bridge = with_router(MulticastPort::default());
-    let fixed = BTreeSet::from([(group(1), DeviceId(2))]);
+    let fixed = BTreeSet::from([(of(1), DeviceId(2))]);
     for _ in 0..2 {
         bridge.snooping.set_permanent(&fixed);
     }
-    assert_eq!(bridge.snooping.notices(), [Notice::Joined(group(1), DeviceId(2))]);
-    assert_eq!(bridge.snooping.admits(DeviceId(2), group(1), true), Err(Refusal::Joined));
+    assert_eq!(bridge.snooping.notices(), [Notice::Joined(of(1), DeviceId(2))]);
+    assert_eq!(bridge.snooping.admits(DeviceId(2), of(1), true), Err(Refusal::Joined));
     bridge.join(1, 1);
     bridge.join(2, 2);
     bridge.leave(2, 2);
@@ -185,7 +201,7 @@ fn what_is_set_for_ever_stays_and_a_port_that_goes_down_takes_the_rest_along() {
         bridge.snooping.set_port(DeviceId(id), port, PortState::Disabled, bridge.now);
     }
     assert_eq!(bridge.to(), Some(vec![0, 2]));
-    assert_eq!(bridge.snooping.admits(DeviceId(1), group(1), false), Err(Refusal::Down));
+    assert_eq!(bridge.snooping.admits(DeviceId(1), of(1), false), Err(Refusal::Down));
     bridge.snooping.set_permanent(&BTreeSet::new());
     assert_eq!(bridge.to(), Some(vec![0]));
 }
@@ -193,12 +209,12 @@ fn what_is_set_for_ever_stays_and_a_port_that_goes_down_takes_the_rest_along() {
 #[test]
 fn who_is_put_there_for_a_time_stays_for_that_time() {
     let mut bridge = with_router(MulticastPort::default());
-    assert_eq!(bridge.snooping.admits(DeviceId(1), group(1), false), Ok(()));
-    bridge.snooping.add(DeviceId(1), group(1), bridge.now);
+    assert_eq!(bridge.snooping.admits(DeviceId(1), of(1), false), Ok(()));
+    bridge.snooping.add(DeviceId(1), of(1), bridge.now);
     assert_eq!(bridge.to(), Some(vec![0, 1]));
-    assert!(bridge.snooping.remove(DeviceId(1), group(1)));
-    assert!(!bridge.snooping.remove(DeviceId(1), group(1)));
-    bridge.snooping.add(DeviceId(1), group(1), bridge.now);
+    assert!(bridge.snooping.remove(DeviceId(1), of(1)));
+    assert!(!bridge.snooping.remove(DeviceId(1), of(1)));
+    bridge.snooping.add(DeviceId(1), of(1), bridge.now);
     bridge.wait(MulticastConfig::default().querier_interval - SECOND * 2);
     bridge.query(0, None);
     bridge.wait(SECOND * 8);
@@ -211,10 +227,10 @@ fn a_port_is_in_as_many_groups_as_it_may_be() {
     bridge.join(1, 1);
     bridge.say(1, station(1), Message::Join(group(2)));
     bridge.say(2, station(2), Message::Join(group(2)));
-    let members: Vec<_> = bridge.snooping.members().map(|(group, member)| (group, member.device)).collect();
-    assert_eq!(members, [(group(1), DeviceId(1)), (group(2), DeviceId(2))]);
-    assert_eq!(bridge.snooping.admits(DeviceId(1), group(3), true), Err(Refusal::PortFull(1)));
-    assert_eq!(*bridge.snooping.compile().full_ports, [DeviceId(1), DeviceId(2)]);
+    let members: Vec<_> = bridge.snooping.members().map(|(of, member)| (of, member.device)).collect();
+    assert_eq!(members, [(of(1), DeviceId(1)), (of(2), DeviceId(2))]);
+    assert_eq!(bridge.snooping.admits(DeviceId(1), of(3), true), Err(Refusal::PortFull(1)));
+    assert_eq!(*bridge.snooping.compile().of(None).full_ports, [DeviceId(1), DeviceId(2)]);
 }
 
 #[test]
@@ -226,7 +242,8 @@ fn of_ipv6_the_lowest_address_asks_and_of_ipv4_any_other() {
         let setup = MulticastConfig { querier: true, ..MulticastConfig::default() };
         let mut bridge = Bridge::new(setup, MulticastPort::default());
         let said = Message::Query { group: None, response: SECOND, querier };
-        bridge.snooping.hear_message(DeviceId(0), station(9), querier.is_ipv4(), &said, bridge.now);
+        let place = Place { device: DeviceId(0), vlan: None };
+        bridge.snooping.hear_message(place, station(9), querier.is_ipv4(), &said, bridge.now);
         let queries = bridge.wait(SECOND);
         let still_asks = queries.iter().any(|query| query.ipv4 == querier.is_ipv4());
         assert_eq!(still_asks, !gives_way, "{querier}");
@@ -255,10 +272,45 @@ fn a_group_too_many_ends_snooping() {
     }
     assert_eq!(bridge.snooping.news(), Some(None));
     assert_eq!(bridge.snooping.news(), None);
-    assert_eq!(bridge.snooping.admits(DeviceId(1), group(4), true), Err(Refusal::Off));
+    assert_eq!(bridge.snooping.admits(DeviceId(1), of(4), true), Err(Refusal::Off));
     let more = MulticastConfig { hash_max: 4, ..MulticastConfig::default() };
-    bridge.snooping.set(more, ADDRESS, bridge.now);
+    bridge.snooping.set(more, ADDRESS, false, bridge.now);
     assert!(bridge.snooping.news().unwrap().is_some());
+}
+
+#[test]
+fn each_vlan_has_members_of_its_own_and_all_have_the_routers() {
+    let vlan = VlanId::new;
+    let in_vlan = |vid, n| GroupIn { group: group(n), vlan: vlan(vid) };
+    let mut bridge = Bridge::new(
+        MulticastConfig { hash_max: 3, ..MulticastConfig::default() },
+        MulticastPort { max_groups: 2, ..MulticastPort::default() },
+    );
+    let to = |bridge: &Bridge| [10, 20, 30].map(|vid| bridge.to_in(vlan(vid)).unwrap());
+    bridge.join(1, 1);
+    bridge.snooping.set(bridge.snooping.config, ADDRESS, true, bridge.now);
+    bridge.join(1, 1);
+    assert_eq!(bridge.snooping.group_count(), 0, "nobody is a member in no VLAN any more");
+    bridge.say_in(vlan(30), 0, station(9), Message::Query { group: None, response: SECOND, querier: ROUTER });
+    bridge.wait(SECOND);
+    bridge.say_in(vlan(10), 1, station(1), Message::Join(group(1)));
+    bridge.say_in(vlan(20), 2, station(2), Message::Join(group(1)));
+    assert_eq!(to(&bridge), [vec![0, 1], vec![0, 2], vec![0]], "what asks in one VLAN asks for all");
+    let about = Message::Query { group: Some(group(1)), response: SECOND, querier: ROUTER };
+    bridge.say_in(vlan(20), 0, station(9), about);
+    bridge.wait(SECOND * 2);
+    assert_eq!(to(&bridge), [vec![0, 1], vec![0], vec![0]], "who is asked in one VLAN is not in another");
+    bridge.snooping.add(DeviceId(1), in_vlan(20, 1), bridge.now);
+    assert_eq!(to(&bridge), [vec![0, 1], vec![0, 1], vec![0]]);
+    assert_eq!(bridge.snooping.admits(DeviceId(1), in_vlan(30, 1), true), Err(Refusal::PortFull(2)));
+    bridge.snooping.set_permanent(&BTreeSet::from([(in_vlan(30, 1), DeviceId(2))]));
+    assert_eq!(to(&bridge), [vec![0, 1], vec![0, 1], vec![0, 2]]);
+    assert_eq!(bridge.snooping.admits(DeviceId(2), in_vlan(40, 1), true), Err(Refusal::Full(3)));
+    assert!(bridge.snooping.compile().of(vlan(40)).is_full);
+    assert!(bridge.snooping.remove(DeviceId(1), in_vlan(10, 1)));
+    assert_eq!(to(&bridge), [vec![0], vec![0, 1], vec![0, 2]]);
+    bridge.snooping.set(bridge.snooping.config, ADDRESS, false, bridge.now);
+    assert_eq!(bridge.snooping.group_count(), 0);
 }
 
 proptest! {
@@ -273,20 +325,20 @@ proptest! {
     ) {
         let mut bridge = with_router(MulticastPort { fast_leave, to_unicast, ..MulticastPort::default() });
         let mut joined = BTreeSet::new();
-        for (port, n, of, what, tenths) in steps {
+        for (port, n, g, what, tenths) in steps {
             match what {
                 0..=2 => {
-                    joined.insert((group(of), DeviceId(port)));
-                    bridge.say(port, station(n), Message::Join(group(of)));
-                    let is_in = bridge.snooping.members().any(|(group, member)| (group, member.device) == (self::group(of), DeviceId(port)));
+                    joined.insert((of(g), DeviceId(port)));
+                    bridge.say(port, station(n), Message::Join(group(g)));
+                    let is_in = bridge.snooping.members().any(|(of, member)| (of, member.device) == (self::of(g), DeviceId(port)));
                     prop_assert!(is_in);
                 }
-                3 => bridge.say(port, station(n), Message::Leave(group(of))),
-                _ => bridge.query(port, Some(group(of))),
+                3 => bridge.say(port, station(n), Message::Leave(group(g))),
+                _ => bridge.query(port, Some(group(g))),
             }
             bridge.wait(Duration::from_millis(100) * tenths);
         }
-        prop_assert!(bridge.snooping.members().all(|(group, member)| joined.contains(&(group, member.device))));
+        prop_assert!(bridge.snooping.members().all(|(of, member)| joined.contains(&(of, member.device))));
         bridge.wait(MulticastConfig::default().membership_interval);
         prop_assert_eq!(bridge.snooping.members().count(), 0);
     }
@@ -304,8 +356,8 @@ proptest! {
         header.header_checksum = header.calc_header_checksum();
         let frame = [&[1, 0, 0x5e, 1, 1, d, 2, 0, 0, 0, 0, 1, 8, 0][..], &header.to_bytes()].concat();
         prop_assert!(Multicast::view(&frame).is_ok());
-        let mdb = bridge.snooping.compile();
-        let Path::To(targets) = mdb.way(DeviceId(2), &frame, true).path else { panic!("to members") };
+        let mdbs = bridge.snooping.compile();
+        let Path::To(targets) = mdbs.of(None).way(DeviceId(2), &frame, true).path else { panic!("to members") };
         let devices: Vec<_> = targets.iter().map(|target| target.device.0).collect();
         prop_assert_eq!(devices, if has_member { vec![0, 1] } else { vec![0] });
     }

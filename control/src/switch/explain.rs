@@ -96,7 +96,7 @@ impl Switch {
             origins: &self.config.origins,
             name: &|device| self.name(device),
             bridge: &|domain| self.bridge(domain),
-            members: &|domain, group| self.groups.members(domain, group),
+            members: &|domain, of| self.groups.members(domain, of),
         };
         explain(&setting, device, bytes, length, steps)
     }

@@ -90,20 +90,32 @@ impl Switch {
         Ok(())
     }
 
-    /// The domains of an entry behind a port: that of the VLAN named, or those of all the port's (`br_fdb_add`).
+    /// The domains of an entry behind a port.
     fn domains_of_entry(
         &self,
         ifname: &str,
         domain: DomainId,
         vlan: Option<u16>,
     ) -> Result<Vec<DomainId>, SwitchError> {
+        let vlans = self.vlans_of_entry(ifname, domain, vlan)?.into_iter();
+        Ok(vlans.filter_map(|vlan| self.domains.of_vlan(self.bridge(domain), vlan)).collect())
+    }
+
+    /// The VLANs of an entry behind a port: the one named, or all the port's (`br_fdb_add`, net/bridge/br_fdb.c; `br_mdb_add`,
+    /// net/bridge/br_mdb.c); none where there are none.
+    pub(super) fn vlans_of_entry(
+        &self,
+        ifname: &str,
+        domain: DomainId,
+        vlan: Option<u16>,
+    ) -> Result<Vec<Option<VlanId>>, SwitchError> {
         let name = self.bridge(domain);
         let filters = |bridge: &&BridgeConfig| bridge.name == name && bridge.vlans.filtering;
         let Some(bridge) = self.config.bridges.iter().find(filters) else {
             return match vlan {
-                None => Ok(vec![domain]),
+                None => Ok(vec![None]),
                 Some(_) => Err(SwitchError::Vlan(format!(
-                    "{name} does not filter by VLAN, and its entries are of none: leave `vlan` out, or `rigswitch bridge set \
+                    "{name} does not filter by VLAN, and its entries are of none: leave the VLAN out, or `rigswitch bridge set \
                      {name} vlan_filtering true`"
                 ))),
             };
@@ -117,7 +129,7 @@ impl Switch {
             )));
         }
         let wanted = members.into_keys().filter(|vid| vlan.is_none_or(|vlan| vlan == vid.number()));
-        Ok(wanted.filter_map(|vid| self.domains.of_vlan(name, Some(vid))).collect())
+        Ok(wanted.map(Some).collect())
     }
 
     fn change_entry(&mut self, change: &FdbChange, key: Key, device: DeviceId) -> Result<(), SwitchError> {

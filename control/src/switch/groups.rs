@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rigswitch_dataplane::bridge::vlan_of;
 use rigswitch_dataplane::bridge::{BridgeConfig, MdbEntryConfig, MulticastPort, RouterPort, group_fault};
 use rigswitch_dataplane::drops::Direction;
-use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::punt::Injection;
-use rigswitch_dataplane::tables::{Mdb, PortState};
+use rigswitch_dataplane::tables::{Mdb, PortState, Tables};
 use rigswitch_dataplane::wire::multicast::Group;
 use rigswitch_dataplane::wire::{igmp, mld};
 
@@ -18,7 +19,7 @@ use super::host;
 use super::ports::Ports;
 use crate::domains::Domains;
 use crate::events::Event;
-use crate::snooping::{Lasts, Notice, Query, Snooping};
+use crate::snooping::{GroupIn, Lasts, Mdbs, Membership, Notice, Place, Query, Snooping};
 use crate::views::{MdbChange, MdbEntryView, MdbState, MdbView, RouterView};
 
 /// The snooping of every bridge, by its domain.
@@ -28,7 +29,7 @@ pub(super) struct Groups(BTreeMap<DomainId, Snooped>);
 struct Snooped {
     snooping: Snooping,
     ports: BTreeSet<DeviceId>,
-    mdb: Option<Arc<Mdb>>,
+    mdbs: Option<Mdbs>,
 }
 
 impl Groups {
@@ -47,32 +48,38 @@ impl Groups {
         for (domain, bridge) in bridges {
             let address = host::address(bridge, ports).unwrap_or(MacAddr::ZERO);
             let snooped = self.0.entry(domain).or_insert_with(|| Snooped {
-                snooping: Snooping::new(bridge.multicast, address, now),
+                snooping: Snooping::new(bridge.multicast, address, bridge.vlans.filtering, now),
                 ports: BTreeSet::new(),
-                mdb: None,
+                mdbs: None,
             });
-            snooped.snooping.set(bridge.multicast, address, now);
+            snooped.snooping.set(bridge.multicast, address, bridge.vlans.filtering, now);
             snooped.follow(bridge, ports, &state, now);
             snooped.look();
         }
     }
 
-    /// The databases that workers are to consult.
-    pub(super) fn mdbs(&self) -> BTreeMap<DomainId, Arc<Mdb>> {
-        self.0.iter().filter_map(|(domain, of)| Some((*domain, Arc::clone(of.mdb.as_ref()?)))).collect()
+    /// The databases that workers are to consult: of bridges, and of each VLAN of those that filter.
+    pub(super) fn mdbs(&self, domains: &Domains) -> BTreeMap<DomainId, Arc<Mdb>> {
+        let of_bridge = |(domain, of): (&DomainId, &Snooped)| {
+            let mdbs = of.mdbs.clone()?;
+            let vlans = domains.vlans(domains.bridge(*domain)?).map(|(vid, domain)| (Some(vid), domain));
+            let all = vlans.chain([(None, *domain)]);
+            Some(all.map(move |(vlan, domain)| (domain, Arc::clone(mdbs.of(vlan)))))
+        };
+        self.0.iter().filter_map(of_bridge).flatten().collect()
     }
 
-    /// The ports that are in a group, and whether they are for good.
-    pub(super) fn members(&self, domain: DomainId, group: Group) -> Vec<(DeviceId, bool)> {
+    /// The memberships in a group.
+    pub(super) fn members(&self, domain: DomainId, of: GroupIn) -> Vec<Membership> {
         let members = self.0.get(&domain).into_iter().flat_map(|of| of.snooping.members());
-        let members = members.filter(|(of, _)| *of == group);
-        members.map(|(_, member)| (member.device, member.lasts == Lasts::Permanent)).collect()
+        members.filter(|(other, _)| *other == of).map(|(_, member)| member).collect()
     }
 
-    /// A port has heard this.
-    pub(super) fn hear(&mut self, device: DeviceId, frame: &[u8], now: Duration) {
+    /// A port has heard this; `tables` say in which VLAN.
+    pub(super) fn hear(&mut self, device: DeviceId, frame: &[u8], tables: &Tables, now: Duration) {
         if let Some(of) = self.0.values_mut().find(|of| of.ports.contains(&device)) {
-            of.snooping.hear(device, frame, now);
+            let place = Place { device, vlan: vlan_of(tables, device, frame) };
+            of.snooping.hear(place, frame, now);
         }
     }
 
@@ -120,17 +127,21 @@ impl Snooped {
             let state = if is_up { state } else { PortState::Disabled };
             self.snooping.set_port(device, setup, state, now);
         }
-        let fixed = |entry: &MdbEntryConfig| Some((entry.group, ports.find(&entry.device)?));
+        let fixed = |entry: &MdbEntryConfig| Some((group_in(entry), ports.find(&entry.device)?));
         self.snooping.set_permanent(&bridge.mdb.iter().filter_map(fixed).collect());
     }
 
     /// Takes over what workers are to do, and says whether it is news.
     fn look(&mut self) -> bool {
         let Some(news) = self.snooping.news() else { return false };
-        let is_news = self.mdb.as_deref() != news.as_ref();
-        self.mdb = news.map(Arc::new);
+        let is_news = self.mdbs != news;
+        self.mdbs = news;
         is_news
     }
+}
+
+fn group_in(entry: &MdbEntryConfig) -> GroupIn {
+    GroupIn { group: entry.group, vlan: entry.vlan }
 }
 
 impl Switch {
@@ -166,11 +177,13 @@ impl Switch {
         for (domain, notice) in self.groups.notices() {
             let master = self.bridge(domain).to_owned();
             let event = match notice {
-                Notice::Joined(group, device) => {
-                    Event::Joined { grp: group.to_string(), ifname: self.name(device).to_owned(), master }
+                Notice::Joined(GroupIn { group, vlan }, device) => {
+                    let (grp, ifname) = (group.to_string(), self.name(device).to_owned());
+                    Event::Joined { grp, ifname, master, vid: vlan.map(VlanId::number) }
                 }
-                Notice::Left(group, device) => {
-                    Event::Left { grp: group.to_string(), ifname: self.name(device).to_owned(), master }
+                Notice::Left(GroupIn { group, vlan }, device) => {
+                    let (grp, ifname) = (group.to_string(), self.name(device).to_owned());
+                    Event::Left { grp, ifname, master, vid: vlan.map(VlanId::number) }
                 }
                 Notice::Overflowed => {
                     let message = format!(
@@ -190,7 +203,7 @@ impl Switch {
         let (mut mdb, mut router) = (Vec::new(), BTreeMap::new());
         for (domain, of) in &self.groups.0 {
             let dev = self.bridge(*domain);
-            let view = |(group, member): (Group, crate::snooping::Membership)| {
+            let view = |(of, member): (GroupIn, Membership)| {
                 let (state, left) = match member.lasts {
                     Lasts::Permanent => (MdbState::Permanent, Duration::ZERO),
                     Lasts::Until(until) => (MdbState::Temp, until.saturating_sub(now)),
@@ -199,9 +212,10 @@ impl Switch {
                     index: u32::from(domain.number()),
                     dev: dev.to_owned(),
                     port: self.name(member.device).to_owned(),
-                    grp: group.to_string(),
+                    grp: of.group.to_string(),
                     state,
                     flags: Vec::new(),
+                    vid: of.vlan.map(VlanId::number),
                     timer: Some(format!("{:7.2}", left.as_secs_f64())),
                 }
             };
@@ -224,55 +238,63 @@ impl Switch {
             .collect()
     }
 
-    /// Makes a port a member of a group, for the usual time or for good.
+    /// Makes a port a member of a group, for the usual time or for good; where there are VLANs, in the one named, or in each that the
+    /// port is in (`br_mdb_add`, net/bridge/br_mdb.c).
     ///
     /// # Errors
     /// [`SwitchError`], when there is no such port, the group is none that can be joined, or a rule or a bound is in the way.
     pub fn add_mdb(&mut self, change: &MdbChange) -> Result<(), SwitchError> {
-        let (domain, device, group) = self.membership(change)?;
+        let (domain, device, groups) = self.memberships(change)?;
         let (now, is_permanent) = (self.time.elapsed(), change.state == MdbState::Permanent);
         let Some(of) = self.groups.0.get_mut(&domain) else {
             return Err(SwitchError::NotABridge(change.dev.clone()));
         };
-        if !is_permanent && matches!(group, Group::Mac(_)) {
-            let why = format!("`{group}`: nobody reports groups that are not of IP: say permanent");
+        if !is_permanent && groups.iter().any(|of| matches!(of.group, Group::Mac(_))) {
+            let why = format!("`{}`: nobody reports groups that are not of IP: say permanent", change.grp);
             return Err(SwitchError::NotAGroup { why });
         }
-        if let Err(why) = of.snooping.admits(device, group, is_permanent) {
-            let (why, grp, port) = (why.to_string(), change.grp.clone(), change.port.clone());
-            return Err(SwitchError::Membership { why, grp, port });
+        for &of_vlan in &groups {
+            if let Err(why) = of.snooping.admits(device, of_vlan, is_permanent) {
+                let (why, grp, port) = (why.to_string(), change.grp.clone(), change.port.clone());
+                return Err(SwitchError::Membership { why, grp, port });
+            }
         }
         if is_permanent {
             for bridge in self.config.bridges.iter_mut().filter(|bridge| bridge.name == change.dev) {
-                bridge.mdb.push(MdbEntryConfig { device: change.port.clone(), group });
+                let entry =
+                    |&GroupIn { group, vlan }| MdbEntryConfig { device: change.port.clone(), group, vlan };
+                bridge.mdb.extend(groups.iter().map(entry));
             }
         } else {
-            of.snooping.add(device, group, now);
+            groups.iter().for_each(|of_vlan| of.snooping.add(device, *of_vlan, now));
         }
         self.publish();
         Ok(())
     }
 
-    /// Takes a membership away.
+    /// Takes a membership away; where there are VLANs, that of the one named, or all.
     ///
     /// # Errors
     /// [`SwitchError`], when there is none.
     pub fn remove_mdb(&mut self, change: &MdbChange) -> Result<(), SwitchError> {
-        let (domain, device, group) = self.membership(change)?;
+        let (domain, device, groups) = self.memberships(change)?;
         let of = self.groups.0.get_mut(&domain);
-        if !of.is_some_and(|of| of.snooping.remove(device, group)) {
+        let remove = |of: &mut Snooped| {
+            groups.iter().filter(|of_vlan| of.snooping.remove(device, **of_vlan)).count() > 0
+        };
+        if !of.is_some_and(remove) {
             let (grp, port, bridge) = (change.grp.clone(), change.port.clone(), change.dev.clone());
             return Err(SwitchError::NoMembership { grp, port, bridge });
         }
         for bridge in self.config.bridges.iter_mut().filter(|bridge| bridge.name == change.dev) {
-            bridge.mdb.retain(|entry| (&entry.device, entry.group) != (&change.port, group));
+            bridge.mdb.retain(|entry| entry.device != change.port || !groups.contains(&group_in(entry)));
         }
         self.publish();
         Ok(())
     }
 
     /// What a change is about.
-    fn membership(&self, change: &MdbChange) -> Result<(DomainId, DeviceId, Group), SwitchError> {
+    fn memberships(&self, change: &MdbChange) -> Result<(DomainId, DeviceId, Vec<GroupIn>), SwitchError> {
         let domain =
             self.domains.of(&change.dev).ok_or_else(|| SwitchError::NotABridge(change.dev.clone()))?;
         let wrong = || SwitchError::NotAPortOf { port: change.port.clone(), bridge: change.dev.clone() };
@@ -285,7 +307,11 @@ impl Switch {
         let group: Group = change.grp.parse().map_err(|error| not_a_group(format!("{error}")))?;
         match group_fault(group) {
             Some(fault) => Err(not_a_group(format!("`{group}` {fault}: name a group that hosts join"))),
-            None => Ok((domain, device, group)),
+            None => {
+                let vlans = self.vlans_of_entry(&change.port, domain, change.vid)?;
+                let groups = vlans.into_iter().map(|vlan| GroupIn { group, vlan }).collect();
+                Ok((domain, device, groups))
+            }
         }
     }
 }

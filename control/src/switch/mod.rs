@@ -340,7 +340,7 @@ impl Switch {
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
         let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, state(id))).collect();
         let routing = self.roads.follow(&self.config, &self.ports, now);
-        let mdbs = self.groups.mdbs();
+        let mdbs = self.groups.mdbs(&self.domains);
         let tables = compile(&facts, &self.config, &self.domains, &mdbs, &self.vlan_counts, &routing);
         self.bound_learning();
         self.name_captured();

@@ -13,7 +13,9 @@ impl Switch {
                 match punted.reason {
                     PuntReason::ReservedAddress => self.trees.hear(punted.device, &frame, now),
                     PuntReason::Move => self.moves.hear(punted.device, Move::decode(&frame)),
-                    PuntReason::Membership => self.groups.hear(punted.device, &frame, now),
+                    PuntReason::Membership => {
+                        self.groups.hear(punted.device, &frame, self.publisher.current(), now);
+                    }
                     reason => self.roads.hear(punted.device, reason, &frame, now),
                 }
             }

@@ -77,18 +77,23 @@ impl Switch {
             dst: dst.to_string(),
             dev: dev.to_owned(),
             lladdr: mac.map(|mac| mac.to_string()),
+            vlan: None,
             state: vec![state.to_owned()],
         };
         let routed = self.roads.router.view(self.time.elapsed());
         let is_bridge =
             |of: &&NeighborConfig| self.config.bridges.iter().any(|bridge| bridge.name == of.device);
         let told = self.config.neighbors.iter().filter(is_bridge);
-        let told = told.map(|of| (view(of.address, &of.device, Some(of.mac), "PERMANENT"), of.address));
+        let in_vlan = |of: &NeighborConfig| NeighborView {
+            vlan: of.vlan.map(VlanId::number),
+            ..view(of.address, &of.device, Some(of.mac), "PERMANENT")
+        };
+        let told = told.map(|of| (in_vlan(of), of.address));
         let found = routed
             .iter()
             .map(|of| (view(of.address, self.name(of.device), of.mac, of.state.word()), of.address));
         let mut all: Vec<_> = told.chain(found).collect();
-        all.sort_by(|one, other| (&one.0.dev, one.1).cmp(&(&other.0.dev, other.1)));
+        all.sort_by(|one, other| (&one.0.dev, one.1, one.0.vlan).cmp(&(&other.0.dev, other.1, other.0.vlan)));
         all.into_iter().map(|(view, _)| view).collect()
     }
 

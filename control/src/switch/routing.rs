@@ -85,6 +85,7 @@ impl Roads {
             fixed: config
                 .neighbors
                 .iter()
+                .filter(|of| of.vlan.is_none()) // of a VLAN: the bridge's, which answers for them
                 .filter_map(|of| Some((known.get(&*of.device)?.0, of.address, of.mac)))
                 .collect(),
             icmp_rate: match config.routing.icmp_ratelimit {

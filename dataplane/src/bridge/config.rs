@@ -204,6 +204,8 @@ pub struct NeighborConfig {
     pub address: IpAddr,
     /// The station.
     pub mac: MacAddr,
+    /// The VLAN that it is in, of a bridge that filters.
+    pub vlan: Option<VlanId>,
 }
 
 /// One `[[xconnect]]`: a wire between two devices.

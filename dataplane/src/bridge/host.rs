@@ -100,7 +100,7 @@ fn flood<O: Observer, T: Transmit>(
 ) {
     let tables = cx.tables;
     let answers = tables.device(host).knobs.answers;
-    let asked = if answers { ask(cx, host, domain, false, egress, &frame) } else { Asked::Flood };
+    let asked = if answers { ask(cx, host, domain, (false, host), egress, &frame) } else { Asked::Flood };
     let Some(frame) = snooped(cx, host, domain, kind, (true, as_it_is), egress, frame) else { return };
     let members = match kind {
         Flood::Unicast => &tables.domain(domain).unicast,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::ids::VlanId;
 use crate::wire::multicast::{Group, is_for_all};
 
 /// Snooping's part of a `[[bridge]]`, with the kernel's defaults.
@@ -82,6 +83,8 @@ pub struct MdbEntryConfig {
     pub device: String,
     /// A group that [`group_fault`] finds nothing wrong with.
     pub group: Group,
+    /// The VLAN that it is in the group in, of a bridge that filters.
+    pub vlan: Option<VlanId>,
 }
 
 /// Why nothing can be made a member of this group by hand (`is_valid_mdb_entry`, net/bridge/br_mdb.c).

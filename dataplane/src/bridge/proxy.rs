@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Checksum, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
-use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
+use crate::pipeline::{Context, Egress, Leaving, Observer, Step, Transmit};
 use crate::tables::Key;
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Ethernet};
@@ -25,14 +25,14 @@ pub(super) enum Asked {
     Answered,
 }
 
-/// Looks into a frame from `device` that is to be flooded in `domain`, and answers what it asks if that is known. Behind the
-/// bridge's own tag, if it has one, is what it asks.
+/// Looks into a frame from `device` that is to be flooded in `domain`, and answers what it asks if that is known; the answer leaves
+/// by `back`. Behind the bridge's own tag, if it has one, is what it asks.
 #[cold]
 pub(super) fn ask<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     domain: DomainId,
-    is_tagged: bool,
+    (is_tagged, back): (bool, impl Leaving),
     egress: &mut Egress,
     frame: &Frame,
 ) -> Asked {
@@ -44,9 +44,9 @@ pub(super) fn ask<O: Observer, T: Transmit>(
     }
     match ether_type {
         EtherType::ARP | EtherType::RARP => Arp::view(payload)
-            .map_or(Asked::Flood, |arp| arp_asks(cx, device, domain, egress, &ethernet, arp)),
+            .map_or(Asked::Flood, |arp| arp_asks(cx, device, domain, back, egress, &ethernet, arp)),
         EtherType::IPV6 => match Neighbor::view(payload) {
-            Ok(Some(neighbor)) => neighbor_asks(cx, device, domain, egress, &ethernet, neighbor),
+            Ok(Some(neighbor)) => neighbor_asks(cx, device, domain, back, egress, &ethernet, neighbor),
             _ => Asked::Flood,
         },
         _ => Asked::Flood,
@@ -57,6 +57,7 @@ fn arp_asks<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     domain: DomainId,
+    back: impl Leaving,
     egress: &mut Egress,
     ethernet: &Ethernet<'_>,
     arp: Arp<'_>,
@@ -73,13 +74,14 @@ fn arp_asks<O: Observer, T: Transmit>(
     }
     let tables = cx.tables;
     let known = if is_request { tables.domain(domain).neighbors.ipv4(target) } else { None };
-    answer(cx, device, domain, egress, (target.into(), known), |mac| Some(arp.reply(mac)))
+    answer(cx, device, domain, back, egress, (target.into(), known), |mac| Some(arp.reply(mac)))
 }
 
 fn neighbor_asks<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     domain: DomainId,
+    back: impl Leaving,
     egress: &mut Egress,
     ethernet: &Ethernet<'_>,
     message: Neighbor<'_>,
@@ -95,17 +97,18 @@ fn neighbor_asks<O: Observer, T: Transmit>(
     }
     let tables = cx.tables;
     let known = tables.domain(domain).neighbors.ipv6(message.target());
-    answer(cx, device, domain, egress, (message.target().into(), known), |mac| {
+    answer(cx, device, domain, back, egress, (message.target().into(), known), |mac| {
         let given = message.source_link_address().ok()?;
         Some(message.advertisement(given.unwrap_or(ethernet.source()), mac))
     })
 }
 
-/// Sends `reply` out of `device` if the station that has the `address` is known, and behind a port with `neigh_suppress`.
+/// Sends `reply` out of `device`, as `back` says, if the station that has the `address` is known, and behind a port with `neigh_suppress`.
 fn answer<O: Observer, T: Transmit, const LEN: usize>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     domain: DomainId,
+    back: impl Leaving,
     egress: &mut Egress,
     (address, known): (IpAddr, Option<MacAddr>),
     reply: impl FnOnce(MacAddr) -> Option<[u8; LEN]>,
@@ -125,7 +128,7 @@ fn answer<O: Observer, T: Transmit, const LEN: usize>(
             debug_assert!(filled, "alloc gave the room that was asked for");
             frame.set_checksum(Checksum::Complete);
             cx.observer.see(Step::Answered(device, address, mac), &frame);
-            egress.forward(cx, device, device, frame);
+            egress.forward(cx, device, back, frame);
         }
         // A frame that never was: counted, so that it is neither lost nor invented.
         None => cx.counters.device(device).drops(Direction::Rx, DropReason::PoolEmpty).add(1, LEN as u64),

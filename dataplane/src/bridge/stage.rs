@@ -292,7 +292,8 @@ fn flood_with<O: Observer, T: Transmit>(
     frame: Frame,
 ) {
     let tables = cx.tables;
-    let asked = if knobs.answers { ask(cx, device, domain, false, egress, &frame) } else { Asked::Flood };
+    let asked =
+        if knobs.answers { ask(cx, device, domain, (false, device), egress, &frame) } else { Asked::Flood };
     let Some(frame) = snooped(cx, device, domain, kind, (true, as_it_is), egress, frame) else { return };
     let keeps_from = |member| {
         let other = &tables.device(member).knobs;

@@ -141,7 +141,7 @@ fn others() -> Case {
         let [b, c] = [SHARED, BROADCAST].map(|to| Step::Send(from, frame(to, source, EXPERIMENT, 60, 1)));
         let cut = [34, 33, 14].map(|length| match ipv4(from, [SHARED, source], [v4(50), v4(1)]) {
             Step::Send(from, frame) => Step::Send(from, frame[..length].to_vec()),
-            Step::Fdb(_) => unreachable!(),
+            _ => unreachable!(),
         });
         steps.extend([b, c].into_iter().chain(cut));
     }

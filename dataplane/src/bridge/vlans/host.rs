@@ -2,6 +2,7 @@
 //! net/bridge/br_device.c).
 
 use super::super::host::verdict;
+use super::super::proxy::{Asked, ask};
 use super::super::snooping::snooped;
 use super::super::stage::show_left_out;
 use super::ingress::{enter_special, origin};
@@ -61,20 +62,45 @@ fn send<O: Observer, T: Transmit>(
     let leaving = |target: Target| VlanTarget::new(tables, worker, target, tag, protocol);
     match verdict {
         Verdict::Forward(to) => egress.forward(cx, host, leaving(to.into()), frame),
-        Verdict::Flood(domain, kind) => {
-            if let Some(frame) = snooped(cx, host, domain, kind, (tag.is_there(), leaving), egress, frame) {
-                let members = match kind {
-                    Flood::Unicast => &tables.domain(domain).unicast,
-                    Flood::Multicast | Flood::Broadcast => &tables.domain(domain).from_host,
-                };
-                let others = members.iter().copied().filter(|&member| member != host);
-                show_left_out(cx, host, domain, LeftOut::Unwanted, others.clone(), &frame);
-                egress.flood(cx, host, others.map(|member| leaving(member.into())), frame);
-            }
-        }
+        Verdict::Flood(domain, kind) => flood(cx, here, domain, kind, tag, egress, frame),
         Verdict::Drop(reason) => cx.discard(host, Direction::Rx, reason, frame),
         Verdict::Host(_) | Verdict::Punt(_) => unreachable!("what the host sends does not come back"),
     }
+}
+
+/// Sends a frame to every port of its VLAN that takes what the host floods, once whom it asks for has been looked for.
+fn flood<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    here: Here<'_>,
+    domain: DomainId,
+    kind: Flood,
+    tag: Tag,
+    egress: &mut Egress,
+    frame: Frame,
+) {
+    let (tables, host) = (cx.tables, here.device);
+    let (worker, protocol) = (cx.counters.worker(), here.vlans.protocol);
+    let leaving = |target: Target| VlanTarget::new(tables, worker, target, tag, protocol);
+    let back = (tag.is_there(), VlanTarget::answer(here.port, host, tag, protocol));
+    let answers = tables.device(host).knobs.answers;
+    let asked = if answers { ask(cx, host, domain, back, egress, &frame) } else { Asked::Flood };
+    let Some(frame) = snooped(cx, host, domain, kind, (tag.is_there(), leaving), egress, frame) else {
+        return;
+    };
+    let members = match kind {
+        Flood::Unicast => &tables.domain(domain).unicast,
+        Flood::Multicast | Flood::Broadcast => &tables.domain(domain).from_host,
+    };
+    let is_spared = |member| asked != Asked::Flood && tables.device(member).knobs.neigh_suppress;
+    let others = members.iter().copied().filter(|&member| member != host && !is_spared(member));
+    let rest = if asked == Asked::Flood { LeftOut::Unwanted } else { LeftOut::Suppressed };
+    show_left_out(cx, host, domain, rest, others.clone(), &frame);
+    let mut others = others.peekable();
+    if asked == Asked::Answered && others.peek().is_none() {
+        cx.counters.consumed.add(1);
+        return cx.pool.free(frame);
+    }
+    egress.flood(cx, host, others.map(|member| leaving(member.into())), frame);
 }
 
 /// The addresses of a frame that the host sends, destination first, and its tag.

@@ -385,8 +385,8 @@ fn flood<O: Observer, T: Transmit>(
     let knobs = knobs.unwrap_or(&Knobs::PLAIN);
     let (worker, protocol) = (cx.counters.worker(), here.vlans.protocol);
     let leaving = |target: Target| VlanTarget::new(tables, worker, target, tag, protocol);
-    let asked =
-        if knobs.answers { ask(cx, device, domain, tag.is_there(), egress, &frame) } else { Asked::Flood };
+    let back = (tag.is_there(), VlanTarget::answer(here.port, device, tag, protocol));
+    let asked = if knobs.answers { ask(cx, device, domain, back, egress, &frame) } else { Asked::Flood };
     let Some(frame) = snooped(cx, device, domain, kind, (tag.is_there(), leaving), egress, frame) else {
         return;
     };

@@ -5,7 +5,7 @@ use crate::drops::DropReason;
 use crate::frames::Frame;
 use crate::ids::DeviceId;
 use crate::pipeline::{Leaving, Observer, Retag, Step};
-use crate::tables::{Role, Tables, Target};
+use crate::tables::{Role, Tables, Target, VlanPort};
 use crate::wire::ethernet::{EtherType, HEADER_LEN};
 use crate::wire::vlan::{self, TAG_LEN, Tci};
 
@@ -122,6 +122,17 @@ impl<'t> VlanTarget<'t> {
             }
         }
         Self { target, tag, protocol, untagged, longest, sent }
+    }
+}
+
+impl VlanTarget<'static> {
+    /// Of an answer to a frame with this tag, out of the port that it came from: untagged in the PVID and else with a tag, whatever
+    /// leaves untagged there besides (`br_arp_send` and `br_nd_send`, net/bridge/br_arp_nd_proxy.c).
+    pub(super) fn answer(port: &VlanPort, device: DeviceId, tag: Tag, protocol: EtherType) -> Self {
+        let untagged = tag.vid() == port.pvid();
+        let outward = port.special.translation.as_ref().map_or(tag.vid(), |of| of.outward(tag.vid()));
+        let tag = Tag::new(tag.tci().with_vid(outward), false, false);
+        Self { target: device.into(), tag, protocol, untagged, longest: u32::MAX, sent: None }
     }
 }
 
