@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod command;
+#[path = "doctor/routed.rs"]
+mod routed;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -286,7 +288,7 @@ const BAD: &[Bad] = &[
 fn what_is_bad_is_found_and_its_fix_mends_it() {
     let Some(bed) = Bed::new("bad-doctor") else { return };
     let cpus = std::thread::available_parallelism().unwrap().get();
-    for bad in BAD.iter().filter(|bad| bad.name != "more workers than CPUs" || cpus < 64) {
+    for bad in BAD.iter().chain(routed::BAD).filter(|bad| bad.name != "more workers than CPUs" || cpus < 64) {
         bed.veth(bad.near, bad.far);
         bed.shell(&bed.fill(bad.done));
         bed.folder.write("rig.toml", &bed.fill(bad.ports));

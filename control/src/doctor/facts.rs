@@ -8,14 +8,29 @@ use rigswitch_dataplane::sys::bpf::Attach;
 use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
 
+use crate::config::Config;
+
 /// Everything that is known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) host: Host,
     pub(crate) switch: Switch,
     pub(crate) ports: Vec<Port>,
+    /// What the file says, or the running switch.
+    pub(crate) config: Config,
+    /// IP addresses of hosts: where the ports are, and at the far ends of veths.
+    pub(crate) addresses: Vec<Address>,
     /// What could not be looked at.
     pub(crate) unseen: Vec<Unseen>,
+}
+
+/// An IP address of a host's.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) place: Place,
+    pub(crate) device: String,
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u8,
 }
 
 /// Something that could not be looked at.
@@ -66,6 +81,10 @@ pub(crate) struct Switch {
     pub(crate) memory: u64,
     /// Frames that the kernel dropped before the running switch could see them.
     pub(crate) lost: Vec<Lost>,
+    /// Neighbours that do not answer the running switch, by device and address.
+    pub(crate) silent: Vec<(String, String)>,
+    /// What it dropped because answers would go elsewhere, by device.
+    pub(crate) misrouted: Vec<(String, u64)>,
 }
 
 /// A counter of a port.
@@ -238,9 +257,20 @@ impl Port {
 impl Facts {
     /// The command that gives a port's table another value of a key.
     pub(crate) fn set_port(&self, port: &Port, table: &str, key: &str, value: &str) -> String {
-        match (&self.switch.file, port.is_running) {
+        self.set_device(("port", &port.name, port.is_running), table, key, value)
+    }
+
+    /// The same of any device, by the word for its kind and its name; and whether the running switch has it.
+    pub(crate) fn set_device(
+        &self,
+        (kind, name, is_running): (&str, &str, bool),
+        table: &str,
+        key: &str,
+        value: &str,
+    ) -> String {
+        match (&self.switch.file, is_running) {
             (Some(file), false) => {
-                let (name, file) = (&port.name, file.display());
+                let file = file.display();
                 format!(
                     r#"sed -i '/name *= *"{name}"/,/^\[/ s/\b{key} *= *[^,}} ]*/{key} = {value}/' {file}"#
                 )
@@ -248,8 +278,21 @@ impl Facts {
             _ => {
                 let (socket, value) = (self.switch.socket.display(), value.trim_matches('"'));
                 let key = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
-                format!("rigswitch --socket {socket} port set {} {key} {value}", port.name)
+                format!("rigswitch --socket {socket} {kind} set {name} {key} {value}")
             }
+        }
+    }
+
+    /// The command that gives `[routing]` another value of a key that it has, and the running switch with it.
+    pub(crate) fn set_routing(&self, key: &str, value: &str) -> String {
+        let Some(file) = &self.switch.file else {
+            return format!("# {key} = {value} under [routing] of its file, and rigswitch apply");
+        };
+        let (file, socket) = (file.display(), self.switch.socket.display());
+        let sed = format!(r#"sed -i 's/^\( *{key} *= *\).*/\1{value}/' {file}"#);
+        match self.switch.is_running {
+            true => format!("{sed} && rigswitch --socket {socket} apply {file}"),
+            false => sed,
         }
     }
 

@@ -7,7 +7,9 @@ mod offloads;
 mod pinning;
 mod place;
 mod queues;
+mod routes;
 mod running;
+mod vlans;
 mod xdp;
 
 #[cfg(test)]
@@ -106,6 +108,12 @@ pub(crate) const CHECKS: &[Check] = &[
     check("offloads", Look::Device(offloads::offloads)),
     check("MTU of the far end", Look::Device(mtu::far_end)),
     check("MTUs of a bridge", Look::Host(mtu::bridges)),
+    check("MTU of what it stands on", Look::Host(mtu::chain)),
+    check("VLANs that are devices", Look::Host(vlans::taken)),
+    check("forwarding", Look::Host(routes::forwarding)),
+    check("addresses of two", Look::Host(routes::twice)),
+    check("gateways", Look::Host(routes::gateways)),
+    check("reverse path", Look::Host(routes::reverse_path)),
     check("NAPI", Look::Device(napi::napi)),
     check("drops before the switch", Look::Host(running::lost)),
 ];

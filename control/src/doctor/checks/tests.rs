@@ -54,7 +54,7 @@ fn good() -> Facts {
         ..Host::default()
     };
     let switch = Switch { file: Some("rig.toml".into()), workers: 1, memory: 1 << 24, ..Switch::default() };
-    Facts { host, switch, ports: vec![port], unseen: Vec::new() }
+    Facts { host, switch, ports: vec![port], ..Facts::default() }
 }
 
 fn device(facts: &mut Facts) -> &mut Device {

@@ -4,6 +4,7 @@ mod device;
 mod host;
 mod space;
 
+use rigswitch_dataplane::drops::DropReason;
 use rigswitch_dataplane::ports::{PortConfig, PortKind};
 
 use super::Subject;
@@ -11,7 +12,7 @@ use super::facts::{Facts, Found, Lost, Port, Switch, Unseen};
 use crate::api::client::{Client, ClientError};
 use crate::config::{Config, Idle, Workers};
 use crate::switch::memory;
-use crate::views::{DropsView, PortView};
+use crate::views::{DropsView, NeighborView, PortView};
 use space::Spaces;
 
 /// What the running switch says of itself.
@@ -19,6 +20,8 @@ pub(super) struct Running {
     config: Config,
     ports: Vec<PortView>,
     lost: Vec<Lost>,
+    silent: Vec<(String, String)>,
+    misrouted: Vec<(String, u64)>,
 }
 
 impl Running {
@@ -34,7 +37,16 @@ impl Running {
             counter: lost.counter,
             packets: lost.packets,
         };
-        Ok(Self { config, ports, lost: drops.lost.into_iter().map(lost).collect() })
+        let neighbors: Vec<NeighborView> = client.get("/v1/neighbors")?;
+        let silent = neighbors.into_iter().filter(|of| of.state.iter().any(|state| state == "FAILED"));
+        let misrouted = drops.drops.iter().filter(|drop| drop.reason == DropReason::ReversePath.name());
+        Ok(Self {
+            config,
+            ports,
+            silent: silent.map(|of| (of.dev, of.dst)).collect(),
+            misrouted: misrouted.map(|drop| (drop.device.clone(), drop.packets)).collect(),
+            lost: drops.lost.into_iter().map(lost).collect(),
+        })
     }
 
     /// What it has of this port, if it is the same.
@@ -62,8 +74,11 @@ pub(super) fn facts(subject: Subject, running: Option<Running>, silent: Option<C
     let ports =
         config.ports.iter().map(|port| self::port(port, config, running.as_ref(), &mut spaces, &mut unseen));
     let ports: Vec<_> = ports.collect();
+    let addresses = spaces.addresses();
     unseen.extend(spaces.unseen);
-    let is_running = running.is_some();
+    let (is_running, config) = (running.is_some(), config.clone());
+    let running = running.map(|of| (of.lost, of.silent, of.misrouted));
+    let (lost, silent, misrouted) = running.unwrap_or_default();
     let switch = Switch {
         file: file.as_ref().map(|(path, _)| path.clone()),
         socket,
@@ -75,9 +90,11 @@ pub(super) fn facts(subject: Subject, running: Option<Running>, silent: Option<C
         workers: config.switch.workers.count(),
         spins: config.switch.idle == Idle::Spin,
         memory: memory::least_bytes(&config.switch),
-        lost: running.map(|running| running.lost).unwrap_or_default(),
+        lost,
+        silent,
+        misrouted,
     };
-    Facts { host, switch, ports, unseen }
+    Facts { host, switch, ports, config, addresses, unseen }
 }
 
 fn port(

@@ -10,7 +10,7 @@ use rigswitch_dataplane::sys::links::Links;
 use rigswitch_dataplane::sys::netns::{Netns, inside};
 use rigswitch_dataplane::sys::stacking::{self, Stacked};
 
-use crate::doctor::facts::{Place, Unseen};
+use crate::doctor::facts::{Address, Place, Unseen};
 
 /// Those that have been looked at.
 #[derive(Default)]
@@ -42,6 +42,19 @@ impl Spaces {
         }
         let netns = name.map(Netns::open).transpose()?;
         self.insert(place, netns)
+    }
+
+    /// The IP addresses in all of them, with what has them.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        let of_space = |space: &Space| {
+            let address = |(index, address, prefix): &(u32, IpAddr, u8)| {
+                let device = space.devices.iter().find(|device| device.link.index == *index)?;
+                let (place, device) = (space.place.clone(), device.link.name.clone());
+                Some(Address { place, device, address: *address, prefix: *prefix })
+            };
+            space.addresses.iter().filter_map(address).collect::<Vec<_>>()
+        };
+        self.all.iter().flat_map(of_space).collect()
     }
 
     pub(super) fn of(&self, which: Which) -> &Space {
