@@ -70,7 +70,6 @@ impl Generator {
     /// What is wrong with the stream, with the port, or with our privilege.
     pub fn new(port: Port, stream: Stream, cpu: Option<usize>) -> Result<Self, TrafficError> {
         stream.check()?;
-        check_port(&port, &stream)?;
         let words = HEADS + stream.sizes.len() * HEAD;
         let denied = TrafficError::system("a map for the generator");
         let state = Array::new(1, u32::try_from(words).unwrap_or(u32::MAX)).map_err(denied)?;
@@ -87,6 +86,7 @@ impl Generator {
         let code = program(&stream, state.fd(), port.index);
         let program = Program::load(Kind::Xdp(Traits::default()), "rsw_generate", &code)
             .map_err(TrafficError::program("a program for the generator"))?;
+        check_port(&port, &stream)?;
         let mut frame = stream.head(largest);
         frame.resize(stream.stamp_at() + stamp::LEN, 0);
         frame.extend(stamp::pattern(largest - FCS - frame.len()));

@@ -16,7 +16,6 @@ use Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 /// A port whose test frames are counted, and end there; all others go on to the host.
 #[derive(Debug)]
 pub struct Sink {
-    port: Port,
     /// A row for every CPU, so that none waits for another.
     counters: Array,
     /// A row for every flow.
@@ -41,6 +40,8 @@ pub struct Received {
     pub frames: u64,
     /// Their bytes, without the FCS.
     pub bytes: u64,
+    /// Numbers that did not come, each before a higher one of its flow; what of a flow is still to come is not known of here.
+    pub missing: u64,
     /// Frames that came behind one with a higher number of their flow (RFC 4737 §3).
     pub reordered: u64,
     /// Frames that had come before (RFC 5560).
@@ -93,20 +94,12 @@ impl Sink {
             io::ErrorKind::ResourceBusy => TrafficError::Taken(port.name.clone()),
             _ => TrafficError::system("attaching the sink")(error),
         })?;
-        Ok(Self { port, counters, flows, attach, _link: link })
+        Ok(Self { counters, flows, attach, _link: link })
     }
 
-    /// The port it counts on.
-    pub fn port(&self) -> &Port {
-        &self.port
-    }
-
-    /// Where it counts.
-    pub fn mode(&self) -> &'static str {
-        match self.attach {
-            Attach::Native => "native",
-            Attach::Generic => "generic",
-        }
+    /// Whether it counts in the driver, and not in the stack behind it.
+    pub fn is_native(&self) -> bool {
+        self.attach == Attach::Native
     }
 
     /// Counts from nothing again, and only the frames of this run. To be called when none are on their way: of those that are, some
@@ -134,6 +127,8 @@ impl Sink {
         Received {
             frames: sum(FRAMES),
             bytes: sum(BYTES),
+            // One CPU may have missed what another saw come late.
+            missing: rows().fold(0, |sum: u64, row| sum.wrapping_add(self.counters.load(row, MISSING))),
             reordered: sum(REORDERED),
             duplicated: sum(DUPLICATED),
             corrupted: sum(CORRUPTED),
@@ -142,12 +137,6 @@ impl Sink {
             time: Duration::from_nanos(last.saturating_sub(first)),
             latencies: Latencies((0..Latencies::BUCKETS).map(|bucket| sum(BUCKETS + bucket)).collect()),
         }
-    }
-
-    /// The flows of which at least one frame has arrived, among those whose order is checked.
-    pub fn flows_seen(&self) -> impl Iterator<Item = u32> + '_ {
-        let rows = 0..u32::try_from(self.flows.rows()).unwrap_or(u32::MAX);
-        rows.filter(|&row| self.flows.load(row as usize, WINDOW) != 0)
     }
 }
 
@@ -209,6 +198,7 @@ const FIRST: usize = 7;
 const LAST: usize = 8;
 /// The run that counts, plus one; 0 for all.
 const RUN: usize = 9;
+const MISSING: usize = 10;
 const BUCKETS: usize = 16;
 const COUNTERS: usize = BUCKETS + Latencies::BUCKETS;
 
@@ -331,13 +321,19 @@ fn check_order(code: &mut Code, stamp_at: i16, flows: &Array, checked: Label) {
     let news = code.label();
     code.copy(R4, R2).math_value(Math::Right, R4, 32).jump(When::NotEqual, R4, R9, news);
     code.jump_value(When::NotEqual, R3, 0, known);
-    code.place(news).set(R3, 0).copy(R2, R1);
+    code.place(news).set(R2, 0).set(R3, 0);
     code.place(known);
     code.copy(R4, R1).math(Math::Subtract, R4, R2);
     code.math_value(Math::Left, R4, 32).math_value(Math::Right, R4, 32);
     code.jump_value(When::Greater, R4, i32::MAX, behind);
 
-    // Ahead of all that came: the window moves on.
+    // Ahead of all that came: the window moves on, over what is missing now.
+    code.load(Size::Double, R5, R8, at(MISSING)).math(Math::Add, R5, R4).store(
+        Size::Double,
+        R8,
+        at(MISSING),
+        R5,
+    );
     code.add(R4, 1).set(R5, 0).jump_value(When::Greater, R4, 63, newest);
     code.copy(R5, R3).math(Math::Left, R5, R4);
     code.place(newest).math_value(Math::Or, R5, 1).store(Size::Double, R0, at(WINDOW), R5);
@@ -356,6 +352,7 @@ fn check_order(code: &mut Code, stamp_at: i16, flows: &Array, checked: Label) {
     code.go(checked);
     code.place(fresh).math(Math::Or, R3, R5).store(Size::Double, R0, at(WINDOW), R3);
     code.place(late);
+    code.load(Size::Double, R5, R8, at(MISSING)).add(R5, -1).store(Size::Double, R8, at(MISSING), R5);
     count(code, REORDERED);
     code.go(checked);
     code.place(unchecked);
