@@ -1,13 +1,18 @@
 //! `rigswitch bench`: what it costs, measured by turns and with its spread, and told so that it can be put in a report.
 //!
 //! [`trial`] makes the trials, [`stats`] says what their samples mean, [`report`] holds, prints and writes it, and
-//! [`compare`] puts two of them beside each other. [`memory`] is a switch with no I/O, which [`forward`] and [`encap`] measure.
+//! [`compare`] puts two of them beside each other. [`memory`] is a switch with no I/O, which [`forward`] and [`encap`] measure;
+//! [`rfc2544`] and [`rfc2889`] measure between two [`ends`] what nothing else is known of, and [`search`] for where loss begins.
 
 pub(crate) mod compare;
 pub(crate) mod encap;
+pub(crate) mod ends;
 pub(crate) mod forward;
 mod memory;
 pub(crate) mod report;
+pub(crate) mod rfc2544;
+pub(crate) mod rfc2889;
+pub(crate) mod search;
 pub(crate) mod stats;
 pub(crate) mod trial;
 

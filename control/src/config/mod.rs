@@ -224,6 +224,7 @@ pub(crate) use fields::suggest;
 pub(crate) use origins::Origins;
 pub(crate) use problem::Problems;
 pub(crate) use route::network_of;
+pub(crate) use values::parse_duration;
 
 use fields::{Fields, Shape};
 use roles::Roles;

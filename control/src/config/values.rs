@@ -92,7 +92,7 @@ pub(super) fn duration(fields: &Fields<'_>, key: &str, limit: Duration) -> Optio
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().ok()?;
     match &text[digits..] {

@@ -70,7 +70,7 @@ impl Measure {
 }
 
 /// Becomes true when the process is asked to end.
-fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
+pub(super) fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = runtime()?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
