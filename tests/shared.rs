@@ -206,6 +206,11 @@ fn a_host_and_a_switch_live_on_one_device_whatever_changes() {
         lab::ping(site.station(), address("192.168.32.201"), 1, 10, Duration::from_millis(500)).unwrap();
     assert_eq!(gone.lost(), 1);
     sessions.into_iter().chain(late).for_each(Session::end);
+    let explain = |dst: &str| {
+        site.rig.folder.ask(&format!("explain --port u0 eth dst=ff:ff:ff:ff:ff:ff / arp dst={dst}"))
+    };
+    assert!(explain("192.168.32.5").contains("leaves it to the host"), "{}", explain("192.168.32.5"));
+    assert!(explain("192.168.32.245").contains("a routed device"), "{}", explain("192.168.32.245"));
     let port = shown(&site.rig, "u0");
     assert_eq!((port.kind.as_str(), port.take.as_deref()), ("xdp", Some("mine")));
     // Every frame that came was for us: what the sessions said did not.

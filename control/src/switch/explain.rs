@@ -9,7 +9,7 @@ use rigswitch_dataplane::watch::{Account, FollowReader, Scope, Watch, WatchId, f
 use rigswitch_dataplane::worker::Command;
 
 use super::{Switch, SwitchError};
-use crate::explain::{ExplanationView, FollowRequest, LONGEST, Seen, Setting, explain, run};
+use crate::explain::{ExplanationView, FollowRequest, LONGEST, Seen, Setting, StepView, explain, run};
 
 /// Steps that may wait to be read: what is behind is missed.
 const ROOM: usize = 4096;
@@ -31,6 +31,14 @@ impl Switch {
         let device = self.device_to_explain(port)?;
         if frame.len() > LONGEST {
             return Err(SwitchError::TooLong(frame.len()));
+        }
+        if self.leaves(port, frame) {
+            let step = "in".to_owned();
+            let text =
+                format!("the program on its device leaves it to the host: it is for no address of {port}");
+            let steps = vec![StepView { step, text, place: None }];
+            let verdict = "is the host's".to_owned();
+            return Ok(ExplanationView { steps, verdict, ..self.in_words(device, frame, frame.len(), &[]) });
         }
         let (tables, macs) = (Arc::clone(self.publisher.current()), self.macs.table().copy());
         let ran = run(&tables, &macs, (self.clock.now(), self.clock.tick()), device, frame);

@@ -46,6 +46,11 @@ impl Switch {
         }
     }
 
+    /// Whether the program on a shared device leaves a frame to the host.
+    pub(super) fn leaves(&self, port: &str, frame: &[u8]) -> bool {
+        mine(&self.config, port).is_some_and(|mine| !mine.takes(frame))
+    }
+
     /// What would be taken must not be an address of the host's, whichever of its devices has it: it answers for it on all.
     fn check_host(&self, config: &PortConfig, mine: &Mine) -> Result<(), SwitchError> {
         let Some(port) = self.ports.find(&config.name).and_then(|id| self.ports.get(id)) else {
