@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub struct PortView {
     /// Its name.
     pub ifname: String,
-    /// `xdp`, `tap`, `packet`, `pcap` or `memory`; `device` while there is none to choose by; `host` for the host's port of
+    /// `xdp`, `tap`, `packet`, `socket`, `pcap` or `memory`; `device` while there is none to choose by; `host` for the host's port of
     /// the bridge of that name; `vlan`, `ipvlan` or `macvlan` for one that stands on another.
     pub kind: String,
     /// The device that it stands on, if it does.

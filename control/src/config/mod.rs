@@ -23,6 +23,8 @@
 //! # tap = { device = "tap0", offload = true, queues = 1 }                 # or tap = "tap0"; made if it is not there
 //! # packet = { device = "veth-c1", queues = 1 }                           # or packet = "veth-c1": any device, offloads and all
 //! # device = "veth-c2"                # xdp for a card whose driver has native XDP, packet for everything else
+//! # socket = { udp = [4789], ipip = false }                              # the host's own sockets: what tunnels send by a route there goes
+//!                                     # by the host's routes. UDP ports taken at all its addresses; ipip: packets in packets too
 //! # pcap = { input = "in.pcap", output = "out.pcap" }                     # or pcap = "in.pcap"; one of the two is enough
 //! # memory = true                     # in process, for embedding and tests
 //!

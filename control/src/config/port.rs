@@ -2,7 +2,8 @@
 
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{
-    PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake,
+    PacketConfig, PcapConfig, PortConfig, PortKind, SocketConfig, TapConfig, XdpConfig, XdpMode, XdpQueues,
+    XdpTake,
 };
 
 use super::fields::{Fields, Shape, Text, suggest};
@@ -11,14 +12,17 @@ use super::values::{device_name, netns_name, station};
 
 pub(super) const PORT: Shape = Shape {
     label: "[[port]]",
-    keys: &["name", "xdp", "tap", "packet", "device", "pcap", "memory", "netns", "worker", "mtu", "address"],
+    keys: &[
+        "name", "xdp", "tap", "packet", "device", "socket", "pcap", "memory", "netns", "worker", "mtu", "address",
+    ],
     later: &["mac", "vlan"],
 };
 const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take", "mac"], later: &[] };
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
 const PACKET: Shape = Shape { label: "packet", keys: &["device", "queues"], later: &[] };
+const SOCKET: Shape = Shape { label: "socket", keys: &["udp", "ipip"], later: &[] };
 const PCAP: Shape = Shape { label: "pcap", keys: &["input", "output"], later: &[] };
-pub(super) const KINDS: [&str; 6] = ["xdp", "tap", "packet", "device", "pcap", "memory"];
+pub(super) const KINDS: [&str; 7] = ["xdp", "tap", "packet", "device", "socket", "pcap", "memory"];
 
 /// Every `[[port]]`, its name and its kernel device entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Vec<PortConfig> {
@@ -31,10 +35,15 @@ fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<Port
         device_name(fields, "name", text)
     });
     let kind = kind(fields);
-    if let (Some(name), Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine { .. }, .. }), _))) =
-        (&name, &kind)
-    {
-        roles.share(name);
+    let special = match &kind {
+        Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine { .. }, .. }), _)) => {
+            Some("shared with the host")
+        }
+        Some((PortKind::Socket(_), _)) => Some("of the host's sockets"),
+        _ => None,
+    };
+    if let (Some(name), Some(words)) = (&name, special) {
+        roles.keep_routed(name, words);
     }
     let netns = netns(fields, kind.as_ref().map(|(kind, _)| kind));
     if let Some((kind, span)) = &kind
@@ -70,6 +79,7 @@ fn kind(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
         "packet" => packet(fields),
         "device" => device(fields, "device", fields.text("device")?)
             .map(|(name, span)| (PortKind::Device(name), span)),
+        "socket" => socket(fields),
         "pcap" => pcap(fields),
         _ => memory(fields),
     }
@@ -152,6 +162,36 @@ fn packet(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     };
     let (device, span) = named?;
     Some((PortKind::Packet(PacketConfig { device, queues: queues.unwrap_or(1) }), span))
+}
+
+fn socket(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
+    let span = fields.value("socket")?.span();
+    let table = fields.table("socket", &SOCKET)?;
+    let (udp, ipip) = (udp(&table), table.boolean("ipip").unwrap_or(false));
+    if table.value("udp").is_none() && !ipip {
+        let remedy = "name the ports that packets are taken at (udp = [4789]), or say ipip = true";
+        fields.problems.push(span.clone(), "socket takes nothing", remedy);
+        return None;
+    }
+    Some((PortKind::Socket(SocketConfig { udp, ipip }), span))
+}
+
+/// The list of ports at `udp`; none is as good as empty.
+fn udp(table: &Fields<'_>) -> Vec<u16> {
+    let Some(value) = table.value("udp") else { return Vec::new() };
+    let Some(list) = value.get_ref().as_array() else {
+        table.wrong_type("udp", value, "an array of ports");
+        return Vec::new();
+    };
+    let mut ports = Vec::new();
+    for element in list.iter() {
+        let Some(port) = table.integer_of("udp", element, 1..=65_535) else { continue };
+        if ports.contains(&port) {
+            table.problems.push(element.span(), format!("`udp` has {port} twice"), "take one out");
+        }
+        ports.push(port);
+    }
+    ports
 }
 
 fn pcap(fields: &Fields<'_>) -> Option<(PortKind, Span)> {

@@ -5,8 +5,8 @@ use rigswitch_dataplane::bridge::{
 };
 use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::{
-    AddressConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues,
-    XdpTake,
+    AddressConfig, PacketConfig, PcapConfig, PortConfig, PortKind, SocketConfig, TapConfig, XdpConfig,
+    XdpMode, XdpQueues, XdpTake,
 };
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::tables::PortState;
@@ -160,6 +160,11 @@ enum Kind<'c> {
         queues: u16,
     },
     Device(&'c str),
+    Socket {
+        udp: &'c [u16],
+        #[serde(skip_serializing_if = "is_plain")]
+        ipip: bool,
+    },
     Pcap(Pcap<'c>),
     Memory(bool),
 }
@@ -200,6 +205,7 @@ impl<'c> Port<'c> {
                 }
                 PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
                 PortKind::Device(device) => Kind::Device(device),
+                PortKind::Socket(SocketConfig { udp, ipip }) => Kind::Socket { udp, ipip: *ipip },
                 PortKind::Host(_) | PortKind::Upper(_) => unreachable!("it has a table of another kind"),
                 PortKind::Pcap(PcapConfig { input, output, pace: _ }) => {
                     Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })

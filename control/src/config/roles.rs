@@ -1,6 +1,6 @@
 //! Who is who in a file: every name stands for one device, and every device has one role.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -73,8 +73,9 @@ impl fmt::Display for Role {
     }
 }
 
-/// What may be done with a port whose device the host goes on using.
-const ALL_OF_IT: &str = "give it an [[address]] and nothing else, or all of its device: take = \"all\"";
+/// What may be done with a port that can be nothing else.
+const ROUTED_ONLY: &str =
+    "give it an [[address]] and nothing else, or make it a port that has all of a device";
 
 /// Names and roles as they are found; [`Roles::check`] judges them when all are known.
 pub(super) struct Roles<'d> {
@@ -83,7 +84,7 @@ pub(super) struct Roles<'d> {
     names: BTreeMap<String, Kind>,
     name_spans: BTreeMap<String, Range<usize>>,
     devices: BTreeMap<(Option<String>, String), Range<usize>>,
-    shared: BTreeSet<String>, // ports whose device is the host's too
+    routed_only: BTreeMap<String, &'static str>, // ports that can be nothing else, and what they are
     uses: Vec<(Role, String, Range<usize>)>,
     links: BTreeMap<String, (String, Range<usize>)>, // of devices that stand on others
     addresses: Vec<(String, IpAddr, Range<usize>)>,
@@ -97,7 +98,7 @@ impl<'d> Roles<'d> {
             names: BTreeMap::new(),
             name_spans: BTreeMap::new(),
             devices: BTreeMap::new(),
-            shared: BTreeSet::new(),
+            routed_only: BTreeMap::new(),
             uses: Vec::new(),
             links: BTreeMap::new(),
             addresses: Vec::new(),
@@ -132,9 +133,9 @@ impl<'d> Roles<'d> {
         self.devices.insert(key, device.span.clone());
     }
 
-    /// A port has only what is the switch's of its device, which the host goes on using.
-    pub(super) fn share(&mut self, port: &str) {
-        self.shared.insert(port.to_owned());
+    /// A port can be routed and nothing else, for it is what these words say.
+    pub(super) fn keep_routed(&mut self, port: &str, words: &'static str) {
+        self.routed_only.insert(port.to_owned(), words);
     }
 
     /// A device is given a role.
@@ -189,10 +190,10 @@ impl<'d> Roles<'d> {
                     self.problems.push(span.clone(), rule, "name a port");
                 }
                 // The same.
-                Some(_) if self.shared.contains(device) && matches!(role, Role::Parent(_)) => {}
-                Some(_) if self.shared.contains(device) && !matches!(role, Role::Routed) => {
-                    let rule = format!("`{device}` is shared with the host, and cannot be {role}");
-                    self.problems.push(span.clone(), rule, ALL_OF_IT);
+                Some(_) if self.routed_only.contains_key(device) && matches!(role, Role::Parent(_)) => {}
+                Some(_) if self.routed_only.contains_key(device) && !matches!(role, Role::Routed) => {
+                    let rule = format!("`{device}` is {}, and cannot be {role}", self.routed_only[device]);
+                    self.problems.push(span.clone(), rule, ROUTED_ONLY);
                 }
                 Some(Kind::Ipip) if !matches!(role, Role::Routed) => {
                     let rule = format!(
@@ -244,10 +245,9 @@ impl<'d> Roles<'d> {
                     let rule = format!("`{link}` is an ipvlan itself, and cannot be the parent of ipvlans");
                     refuse(rule, format!("name the device below: {}", self.link(link).unwrap_or("its link")));
                 }
-                Some(_) if self.shared.contains(link) => {
-                    let rule =
-                        format!("`{link}` is shared with the host, and nothing of the switch's stands on it");
-                    refuse(rule, ALL_OF_IT.into());
+                Some(_) if self.routed_only.contains_key(link) => {
+                    let words = self.routed_only[link];
+                    refuse(format!("`{link}` is {words}, and nothing stands on it"), ROUTED_ONLY.into());
                 }
                 Some(_) if self.height(upper).is_none() => {
                     let most = UpperConfig::HIGHEST;

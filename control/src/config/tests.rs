@@ -48,6 +48,13 @@ xdp = { device = "eth9", take = "mine", mac = "02:00:00:00:00:05" }
 name = "u1"
 xdp = { device = "eth8", take = "mine" }
 [[port]]
+name = "u2"
+socket = { udp = [4789, 8472], ipip = true }
+netns = "blue"
+[[port]]
+name = "u3"
+socket = { ipip = true }
+[[port]]
 name = "file"
 pcap = { input = "in.pcap", output = "out.pcap" }
 [[port]]

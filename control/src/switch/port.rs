@@ -17,7 +17,8 @@ use std::sync::Arc;
 use rigswitch_dataplane::frames::Area;
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{
-    Capabilities, Memory, MemoryEnd, PacketDevice, Pcap, PortConfig, PortKind, PortQueue, Tap, XdpDevice,
+    Capabilities, Memory, MemoryEnd, PacketDevice, Pcap, PortConfig, PortKind, PortQueue, SocketDevice, Tap,
+    XdpDevice,
 };
 use rigswitch_dataplane::sys::links::Link;
 use rigswitch_dataplane::sys::netdev::Netdev;
@@ -95,6 +96,7 @@ enum Source {
     /// Each queue is cloned for its worker: a TAP goes with its last descriptor, and must outlive a worker's panic.
     Tap(Vec<Tap>),
     Packet(PacketDevice),
+    Socket(SocketDevice),
     /// None of its own: it stands on another device.
     Upper,
     Memory(Memory, MemoryEnd),
@@ -364,6 +366,7 @@ impl Port {
             Source::Xdp(xdp) => Box::new(xdp.open_queue(u16::try_from(queue)?, area)?.with_share(share)),
             Source::Tap(queues) => Box::new(queues[queue].try_clone()?),
             Source::Packet(packet) => Box::new(packet.open_queue()?),
+            Source::Socket(sockets) => Box::new(sockets.open_queue()?),
             Source::Upper => return Err("it has no queues".into()),
             Source::Memory(memory, _) => Box::new(memory.clone()),
             Source::Pcap(files) => files.take().ok_or("its files were with a worker that panicked")?,
@@ -405,7 +408,7 @@ impl Source {
             Self::Xdp(device) => usize::from(device.queues()),
             Self::Tap(queues) => queues.len(),
             Self::Packet(device) => usize::from(device.queues()),
-            Self::Memory(..) | Self::Pcap(_) => 1,
+            Self::Socket(_) | Self::Memory(..) | Self::Pcap(_) => 1,
             Self::Upper => 0,
         }
     }
@@ -416,7 +419,7 @@ impl Source {
             Self::Xdp(device) => Ok(Some(device.index())),
             Self::Tap(queues) => queues[0].netdev()?.index().map(Some),
             Self::Packet(device) => Ok(Some(device.index())),
-            Self::Upper | Self::Memory(..) | Self::Pcap(_) => Ok(None),
+            Self::Upper | Self::Socket(_) | Self::Memory(..) | Self::Pcap(_) => Ok(None),
         }
     }
 
@@ -440,8 +443,8 @@ impl Device {
             None => config.kind.device().map(str::to_owned),
         };
         let (namespace, netns) = match name {
-            None => (None, None),
-            Some(_) => {
+            None if !config.kind.is_in_netns() => (None, None),
+            _ => {
                 let configured = || watch.enter(config.netns.as_deref());
                 let namespace = at.map_or_else(configured, |place| Ok(place.namespace))?;
                 (Some(namespace), watch.netns(namespace))
@@ -452,6 +455,9 @@ impl Device {
             PortKind::Xdp(xdp) => Source::Xdp(XdpDevice::open(xdp, netns, config.mtu)?),
             PortKind::Tap(tap) => Source::Tap(Tap::open(tap, netns, config.mtu)?),
             PortKind::Packet(packet) => Source::Packet(PacketDevice::open(packet, netns, config.mtu)?),
+            PortKind::Socket(of) => {
+                Source::Socket(SocketDevice::open(of, netns, MacAddr::of_name(&config.name))?)
+            }
             PortKind::Host(host) => Source::Tap(vec![create_host(host, netns)?]),
             PortKind::Upper(_) => Source::Upper,
             PortKind::Device(_) => unreachable!("the choice has been made"),

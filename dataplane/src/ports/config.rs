@@ -128,6 +128,15 @@ pub struct AddressConfig {
     pub address: HostAddress,
 }
 
+/// `socket = { … }`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketConfig {
+    /// UDP ports at which packets are taken, of all addresses of the host, and which they are sent from.
+    pub udp: Vec<u16>,
+    /// Whether packets in packets are taken and sent, IPv4's and IPv6's in IPv4.
+    pub ipip: bool,
+}
+
 /// `pcap = { … }`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PcapConfig {
@@ -154,6 +163,8 @@ pub enum PortKind {
     Host(HostPortConfig),
     /// A device that stands on another, of this kind. It has no queues of its own.
     Upper(&'static str),
+    /// The host's own sockets.
+    Socket(SocketConfig),
     /// Files.
     Pcap(PcapConfig),
     /// In process, for embedding and tests.
@@ -170,9 +181,15 @@ impl PortKind {
             Self::Device(_) => "device",
             Self::Host(_) => "host",
             Self::Upper(kind) => kind,
+            Self::Socket(_) => "socket",
             Self::Pcap(_) => "pcap",
             Self::Memory => "memory",
         }
+    }
+
+    /// Whether it is something of a network namespace of the kernel's.
+    pub fn is_in_netns(&self) -> bool {
+        self.device().is_some() || matches!(self, Self::Socket(_))
     }
 
     /// The kernel's device that it is about, if the kernel has it.
@@ -183,7 +200,7 @@ impl PortKind {
             | Self::Packet(PacketConfig { device, .. })
             | Self::Host(HostPortConfig { device, .. })
             | Self::Device(device) => Some(device),
-            Self::Upper(_) | Self::Pcap(_) | Self::Memory => None,
+            Self::Upper(_) | Self::Socket(_) | Self::Pcap(_) | Self::Memory => None,
         }
     }
 
@@ -199,7 +216,9 @@ impl PortKind {
             Self::Xdp(xdp) => return Ok(Self::Xdp(XdpConfig { device, ..xdp.clone() })),
             Self::Tap(tap) => return Ok(Self::Tap(TapConfig { device, ..tap.clone() })),
             Self::Packet(packet) => return Ok(Self::Packet(PacketConfig { device, ..packet.clone() })),
-            Self::Host(_) | Self::Upper(_) | Self::Pcap(_) | Self::Memory => return Ok(self.clone()),
+            Self::Host(_) | Self::Upper(_) | Self::Socket(_) | Self::Pcap(_) | Self::Memory => {
+                return Ok(self.clone());
+            }
             Self::Device(_) => {}
         }
         let netdev = Netdev::new(&device, netns)?;

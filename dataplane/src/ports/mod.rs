@@ -6,19 +6,21 @@ mod generator;
 mod memory;
 mod packet;
 mod pcap;
+mod socket;
 mod tap;
 mod vnet_header;
 mod xdp;
 
 pub use config::{
-    AddressConfig, HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, TapConfig,
-    XdpConfig, XdpMode, XdpQueues, XdpTake,
+    AddressConfig, HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, SocketConfig,
+    TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake,
 };
 pub use faulty::{Fault, Faulty};
 pub use generator::{Generator, Repeater};
 pub use memory::{Memory, MemoryEnd, Wire};
 pub use packet::{Packet, PacketDevice};
 pub use pcap::{Capture, Pace, Pcap, Record};
+pub use socket::{SocketDevice, SocketQueue};
 pub use tap::Tap;
 pub use xdp::{MOST_ADDRESSES, Mine, XdpDevice, XdpError, XdpQueue};
 

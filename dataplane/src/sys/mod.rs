@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod bpf;
 pub mod cpu;
+pub mod datagram;
 pub mod epoll;
 pub mod eventfd;
 pub mod features;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rigswitch_dataplane::ports::{PortKind, XdpConfig, XdpQueues};
+use rigswitch_dataplane::ports::{PortKind, SocketConfig, XdpConfig, XdpQueues};
 
 use super::Finding;
 use crate::doctor::facts::{Facts, Port};
@@ -56,9 +56,10 @@ fn needed(port: &Port) -> Vec<&'static str> {
         PortKind::Xdp(_) => vec!["cap_net_admin", "cap_net_raw", "cap_bpf"],
         PortKind::Tap(_) | PortKind::Host(_) => vec!["cap_net_admin"],
         PortKind::Packet(_) | PortKind::Device(_) => vec!["cap_net_admin", "cap_net_raw"],
-        PortKind::Upper(_) | PortKind::Pcap(_) | PortKind::Memory => vec![],
+        PortKind::Socket(SocketConfig { ipip: true, .. }) => vec!["cap_net_raw"],
+        PortKind::Socket(_) | PortKind::Upper(_) | PortKind::Pcap(_) | PortKind::Memory => vec![],
     };
-    if port.netns.is_some() && port.kind.device().is_some() {
+    if port.netns.is_some() && port.kind.is_in_netns() {
         needed.push("cap_sys_admin"); // setns(2)
     }
     needed
@@ -146,10 +147,11 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
         PortKind::Xdp(_) => 5 + u64::from(port.is_shared()) + xdp_queues(port),
         PortKind::Tap(tap) => 2 * u64::from(tap.queues),
         PortKind::Host(_) => 2,
+        PortKind::Socket(of) => 1 + 4 * (u64::try_from(of.udp.len()).unwrap_or(0) + u64::from(of.ipip)),
         PortKind::Packet(packet) => 2 + 2 * u64::from(packet.queues),
         PortKind::Upper(_) | PortKind::Device(_) | PortKind::Pcap(_) | PortKind::Memory => 0,
     };
-    let on_devices = starting(facts).filter(|port| port.kind.device().is_some());
+    let on_devices = starting(facts).filter(|port| port.kind.is_in_netns());
     let namespaces = on_devices.map(|port| &port.netns).collect::<BTreeSet<_>>().len();
     let namespaces = NAMESPACE * u64::try_from(namespaces).unwrap_or(u64::MAX);
     let needed =
