@@ -10,7 +10,7 @@ use rigswitch_dataplane::bridge::{
 use rigswitch_dataplane::ids::{MacAddr, VlanId};
 use rigswitch_dataplane::ipvlan::IpvlanConfig;
 use rigswitch_dataplane::macvlan::MacvlanConfig;
-use rigswitch_dataplane::ports::{PortKind, XdpMode, XdpQueues};
+use rigswitch_dataplane::ports::{PortKind, SocketConfig, XdpConfig, XdpMode, XdpQueues, XdpTake};
 use rigswitch_dataplane::tables::{IpvlanFlag, MacvlanMode, PortState};
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 use rigswitch_dataplane::vlan::VlanConfig;
@@ -42,19 +42,6 @@ netns = "blue"
 name = "vm1"
 tap = "vm1"
 [[port]]
-name = "u0"
-xdp = { device = "eth9", take = "mine", mac = "02:00:00:00:00:05" }
-[[port]]
-name = "u1"
-xdp = { device = "eth8", take = "mine" }
-[[port]]
-name = "u2"
-socket = { udp = [4789, 8472], ipip = true }
-netns = "blue"
-[[port]]
-name = "u3"
-socket = { ipip = true }
-[[port]]
 name = "file"
 pcap = { input = "in.pcap", output = "out.pcap" }
 [[port]]
@@ -69,6 +56,19 @@ packet = "veth-c3"
 [[port]]
 name = "c4"
 device = "veth-c4"
+[[port]]
+name = "u0"
+xdp = { device = "eth9", take = "mine", mac = "02:00:00:00:00:05" }
+[[port]]
+name = "u1"
+xdp = { device = "eth8", take = "mine" }
+[[port]]
+name = "u2"
+socket = { udp = [4789, 8472], ipip = true }
+netns = "blue"
+[[port]]
+name = "u3"
+socket = { ipip = true }
 
 [[port]]
 name = "v0"
@@ -239,6 +239,15 @@ fn every_key_is_read() {
     let PortKind::Packet(c2) = &config.ports[6].kind else { panic!("c2 is a packet port") };
     assert_eq!((c2.device.as_str(), c2.queues), ("veth-c2", 2));
     assert_eq!(config.ports[8].kind, PortKind::Device("veth-c4".into()));
+    let of = |name: &str| &config.ports.iter().find(|port| port.name == name).unwrap().kind;
+    let shared = |mac| PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac }, ..XdpConfig::new("") });
+    for (name, device, mac) in
+        [("u0", "eth9", Some("02:00:00:00:00:05".parse().unwrap())), ("u1", "eth8", None)]
+    {
+        assert_eq!(*of(name), shared(mac).chosen(device, None).unwrap());
+    }
+    assert_eq!(*of("u2"), PortKind::Socket(SocketConfig { udp: vec![4789, 8472], ipip: true }));
+    assert_eq!(*of("u3"), PortKind::Socket(SocketConfig { udp: vec![], ipip: true }));
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
     let [br0, br1, br2] = &config.bridges[..] else { panic!("three bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));
