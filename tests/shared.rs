@@ -142,12 +142,12 @@ impl Site {
         Some(Self { rig })
     }
 
-    /// A configuration with these keys in `xdp` of the shared port, and these addresses there.
+    /// A configuration with these lines for the shared port, and these addresses there.
     fn config(&self, keys: &str, addresses: &[&str]) -> String {
         let center = self.rig.center.name();
         let mut text = format!(
             "[switch]\nmac_table = 1024\n\
-             [[port]]\nname = \"u0\"\nnetns = \"{center}\"\nxdp = {{ device = \"p0\", take = \"mine\"{keys} }}\n\
+             [[port]]\nname = \"u0\"\nnetns = \"{center}\"\nxdp = {{ device = \"p0\", take = \"mine\" }}\n{keys}\
              [[port]]\nname = \"c1\"\nnetns = \"{center}\"\nxdp = \"p1\"\n\
              [[address]]\ndevice = \"c1\"\naddress = \"172.245.0.1/24\"\n"
         );
@@ -221,7 +221,7 @@ fn a_host_and_a_switch_live_on_one_device_whatever_changes() {
 #[test]
 fn what_goes_on_through_the_switch_is_sent_to_an_address_of_its_own() {
     let Some(site) = Site::new("shared-through") else { return };
-    let keys = format!(", mac = \"{OWN}\"");
+    let keys = format!("address = \"{OWN}\"\n");
     let _switch = site.start(&keys, &["192.168.32.245/24", "fd32::245/64"]);
     let sessions = site.sessions();
     let (station, container) = (site.station(), &site.rig.hosts[1]);
@@ -235,7 +235,7 @@ fn what_goes_on_through_the_switch_is_sent_to_an_address_of_its_own() {
     lab::tcp_transfer(container, station, (address("192.168.32.246"), 0).into(), 4 << 20).unwrap();
     // To another address of its own, and to none; the station is told, or asks again.
     let other = "02:00:00:00:02:46";
-    site.apply(&format!(", mac = \"{other}\""), &["192.168.32.245/24"]);
+    site.apply(&format!("address = \"{other}\"\n"), &["192.168.32.245/24"]);
     wait_for("the new address to be known", || {
         lab::ping(station, address("172.245.0.2"), 1, 10, PATIENCE).unwrap();
         (site.neighbor("192.168.32.245") == other).then_some(())
@@ -257,7 +257,7 @@ fn what_is_the_hosts_is_not_taken() {
     };
     let same = "port u0: 192.168.32.5 is an address of this host too";
     refused(&site.config("", &["192.168.32.5/24"]), "run -c rig.toml", same);
-    let mac = format!(", mac = \"{device}\"");
+    let mac = format!("address = \"{device}\"\n");
     let hosts = format!("port u0: {device} is the address of its device, and the host's");
     refused(&site.config(&mac, &["192.168.32.245/24"]), "run -c rig.toml", &hosts);
 

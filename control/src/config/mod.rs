@@ -18,8 +18,7 @@
 //! # and one of:
 //! xdp = { device = "eth0", mode = "auto", queues = "all", take = "all" }  # or xdp = "eth0"
 //!                                     # mode: auto, native, generic, copy, zerocopy; queues: all, or the first so many
-//!                                     # take: all, or mine: what is for an [[address]] of the port; all else is the host's.
-//!                                     # With mine also mac = "02:00:00:00:00:05": the switch's own there; else the device's
+//!                                     # take: all, or mine: what is for an [[address]] of the port; all else is the host's
 //! # tap = { device = "tap0", offload = true, queues = 1 }                 # or tap = "tap0"; made if it is not there
 //! # packet = { device = "veth-c1", queues = 1 }                           # or packet = "veth-c1": any device, offloads and all
 //! # device = "veth-c2"                # xdp for a card whose driver has native XDP, packet for everything else

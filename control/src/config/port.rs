@@ -13,11 +13,12 @@ use super::values::{device_name, netns_name, station};
 pub(super) const PORT: Shape = Shape {
     label: "[[port]]",
     keys: &[
-        "name", "xdp", "tap", "packet", "device", "socket", "pcap", "memory", "netns", "worker", "mtu", "address",
+        "name", "xdp", "tap", "packet", "device", "socket", "pcap", "memory", "netns", "worker", "mtu",
+        "address",
     ],
     later: &["mac", "vlan"],
 };
-const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take", "mac"], later: &[] };
+const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take"], later: &[] };
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
 const PACKET: Shape = Shape { label: "packet", keys: &["device", "queues"], later: &[] };
 const SOCKET: Shape = Shape { label: "socket", keys: &["udp", "ipip"], later: &[] };
@@ -36,9 +37,7 @@ fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<Port
     });
     let kind = kind(fields);
     let special = match &kind {
-        Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine { .. }, .. }), _)) => {
-            Some("shared with the host")
-        }
+        Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. }), _)) => Some("shared with the host"),
         Some((PortKind::Socket(_), _)) => Some("of the host's sockets"),
         _ => None,
     };
@@ -100,7 +99,7 @@ fn xdp(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
     ];
     let mode = table.word("mode", &mode);
     let queues = queues(&table);
-    let take = take(&table);
+    let take = table.word("take", &[("all", XdpTake::All), ("mine", XdpTake::Mine)]);
     let (device, span) = device(&table, "device", table.required("device", "\"eth0\"")?)?;
     let kind = XdpConfig { device, mode: mode.unwrap_or_default(), queues, take: take.unwrap_or_default() };
     Some((PortKind::Xdp(kind), span))
@@ -113,25 +112,6 @@ fn queues(table: &Fields<'_>) -> XdpQueues {
         }
         Some(_) => table.integer("queues", 1..=1024).map_or(XdpQueues::All, XdpQueues::First),
         None => XdpQueues::All,
-    }
-}
-
-/// What is taken. Only a port that is shared with the host has an address beside the device's.
-fn take(table: &Fields<'_>) -> Option<XdpTake> {
-    let is_shared = match table.value("take") {
-        None => false,
-        Some(_) => table.word("take", &[("all", false), ("mine", true)])?,
-    };
-    let mac = table.text("mac").and_then(|text| station(table, &text));
-    match (is_shared, table.value("mac")) {
-        (false, None) => Some(XdpTake::All),
-        (false, Some(value)) => {
-            let rule = "`mac` is for a device that is shared with the host, and this one is not";
-            table.problems.push(value.span(), rule, "take it out, or add take = \"mine\"");
-            None
-        }
-        (true, None) => Some(XdpTake::Mine { mac: None }),
-        (true, Some(_)) => Some(XdpTake::Mine { mac: Some(mac?) }),
     }
 }
 
@@ -230,15 +210,27 @@ fn netns(fields: &Fields<'_>, kind: Option<&PortKind>) -> Option<String> {
     netns_name(fields, text)
 }
 
-/// The switch's own address there. Elsewhere it is that of the device.
+/// The switch's own address there. Elsewhere it is that of the device, which one that is shared need not be known by.
 fn address(fields: &Fields<'_>, kind: Option<&PortKind>) -> Option<MacAddr> {
     let text = fields.text("address")?;
-    if let Some(kind @ (PortKind::Xdp(_) | PortKind::Packet(_) | PortKind::Device(_))) = kind {
-        let rule = format!("`address`: that of {} port is its device's", article(kind.name()));
-        let device = kind.device().unwrap_or("DEV");
-        let remedy = format!("take it out, and `ip link set {device} address {}`", text.value);
-        fields.problems.push(text.span, rule, remedy);
-        return None;
+    match kind {
+        Some(PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. })) => {}
+        Some(kind @ (PortKind::Xdp(_) | PortKind::Packet(_) | PortKind::Device(_))) => {
+            let rule = format!("`address`: that of {} port is its device's", article(kind.name()));
+            let device = kind.device().unwrap_or("DEV");
+            let remedy = format!("take it out, and `ip link set {device} address {}`", text.value);
+            fields.problems.push(text.span, rule, remedy);
+            return None;
+        }
+        Some(PortKind::Socket(_)) => {
+            fields.problems.push(
+                text.span,
+                "`address`: a socket port has no link, and none there",
+                "take it out",
+            );
+            return None;
+        }
+        _ => {}
     }
     station(fields, &text)
 }

@@ -147,8 +147,6 @@ enum Kind<'c> {
         queues: Queues,
         #[serde(skip_serializing_if = "Option::is_none")]
         take: Option<&'static str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        mac: Option<String>,
     },
     Tap {
         device: &'c str,
@@ -194,11 +192,8 @@ impl<'c> Port<'c> {
             address: port.address.map(|address| address.to_string()),
             kind: match &port.kind {
                 PortKind::Xdp(XdpConfig { device, mode, queues, take }) => {
-                    let (take, mac) = match take {
-                        XdpTake::All => (None, None),
-                        XdpTake::Mine { mac } => (Some("mine"), mac.map(|mac| mac.to_string())),
-                    };
-                    Kind::Xdp { device, mode: mode_word(*mode), queues: queues_word(*queues), take, mac }
+                    let take = (*take == XdpTake::Mine).then_some("mine");
+                    Kind::Xdp { device, mode: mode_word(*mode), queues: queues_word(*queues), take }
                 }
                 PortKind::Tap(TapConfig { device, offload, queues }) => {
                     Kind::Tap { device, offload: *offload, queues: *queues }

@@ -58,7 +58,8 @@ name = "c4"
 device = "veth-c4"
 [[port]]
 name = "u0"
-xdp = { device = "eth9", take = "mine", mac = "02:00:00:00:00:05" }
+xdp = { device = "eth9", take = "mine" }
+address = "02:00:00:00:00:05"
 [[port]]
 name = "u1"
 xdp = { device = "eth8", take = "mine" }
@@ -239,13 +240,12 @@ fn every_key_is_read() {
     let PortKind::Packet(c2) = &config.ports[6].kind else { panic!("c2 is a packet port") };
     assert_eq!((c2.device.as_str(), c2.queues), ("veth-c2", 2));
     assert_eq!(config.ports[8].kind, PortKind::Device("veth-c4".into()));
-    let of = |name: &str| &config.ports.iter().find(|port| port.name == name).unwrap().kind;
-    let shared = |mac| PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac }, ..XdpConfig::new("") });
-    for (name, device, mac) in
-        [("u0", "eth9", Some("02:00:00:00:00:05".parse().unwrap())), ("u1", "eth8", None)]
-    {
-        assert_eq!(*of(name), shared(mac).chosen(device, None).unwrap());
-    }
+    let named = |name: &str| config.ports.iter().find(|port| port.name == name).unwrap();
+    let of = |name: &str| &named(name).kind;
+    let mine = XdpConfig { take: XdpTake::Mine, ..XdpConfig::new("eth9") };
+    assert_eq!(*of("u0"), PortKind::Xdp(mine));
+    assert_eq!(named("u0").address, Some("02:00:00:00:00:05".parse().unwrap()));
+    assert!(matches!(of("u1"), PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. })));
     assert_eq!(*of("u2"), PortKind::Socket(SocketConfig { udp: vec![4789, 8472], ipip: true }));
     assert_eq!(*of("u3"), PortKind::Socket(SocketConfig { udp: vec![], ipip: true }));
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));

@@ -231,7 +231,7 @@ impl End {
 impl Port {
     /// Whether the host goes on using its device.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.kind, PortKind::Xdp(XdpConfig { take: XdpTake::Mine { .. }, .. }))
+        matches!(self.kind, PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. }))
     }
 
     /// Its device, if it can be seen.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::bridge::FdbState;
 use rigswitch_dataplane::ids::{DeviceId, VlanId};
-use rigswitch_dataplane::ports::{PortConfig, PortKind, XdpConfig, XdpQueue, XdpTake};
+use rigswitch_dataplane::ports::{PortConfig, PortKind, XdpConfig, XdpQueue};
 use rigswitch_dataplane::tables::{Entry, Flags, Key, WorkerId};
 use rigswitch_dataplane::worker::Command;
 
@@ -418,18 +418,11 @@ fn kernel_device(port: &PortConfig) -> Option<(Option<&str>, &str)> {
     port.kind.device().map(|device| (port.netns.as_deref(), device))
 }
 
-/// Whether only the MTU, the addresses or what is taken of a shared device are others, and the device need not be opened anew for it.
+/// Whether only the MTU or the addresses are others, and the device need not be opened anew for it.
 fn is_adjusted(from: &PortConfig, to: &PortConfig) -> bool {
     let long = |port: &PortConfig| port.mtu.is_some_and(|mtu| u32::from(mtu) > XdpConfig::LONGEST_WHOLE);
     let attached_otherwise = matches!(to.kind, PortKind::Xdp(_)) && long(from) != long(to);
-    let mut kind = from.kind.clone();
-    match (&mut kind, &to.kind) {
-        (PortKind::Host(_), PortKind::Host(_)) => kind = to.kind.clone(),
-        (
-            PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac }, .. }),
-            PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac: other }, .. }),
-        ) => *mac = *other,
-        _ => {}
-    }
+    let both_hosts = matches!((&from.kind, &to.kind), (PortKind::Host(_), PortKind::Host(_)));
+    let kind = if both_hosts { &to.kind } else { &from.kind }.clone();
     PortConfig { mtu: to.mtu, address: to.address, kind, ..from.clone() } == *to && !attached_otherwise
 }

@@ -62,7 +62,7 @@ pub enum SwitchError {
     },
     /// A shared port's MAC address that the host has.
     #[error(
-        "port {port}: {mac} is the address of its device, and the host's: give the switch another `mac`, or none"
+        "port {port}: {mac} is the address of its device, and the host's: give the switch another `address`, or none"
     )]
     HostsMac {
         /// The port.

@@ -6,6 +6,7 @@ mod spares;
 mod standing;
 
 pub(super) use host::Likeness;
+pub(super) use shared::is_shared;
 pub(super) use spares::Spares;
 pub(super) use standing::Standing;
 

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rigswitch_dataplane::ids::MacAddr;
-use rigswitch_dataplane::ports::{Mine, PortConfig, PortKind, XdpConfig, XdpTake};
+use rigswitch_dataplane::ports::{Mine, PortConfig};
 use rigswitch_dataplane::sys::netns::inside;
 use rigswitch_dataplane::sys::stacking;
 
 use super::Switch;
 use super::error::SwitchError;
+use super::port::is_shared;
 use crate::config::Config;
 use crate::router::link_local;
 
@@ -96,8 +97,6 @@ pub(super) fn own_link_local(config: &Config, name: &str) -> Option<IpAddr> {
 
 /// The switch's own MAC address, if it has one, on the device of this port; `None` unless that is shared with the host.
 fn shared(config: &Config, name: &str) -> Option<Option<MacAddr>> {
-    match config.ports.iter().find(|port| port.name == name)?.kind {
-        PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac }, .. }) => Some(mac),
-        _ => None,
-    }
+    let port = config.ports.iter().find(|port| port.name == name)?;
+    is_shared(&port.kind).then_some(port.address)
 }

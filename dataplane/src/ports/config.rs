@@ -44,10 +44,7 @@ pub enum XdpTake {
     #[default]
     All,
     /// Those for the switch's own addresses there; all others are the host's. Nothing but routing goes with it.
-    Mine {
-        /// The MAC address by which the switch is known there; `None` for that of the device, which is the host's too.
-        mac: Option<MacAddr>,
-    },
+    Mine,
 }
 
 /// `xdp = { … }`

@@ -203,8 +203,7 @@ fn a_running_port_is_changed_through_its_socket() {
 #[test]
 fn a_host_goes_on_using_what_it_shares_unless_both_have_one_address() {
     let shared = |facts: &mut Facts| {
-        facts.ports[0].kind =
-            PortKind::Xdp(XdpConfig { take: XdpTake::Mine { mac: None }, ..XdpConfig::new("eth1") });
+        facts.ports[0].kind = PortKind::Xdp(XdpConfig { take: XdpTake::Mine, ..XdpConfig::new("eth1") });
         facts.ports[0].addresses = vec!["192.0.2.2".parse().unwrap()];
         device(facts).addresses = vec!["192.0.2.1/24".into()];
         device(facts).uppers = vec![("eth1.10".into(), "vlan".into())];

@@ -19,8 +19,7 @@ pub(in crate::switch) struct Standing {
 impl Port {
     /// The address that the switch itself has there. A TAP's is that of whoever is behind it, and files have none.
     pub(in crate::switch) fn station_address(&self) -> MacAddr {
-        let said = self.config.address.or_else(|| self.claimed_mac());
-        said.or_else(|| self.own_address()).unwrap_or_else(|| MacAddr::of_name(&self.config.name))
+        self.config.address.or(self.own_address()).unwrap_or_else(|| MacAddr::of_name(&self.config.name))
     }
 
     /// Takes after the device it stands on, and tells what is new about that. Whether it is down now, and was not.
