@@ -9,7 +9,7 @@ use std::time::Duration;
 use rigswitch_dataplane::bell::Bell;
 use rigswitch_dataplane::drops::Direction;
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::ports::{AddressConfig, HostAddress};
+use rigswitch_dataplane::ports::{AddressConfig, HostAddress, PortKind};
 use rigswitch_dataplane::punt::{Injection, PuntReason};
 use rigswitch_dataplane::rate::Rate;
 use rigswitch_dataplane::routing::{HopConfig, RouteConfig, RouteWay};
@@ -62,7 +62,8 @@ impl Roads {
             mac: port.station_address(),
             mtu: port.mtu,
             is_up: port.is_usable(),
-            has_neighbors: !config.tunnels.iter().any(|tunnel| tunnel.name == **name),
+            has_neighbors: !matches!(port.config.kind, PortKind::Socket(_))
+                && !config.tunnels.iter().any(|tunnel| tunnel.name == **name),
         };
         let devices: Vec<_> = known.iter().map(device).collect();
         let addresses = |name: &str| {

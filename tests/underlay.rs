@@ -1,0 +1,123 @@
+//! Tunnels over the host's own network: through its sockets, and on a device that is shared with it.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod command;
+mod rig;
+
+use std::net::IpAddr;
+
+use command::{Folder, PATIENCE, Running, wait_for};
+use rig::{NIC, Plug, Rig, has, run_in, shown};
+use rigswitch::lab::{self, Host};
+use rigswitch::views::DropsView;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Two nodes on a wire, each with a container, and a tunnel of packets between them: 172.245.0.2 is behind the first, whose host is
+/// 192.168.32.5 on `wire0`, and 172.246.0.2 behind the other, 192.168.32.246, whose switch has `wire1` for itself.
+struct Nodes {
+    rig: Rig,
+    far: Folder,
+    _switches: [Running; 2],
+}
+
+impl Nodes {
+    /// `underlay` is the first node's port towards the other, with the address that its tunnel is from.
+    fn new(test: &str, underlay: &str, local: &str) -> Option<Self> {
+        let rig = has(test, "ip").then(|| Rig::new(test, &[Plug::Veth, Plug::Veth], 1500))??;
+        run_in(&rig.center, "ip link add wire0 type veth peer name wire1");
+        for device in ["wire0", "wire1"] {
+            run_in(&rig.center, &format!("ip link set {device} up"));
+        }
+        run_in(&rig.center, "ip addr add 192.168.32.5/24 dev wire0");
+        let netns = format!("netns = \"{}\"", rig.center.name());
+        let node = |folder: &Folder, n: usize, port: &str, ends: [&str; 2]| {
+            let [here, there] = [245 + n, 246 - n];
+            let [local, remote] = ends;
+            folder.start(&format!(
+                "[switch]\nmac_table = 1024\n\
+                 [[port]]\nname = \"u0\"\n{port}\n{netns}\n\
+                 [[port]]\nname = \"c0\"\nxdp = \"p{n}\"\n{netns}\n\
+                 [[address]]\ndevice = \"u0\"\naddress = \"{local}/24\"\n\
+                 [[address]]\ndevice = \"c0\"\naddress = \"172.{here}.0.1/24\"\n\
+                 [[ipip]]\nname = \"tun0\"\nlocal = \"{local}\"\nremote = \"{remote}\"\n\
+                 [[route]]\nto = \"172.{there}.0.0/24\"\ndevice = \"tun0\"\nonlink = true\n"
+            ))
+        };
+        let far = Folder::new(&format!("{test}-far"));
+        let remote = "192.168.32.246";
+        let switches = [
+            node(&rig.folder, 0, underlay, [local, remote]),
+            node(&far, 1, "packet = \"wire1\"", [remote, local]),
+        ];
+        for (n, host) in rig.hosts.iter().enumerate() {
+            let net = 245 + n;
+            host.add_address(NIC, address(&format!("172.{net}.0.2")), 24).unwrap();
+            run_in(host, &format!("ip route add default via 172.{net}.0.1"));
+        }
+        Some(Self { rig, far, _switches: switches })
+    }
+
+    /// The containers reach each other, and move data both ways.
+    fn work(&self) {
+        for (from, to, target) in [(0, 1, "172.246.0.2"), (1, 0, "172.245.0.2")] {
+            let [from, to] = [from, to].map(|n| &self.rig.hosts[n]);
+            reaches(from, target);
+            lab::tcp_transfer(from, to, (address(target), 0).into(), 2 << 20).unwrap();
+        }
+    }
+
+    fn settled(&self) {
+        self.rig.settled();
+        wait_for("every frame and every copy of the far node to be accounted for", || {
+            let view: DropsView = serde_json::from_str(&self.far.ask("show drops -j")).unwrap();
+            (view.ledger.balanced && view.ledger.held == 0).then_some(())
+        });
+    }
+}
+
+fn reaches(host: &Host, target: &str) {
+    let target = address(target);
+    wait_for(&format!("{} to reach {target}", host.name()), || {
+        lab::ping(host, target, 1, 1000, PATIENCE).ok().filter(|ping| ping.lost() == 0)
+    });
+}
+
+#[test]
+fn packets_in_packets_go_through_the_hosts_sockets() {
+    let Some(nodes) = Nodes::new("underlay-ipip", "socket = { ipip = true }", "192.168.32.5") else { return };
+    nodes.work();
+    let port = shown(&nodes.rig, "u0");
+    assert_eq!((port.kind.as_str(), port.operstate.as_str()), ("socket", "UP"));
+    assert!(port.rx.packets > 100 && port.tx.packets > 100 && port.drops.is_empty(), "{port:?}");
+    let out = nodes.rig.folder.ask("explain --port c0 eth dst=ff:ff:ff:ff:ff:ff / arp");
+    assert!(out.contains("c0, a routed device"), "{out}");
+    // The host's way goes, and comes back.
+    run_in(&nodes.rig.center, "ip link set wire0 down");
+    lab::ping(&nodes.rig.hosts[0], address("172.246.0.2"), 2, 10, std::time::Duration::from_millis(300))
+        .unwrap();
+    let dropped = wait_for("a drop for want of a way", || {
+        lab::ping(&nodes.rig.hosts[0], address("172.246.0.2"), 1, 10, std::time::Duration::from_millis(300))
+            .unwrap();
+        shown(&nodes.rig, "u0").drops.get("tx.socket_unreachable").copied()
+    });
+    assert!(dropped > 0);
+    run_in(&nodes.rig.center, "ip link set wire0 up");
+    reaches(&nodes.rig.hosts[0], "172.246.0.2");
+    nodes.settled();
+}
+
+#[test]
+fn packets_in_packets_end_on_a_device_that_the_host_uses_too() {
+    let underlay = "xdp = { device = \"wire0\", take = \"mine\" }";
+    let Some(nodes) = Nodes::new("underlay-shared", underlay, "192.168.32.245") else { return };
+    nodes.work();
+    // The switch at the other end answers the host as well: what is for neither tunnel nor switch is the host's.
+    let target = address("192.168.32.246");
+    wait_for("the host to reach the other node", || {
+        lab::ping(&nodes.rig.center, target, 1, 100, PATIENCE).ok().filter(|ping| ping.lost() == 0)
+    });
+    nodes.settled();
+}
