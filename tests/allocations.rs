@@ -15,6 +15,7 @@ use rigswitch_dataplane::tables::{Device, Domain, Entry, Flags, Key, Knobs, Neig
 use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow};
 use rigswitch_dataplane::worker::{Command, Links};
 use support::ipvlan::{self, Packets};
+use support::tunnel::{self, Sender};
 use support::{Rig, access_and_trunks, device, domain, macvlans, one_bridge, worker};
 
 thread_local! {
@@ -213,6 +214,20 @@ fn sorting_out_to_ipvlans_and_what_they_send_allocate_nothing() {
     assert_eq!(turn(&rig, &mut links[0], ports, 20_000), 0);
     let ledger = rig.ledger();
     assert!(ledger.surfaced > 20_000 && ledger.frames_dropped == 0, "{ledger:?}");
+    assert_eq!(ledger.imbalance(), (0, 0));
+}
+
+#[test]
+fn tunnels_allocate_nothing_both_ways() {
+    let (rig, mut links) = Rig::new(1, tunnel::tables(true), PoolConfig::singles(1024), 16);
+    let ports: Vec<Box<dyn PortQueue + Send>> =
+        vec![Box::new(Sender::inside(26)), Box::new(Sender::underlay(26))];
+    assert_eq!(turn(&rig, &mut links[0], ports, 20_000), 0);
+    let ledger = rig.ledger();
+    assert!(
+        ledger.surfaced > 10_000 && ledger.frames_dropped == 0 && ledger.copies_dropped == 0,
+        "{ledger:?}"
+    );
     assert_eq!(ledger.imbalance(), (0, 0));
 }
 

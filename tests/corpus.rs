@@ -7,6 +7,8 @@ mod replay;
 #[path = "../fuzz/targets/routing.rs"]
 mod routing;
 mod support;
+#[path = "../fuzz/targets/tunnels.rs"]
+mod tunnels;
 
 use replay::replay;
 
@@ -28,4 +30,9 @@ fn packets_that_are_routed_survive() {
 #[test]
 fn routes_lead_where_a_list_of_them_says() {
     replay("route", routing::route);
+}
+
+#[test]
+fn packets_in_packets_survive() {
+    replay("ipip", tunnels::ipip);
 }

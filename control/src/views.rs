@@ -3,11 +3,13 @@
 mod changes;
 mod fdb;
 mod routes;
+mod tunnels;
 mod vlans;
 
 pub use changes::{ChangeAction, ChangeView, EditAction, EditObject, EditRequest};
 pub use fdb::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView, FlushedView};
 pub use routes::{NextHopView, RouteView};
+pub use tunnels::{FarEndView, TunnelView};
 pub use vlans::{PortVlansView, VlanTrafficView, VlanView};
 
 use std::collections::BTreeMap;

@@ -71,7 +71,15 @@ fn set_up() -> (Router, Routing) {
     };
     let interfaces = devices.iter().map(|it| Some(interface(it))).collect();
     let mut router = Router::new();
-    router.set(Setting { devices, fixed: Vec::new(), icmp_rate: Rate::ICMP }, Duration::ZERO);
+    router.set(
+        Setting {
+            devices,
+            fixed: Vec::new(),
+            far_ends: std::collections::BTreeMap::new(),
+            icmp_rate: Rate::ICMP,
+        },
+        Duration::ZERO,
+    );
     let mut next_hops = NextHops::new();
     let (mut ipv4, mut ipv6) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
     for (device, address, length) in router.local_addresses() {

@@ -27,7 +27,8 @@ use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
-    FlushedView, MdbChange, MdbView, NeighborView, PortView, PortVlansView, RouteView, WorkerView,
+    FlushedView, MdbChange, MdbView, NeighborView, PortView, PortVlansView, RouteView, TunnelView,
+    WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -97,6 +98,7 @@ enum Does {
     FlushFdb,
     Neighbors,
     Routes,
+    Tunnels,
     Mdb,
     AddMdb,
     RemoveMdb,
@@ -117,7 +119,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 26] = [
+pub(super) static ROUTES: [Route; 27] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -137,6 +139,7 @@ pub(super) static ROUTES: [Route; 26] = [
         of::<FdbFlush>,
         of::<FlushedView>,
     ),
+    get("/v1/tunnels", Does::Tunnels, "Tunnels, and their far ends", Content::Json(of::<Vec<TunnelView>>)),
     get("/v1/routes", Does::Routes, "Where packets go", Content::Json(of::<Vec<RouteView>>)),
     get(
         "/v1/neighbors",
@@ -319,6 +322,7 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
         Does::Fdb => as_json(&switch.borrow().fdb()),
         Does::Vlans => as_json(&switch.borrow().vlans()),
         Does::Neighbors => as_json(&switch.borrow().neighbors()),
+        Does::Tunnels => as_json(&switch.borrow().tunnels()),
         Does::Routes => as_json(&switch.borrow().routes()),
         Does::Mdb => as_json(&switch.borrow().mdb()),
         Does::AddMdb => outcome(switch.borrow_mut().add_mdb(&asked.change()?)),

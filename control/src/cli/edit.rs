@@ -1,4 +1,4 @@
-//! `rigswitch port`, `bridge`, `ipvlan` and `macvlan`: one thing of the running switch, in the words of its file.
+//! `rigswitch port`, `bridge`, `ipvlan`, `macvlan` and `ipip`: one thing of the running switch, in the words of its file.
 
 use clap::Subcommand;
 use serde_json::{Map, Value};

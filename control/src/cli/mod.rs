@@ -83,6 +83,9 @@ enum Command {
     /// Give devices of the running switch IP addresses, in ip-address(8)'s words
     #[command(subcommand)]
     Address(address::Address),
+    /// Change the IPIP tunnels of the running switch
+    #[command(subcommand)]
+    Ipip(edit::Edit),
     /// Change the macvlans of the running switch
     #[command(subcommand)]
     Macvlan(edit::Edit),
@@ -182,6 +185,7 @@ impl Command {
             Self::Bridge(edit) => edit.run(&client(socket), EditObject::Bridge),
             Self::Ipvlan(edit) => edit.run(&client(socket), EditObject::Ipvlan),
             Self::Address(address) => address.run(&client(socket)),
+            Self::Ipip(edit) => edit.run(&client(socket), EditObject::Ipip),
             Self::Macvlan(edit) => edit.run(&client(socket), EditObject::Macvlan),
             Self::Doctor(doctor) => doctor.run(socket),
             Self::Show(show) => show.run(&client(socket)),
@@ -224,6 +228,7 @@ pub(crate) fn summary(config: &Config) -> String {
     let mut words = vec![ports, bridges, wires];
     for (number, one, many) in [
         (config.uppers.len(), "device on others", "devices on others"),
+        (config.tunnels.len(), "tunnel", "tunnels"),
         (config.addresses.len(), "address", "addresses"),
         (config.routes.len(), "route", "routes"),
     ] {

@@ -1,5 +1,6 @@
 //! `rigswitch show`: the views of a running switch, as tables or as JSON.
 
+mod tunnels;
 mod vlans;
 
 use std::io::{self, IsTerminal};
@@ -58,6 +59,8 @@ enum What {
     Neighbors,
     /// Where packets go
     Routes,
+    /// Tunnels, and the ways to their far ends
+    Tunnels,
     /// Who is in which multicast group, and where routers are
     Mdb,
     /// What was dropped and why, and whether every frame is accounted for
@@ -123,6 +126,7 @@ impl Show {
             }
             What::Neighbors => self.render(&client.get("/v1/neighbors")?, neighbors),
             What::Routes => self.render(&client.get("/v1/routes")?, routes),
+            What::Tunnels => self.render(&client.get("/v1/tunnels")?, tunnels::table),
             What::Mdb => {
                 let mut views: Vec<MdbView> = client.get("/v1/mdb")?;
                 if self.json && !self.statistics {

@@ -1,17 +1,61 @@
 //! Tunnels, compiled: what each is, its far ends, and which one takes what comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::routing::RouteWay;
 use rigswitch_dataplane::tables::{
-    Descent, Device, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Remote, RemoteId, Routing, Tunnels,
+    Descent, Device, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Reach, Remote, RemoteId, Routing,
+    Tunnels,
 };
 use rigswitch_dataplane::tunnels::{IpipConfig, TunnelConfig, TunnelKind};
 
-use super::{Named, PortFacts, underlay};
+use super::{Named, PortFacts, Routed, underlay};
 use crate::config::Config;
+use crate::router::FarEnd;
+
+/// The far ends that a tunnel of IP in IP sends to: the one of the file, or the routers that routes by it name.
+fn far_ends(config: &Config, tunnel: &str, ipip: &IpipConfig) -> BTreeSet<Ipv4Addr> {
+    if let Some(remote) = ipip.remote {
+        return [remote].into();
+    }
+    let hops = config.routes.iter().filter_map(|route| match &route.way {
+        RouteWay::Hops(hops) => Some(hops),
+        _ => None,
+    });
+    let by_it = hops.flatten().filter(|hop| hop.device == tunnel);
+    by_it.filter_map(|hop| if let Some(IpAddr::V4(via)) = hop.via { Some(via) } else { None }).collect()
+}
+
+/// What the router is to know of far ends, where these are the devices.
+pub(crate) fn known_far_ends(config: &Config, devices: &[Routed]) -> BTreeMap<IpAddr, FarEnd> {
+    let mut known = BTreeMap::new();
+    for tunnel in &config.tunnels {
+        let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
+        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let far_end = FarEnd { tunnel: device.id, has_ttl: ipip.outer.ttl != 0 };
+        known.extend(far_ends(config, &tunnel.name, ipip).into_iter().map(|end| (end.into(), far_end)));
+    }
+    known
+}
+
+/// Has tunnels that discover what their ways carry take no longer packets than those do: then who sends one is told at once, or it is fragmented before
+/// it enters (`tnl_update_pmtu`).
+pub(crate) fn narrow(config: &Config, devices: &[Routed], routing: &mut Routing) {
+    for tunnel in &config.tunnels {
+        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let (Some(remote), true) = (ipip.remote, ipip.outer.pmtudisc) else { continue };
+        let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
+        let ends = (ipip.local.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), remote.into());
+        let far_end = underlay::remote(routing, device.id, ends, &[]);
+        let is_reached = matches!(far_end.reach, Reach::Ready(_) | Reach::Unresolved(_));
+        let interface = routing.interfaces.get_mut(device.id.index()).and_then(Option::as_mut);
+        if let Some(interface) = interface.filter(|_| is_reached) {
+            interface.mtu = interface.mtu.min(far_end.mtu.saturating_sub(tunnel.kind.overhead()));
+        }
+    }
+}
 
 /// Every tunnel; their devices then tell how what they send leaves.
 pub(super) fn tunnels(
@@ -63,7 +107,7 @@ impl Work<'_> {
     ) -> IpTunnel {
         let remote = ipip.remote.map(|remote| self.remote(facts, ipip, remote));
         if remote.is_none() {
-            for router in self.routers(&tunnel.name) {
+            for router in far_ends(self.config, &tunnel.name, ipip) {
                 let remote = self.remote(facts, ipip, router);
                 self.by_next_hop.push((id, router.into(), remote));
             }
@@ -82,15 +126,5 @@ impl Work<'_> {
         let local = ipip.local.map(IpAddr::V4).or_else(source).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         self.remotes.push(underlay::remote(self.routing, facts.id, (local, remote.into()), &[]));
         RemoteId(u32::try_from(self.remotes.len() - 1).unwrap_or(u32::MAX))
-    }
-
-    /// The routers that routes by a tunnel name.
-    fn routers(&self, tunnel: &str) -> BTreeSet<Ipv4Addr> {
-        let hops = self.config.routes.iter().filter_map(|route| match &route.way {
-            RouteWay::Hops(hops) => Some(hops),
-            _ => None,
-        });
-        let by_it = hops.flatten().filter(|hop| hop.device == tunnel);
-        by_it.filter_map(|hop| if let Some(IpAddr::V4(via)) = hop.via { Some(via) } else { None }).collect()
     }
 }

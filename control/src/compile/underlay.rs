@@ -36,7 +36,8 @@ pub(super) fn remote(
         if interface.has_neighbors { routing.neighbor(device, next) } else { Some(station_of(next)) };
     let reach = if station.is_some() { Reach::Ready(device) } else { Reach::Unresolved(device) };
     let header = header.between(station.unwrap_or_default(), interface.mac);
-    Remote { header, reach, mtu: interface.mtu }
+    let mtu = routing.path_mtus.get(&remote).map_or(interface.mtu, |path| interface.mtu.min(*path));
+    Remote { header, reach, mtu }
 }
 
 /// The hash of the flow of all packets that have this header.

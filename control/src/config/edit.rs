@@ -13,7 +13,7 @@ use super::problem::{Problems, Refused};
 use super::route::parse_network;
 use super::upper::VLAN;
 use super::vlans::WAYS;
-use super::{Config, Document, host, suggest, vlan_edit};
+use super::{Config, Document, host, suggest, tunnel::IPIP, vlan_edit};
 use crate::views::{EditAction, EditObject, EditRequest};
 
 impl Config {
@@ -33,6 +33,7 @@ impl Config {
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Ipvlan => edit_ipvlan(&mut document, edit)?,
             EditObject::Address => edit_address(&mut document, edit)?,
+            EditObject::Ipip => edit_device(&mut document, "ipip", &IPIP, edit)?,
             EditObject::Macvlan => edit_device(&mut document, "macvlan", &MACVLAN, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
@@ -44,8 +45,8 @@ impl Config {
     }
 }
 
-/// The tables of devices that stand on others.
-const UPPERS: [&str; 3] = ["vlan", "ipvlan", "macvlan"];
+/// The tables of devices that stand on others, and of tunnels.
+const UPPERS: [&str; 4] = ["vlan", "ipvlan", "macvlan", "ipip"];
 
 /// A device of its own, of which the file has tables called `object` and of this shape.
 fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditRequest) -> Result<(), Refused> {

@@ -225,6 +225,7 @@ pub(crate) use fields::suggest;
 pub(crate) use origins::Origins;
 pub(crate) use problem::Problems;
 pub(crate) use route::network_of;
+pub(crate) use tunnel::tos_word;
 pub(crate) use values::parse_duration;
 
 use fields::{Fields, Shape};

@@ -177,6 +177,54 @@ impl<'c> From<&'c TunnelConfig> for TunnelWords<'c> {
 }
 
 /// iproute2's word for a type of service.
-fn tos_word(tos: Option<u8>) -> String {
+pub(crate) fn tos_word(tos: Option<u8>) -> String {
     tos.map_or_else(|| "inherit".to_owned(), |tos| format!("0x{tos:x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Document};
+
+    fn ipip(tunnel: &TunnelConfig) -> &IpipConfig {
+        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        ipip
+    }
+
+    #[test]
+    fn tunnels_are_read_and_printed_as_they_were_said() {
+        let text = r#"
+            [[ipip]]
+            name = "tun0"
+            [[ipip]]
+            name = "tun1"
+            local = "192.0.2.1"
+            remote = "198.51.100.1"
+            ttl = 7
+            tos = "0x28"
+            mode = "any"
+            mtu = 1400
+            [[ipip]]
+            name = "tun2"
+            local = "any"
+            remote = "198.51.100.1"
+            tos = "inherit"
+            ttl = "inherit"
+            pmtudisc = false
+            ignore_df = true
+            mode = "ip6ip"
+        "#;
+        let config = Config::parse(text, "rig.toml").map_err(|refused| refused.to_string()).unwrap();
+        let [plain, both, free] = &config.tunnels[..] else { panic!("three") };
+        assert_eq!((ipip(plain), plain.mtu), (&IpipConfig::default(), None));
+        let ends = |ipip: &IpipConfig| [ipip.local, ipip.remote].map(|end| end.map(|end| end.to_string()));
+        assert_eq!(ends(ipip(both)), [Some("192.0.2.1".into()), Some("198.51.100.1".into())]);
+        let outer = Outer { ttl: 7, tos: Some(0x28), pmtudisc: true, ignore_df: false };
+        assert_eq!((ipip(both).outer, ipip(both).carries, both.mtu), (outer, Carries::Both, Some(1400)));
+        assert_eq!(ends(ipip(free)), [None, Some("198.51.100.1".into())]);
+        let outer = Outer { ttl: 0, tos: None, pmtudisc: false, ignore_df: true };
+        assert_eq!((ipip(free).outer, ipip(free).carries), (outer, Carries::Ipv6));
+        let printed = Document::new(&config).to_toml().unwrap();
+        assert_eq!(Config::parse(&printed, "printed").map_err(|e| e.to_string()), Ok(config), "{printed}");
+    }
 }

@@ -23,6 +23,8 @@ pub(super) enum Trouble {
     TtlExceeded,
     /// It is too long for the next link.
     TooBig,
+    /// It is too long for the way through a tunnel, which carries so many bytes.
+    TooLongFor(u32),
     /// There is no route.
     NoRoute,
     /// The route leads nowhere.
@@ -159,6 +161,9 @@ fn error_ipv4(trouble: Trouble, packet: &Packet<'_>, routing: &Routing) -> Optio
             let mtu = next_mtu(packet, routing)?;
             Error::FragmentationNeeded { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
         }
+        Trouble::TooLongFor(mtu) => {
+            Error::FragmentationNeeded { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
+        }
         Trouble::NoRoute => Error::Unreachable(Unreachable::NET),
         Trouble::Unreachable | Trouble::Unresolved => Error::Unreachable(Unreachable::HOST),
         Trouble::Prohibited => Error::Unreachable(Unreachable::PROHIBITED),
@@ -176,6 +181,7 @@ fn error_ipv6(trouble: Trouble, packet: &Packet<'_>, routing: &Routing) -> Optio
             // No link of IPv6 carries less (RFC 8200 §5).
             Error::PacketTooBig { mtu: next_mtu(packet, routing)?.max(MIN_MTU_IPV6) }
         }
+        Trouble::TooLongFor(mtu) => Error::PacketTooBig { mtu: mtu.max(MIN_MTU_IPV6) },
         Trouble::NoRoute | Trouble::Unreachable => Error::Unreachable(Unreachable::NO_ROUTE),
         Trouble::Unresolved => Error::Unreachable(Unreachable::ADDRESS),
         Trouble::Prohibited => Error::Unreachable(Unreachable::PROHIBITED),

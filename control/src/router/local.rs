@@ -81,7 +81,11 @@ impl Router {
                 self.counters.echoes += 1;
                 self.transmit(device, next, &reply, now);
             }
-            Ok(Some(icmp::Message::Error(_))) => self.counters.errors_heard += 1,
+            Ok(Some(icmp::Message::Error(error))) => {
+                self.counters.errors_heard += 1;
+                let quote = ip.payload().get(icmp::HEADER_LEN..).unwrap_or_default();
+                self.hear_error(error, quote, routing, now);
+            }
             Ok(_) => self.ignore(),
         }
     }

@@ -15,6 +15,7 @@ mod neighbors;
 mod send;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 mod way;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,11 +30,13 @@ use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 
 pub use devices::{RoutedDevice, link_local};
 pub use neighbors::{NeighborState, Nud};
+pub use tunnels::FarEnd;
 
 use devices::Devices;
 use icmp::Trouble;
 use limits::Limits;
 use neighbors::{Key, Neighbors};
+use tunnels::Ways;
 use way::Packet;
 pub(crate) use way::{Way, way};
 
@@ -44,6 +47,8 @@ pub struct Setting {
     pub devices: Vec<RoutedDevice>,
     /// Neighbours that are given by hand.
     pub fixed: Vec<(DeviceId, IpAddr, MacAddr)>,
+    /// The far ends of tunnels.
+    pub far_ends: BTreeMap<IpAddr, FarEnd>,
     /// ICMP errors in all ([`Rate::ICMP`] is the kernel's default).
     pub icmp_rate: Rate,
 }
@@ -51,7 +56,7 @@ pub struct Setting {
 /// A frame that is to go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// Straight out of the device. Where there are no link-layer addresses, those of its header are the device's own.
+    /// Straight out of the device. Where there are no link-layer addresses, the destination is the one that stands for the next hop (`station_of`).
     Send {
         /// The device.
         device: DeviceId,
@@ -123,6 +128,7 @@ pub struct Counters {
 pub struct Router {
     devices: Devices,
     neighbors: Neighbors,
+    ways: Ways,
     limits: Limits,
     /// Our addresses that neighbours are to be told at the next tick.
     announcements: VecDeque<Key>,
@@ -147,6 +153,7 @@ impl Router {
         Self {
             devices: Devices::default(),
             neighbors: Neighbors::new(SEED),
+            ways: Ways::default(),
             limits: Limits::new(Rate::ICMP),
             announcements: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -162,6 +169,7 @@ impl Router {
     pub fn set(&mut self, setting: Setting, now: Duration) {
         let changes = self.devices.set(setting.devices);
         self.limits.set(setting.icmp_rate, now);
+        self.ways.set(setting.far_ends);
         let devices = &self.devices;
         let is_ours = |(id, address): Key| devices.find(id).is_some_and(|device| device.has(address));
         self.neighbors.retain(|key| !changes.void.contains(&key.0) && !is_ours(key));
@@ -196,6 +204,10 @@ impl Router {
                 self.hear_local(device, &ethernet, &packet, routing, now);
                 None
             }
+            (PuntReason::TunnelTooBig, _) => {
+                self.tell_inside(device, &packet, routing, now);
+                None
+            }
             (PuntReason::Outgoing, Way::Out(by, next)) => {
                 self.transmit(by, next, packet.of_frame(frame), now);
                 None
@@ -228,6 +240,7 @@ impl Router {
             }
         }
         self.neighbors.tick(now);
+        self.ways.tick(now);
         self.settle(Some(routing), now);
     }
 
@@ -246,9 +259,14 @@ impl Router {
         self.neighbors.known().map(|((device, address), mac)| (device, address, mac))
     }
 
-    /// Another number whenever [`neighbors`](Self::neighbors) are others.
+    /// The ways to far ends of tunnels that carry less than their first link, and how many bytes.
+    pub fn path_mtus(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        self.ways.narrow()
+    }
+
+    /// Another number whenever [`neighbors`](Self::neighbors) or [`path_mtus`](Self::path_mtus) are others.
     pub fn generation(&self) -> u64 {
-        self.neighbors.generation
+        self.neighbors.generation + self.ways.generation
     }
 
     /// All neighbours, known or not, by device and address.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::tables::Routing;
+use rigswitch_dataplane::tables::{Routing, station_of};
 use rigswitch_dataplane::wire::ethernet::{self, EtherType, Ethernet};
 use rigswitch_dataplane::wire::fragment::Fragmenter;
 
@@ -58,7 +58,7 @@ impl Router {
         let mut header = [0; ethernet::HEADER_LEN];
         ethernet::emit(&mut header, ours, ours, ether_type);
         let held = Held { frame: [&header, packet].concat(), from: None, to: device };
-        let known = if has_neighbors { self.neighbors.find((device, next)) } else { Some(ours) };
+        let known = if has_neighbors { self.neighbors.find((device, next)) } else { Some(station_of(next)) };
         match known {
             Some(mac) => self.release(mac, held),
             None => self.neighbors.hold((device, next), held, now),

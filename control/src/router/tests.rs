@@ -53,7 +53,12 @@ fn setting() -> Setting {
         addresses: vec![(ip(&format!("10.0.{n}.1")), 24), (ip(&format!("fd0{n}::1")), 64)],
         has_neighbors: true,
     };
-    Setting { devices: vec![device(0, 1500), device(1, 1400)], fixed: Vec::new(), icmp_rate: Rate::ICMP }
+    Setting {
+        devices: vec![device(0, 1500), device(1, 1400)],
+        fixed: Vec::new(),
+        far_ends: BTreeMap::new(),
+        icmp_rate: Rate::ICMP,
+    }
 }
 
 /// What workers would consult: our addresses and their networks; all of 10.9/16 is a blackhole, 10.8/16 unreachable, 10.7/16 prohibited, of

@@ -19,7 +19,7 @@ use super::Switch;
 use super::port::Port;
 use super::ports::Ports;
 use super::shared::own_link_local;
-use crate::compile::{Inputs, Routed, set_neighbors};
+use crate::compile::{Inputs, Routed, known_far_ends, narrow, set_neighbors};
 use crate::config::Config;
 use crate::config::network_of;
 use crate::events::Event;
@@ -89,6 +89,7 @@ impl Roads {
                 .filter(|of| of.vlan.is_none()) // of a VLAN: the bridge's, which answers for them
                 .filter_map(|of| Some((known.get(&*of.device)?.0, of.address, of.mac)))
                 .collect(),
+            far_ends: known_far_ends(config, &devices),
             icmp_rate: match config.routing.icmp_ratelimit {
                 0 => Rate::UNLIMITED,
                 per_second => Rate { per_second, ..Rate::ICMP },
@@ -107,6 +108,8 @@ impl Roads {
         };
         self.told = self.router.generation();
         set_neighbors(&mut routing, self.router.neighbors());
+        routing.path_mtus = self.router.path_mtus().collect();
+        narrow(config, &inputs.devices, &mut routing);
         (self.inputs, self.routing) = (Some(inputs), Arc::new(routing));
         Arc::clone(&self.routing)
     }

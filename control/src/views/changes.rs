@@ -120,6 +120,8 @@ pub enum EditObject {
     VlanMember,
     /// An `[[ipvlan]]`, and the `[[bridge.port]]` that it may be.
     Ipvlan,
+    /// An `[[ipip]]`.
+    Ipip,
     /// An `[[address]]`, whose name is the address with its prefix; its `device` is always to be said.
     Address,
     /// A `[[route]]`, whose name is the network that it leads to. To set one that is not there adds it.

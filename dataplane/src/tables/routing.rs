@@ -1,5 +1,6 @@
 //! What routing consults, compiled: routes, next hops, neighbours, and what there is to know of every routed device.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -39,6 +40,9 @@ pub struct Routing {
     pub neighbors_ipv4: Adjacencies<Ipv4Addr>,
     /// The same for IPv6.
     pub neighbors_ipv6: Adjacencies<Ipv6Addr>,
+    /// Bytes of packet that the ways to the far ends of tunnels carry, where routers along them have said that it is less than their first link
+    /// does (RFC 1191). Control compiles far ends by it.
+    pub path_mtus: BTreeMap<IpAddr, u32>,
     /// Chooses among several ways.
     pub hasher: FlowHasher,
     /// By what.
@@ -71,6 +75,7 @@ impl Default for Routing {
             next_hops: Arc::default(),
             neighbors_ipv4: Adjacencies::default(),
             neighbors_ipv6: Adjacencies::default(),
+            path_mtus: BTreeMap::new(),
             hasher: FlowHasher::new(0),
             policy: Policy::Addresses,
         }

@@ -98,3 +98,139 @@ pub(crate) fn unwrap(mac: MacAddr, frame: &mut Frame) -> Result<(), DropReason> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::{Pool, PoolConfig};
+    use crate::tables::{Carries, Reach, Remote};
+    use crate::wire::outer::OuterHeader;
+    use crate::wire::tunnel::Outer;
+    use etherparse::{IpNumber, Ipv4Header, Ipv6Header};
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+    const MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 9]);
+
+    fn tunnels(outer: Outer, carries: Carries) -> Tunnels {
+        let header = OuterHeader::new(NEAR.into(), FAR.into(), &[]).between(MAC, MAC);
+        let remote = Remote { header, reach: Reach::Ready(DeviceId(1)), mtu: 65_535 };
+        let tunnel = IpTunnel { device: DeviceId(0), remote: Some(RemoteId(0)), outer, carries, mac: MAC };
+        Tunnels { remotes: [remote].into(), ip: [tunnel].into(), ..Tunnels::default() }
+    }
+
+    /// A packet of either version, with these fields.
+    fn packet(is_ipv6: bool, tos: u8, ttl: u8, dont_fragment: bool, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).unwrap();
+        let header = if is_ipv6 {
+            let header = Ipv6Header {
+                traffic_class: tos,
+                hop_limit: ttl,
+                payload_length: length,
+                next_header: IpNumber::UDP,
+                ..Default::default()
+            };
+            header.to_bytes().to_vec()
+        } else {
+            let mut header =
+                Ipv4Header::new(length, ttl, IpNumber::UDP, [10, 0, 0, 1], [10, 0, 0, 2]).unwrap();
+            (header.dscp, header.ecn) = ((tos >> 2).try_into().unwrap(), (tos & 3).try_into().unwrap());
+            header.dont_fragment = dont_fragment;
+            header.header_checksum = header.calc_header_checksum();
+            header.to_bytes().to_vec()
+        };
+        [&header[..], payload].concat()
+    }
+
+    fn framed(packet: &[u8], padding: usize) -> Vec<u8> {
+        let mut header = [0; HEADER_LEN];
+        let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+        ethernet::emit(&mut header, MAC, MAC, if is_ipv6 { EtherType::IPV6 } else { EtherType::IPV4 });
+        [&header[..], packet, &vec![0xa5; padding]].concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// What enters comes out as it was, whatever the outer header took over of it, and whatever padding the last link has put behind.
+        #[test]
+        fn what_enters_comes_out(
+            (is_ipv6, tos, ttl, dont_fragment) in any::<(bool, u8, u8, bool)>(),
+            (fixed, is_inherited, pmtudisc, ignore_df) in any::<(u8, bool, bool, bool)>(),
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            padding in 0..60usize,
+        ) {
+            let outer = Outer { ttl: fixed, tos: (!is_inherited).then_some(fixed), pmtudisc, ignore_df };
+            let tunnels = tunnels(outer, Carries::Both);
+            let mut pool = Pool::new(PoolConfig::singles(4));
+            let mut egress = Egress::default();
+            let inside = packet(is_ipv6, tos, ttl, dont_fragment, &payload);
+            let mut frame = pool.alloc(2000).unwrap();
+            prop_assert!(frame.fill(&framed(&inside, 0)));
+            prop_assert_eq!(enter(&tunnels, IpTunnelId(0), tunnels.ip(IpTunnelId(0)), &mut frame, &mut egress), Ok(RemoteId(0)));
+
+            let sent = Ipv4Header::from_slice(&frame.bytes()[HEADER_LEN..]).unwrap().0;
+            prop_assert_eq!(sent.header_checksum, sent.calc_header_checksum());
+            prop_assert_eq!((sent.source, sent.destination), (NEAR.octets(), FAR.octets()));
+            prop_assert_eq!(usize::from(sent.total_len), 20 + inside.len());
+            prop_assert_eq!(sent.protocol.0, if is_ipv6 { 41 } else { 4 });
+            let fields = outer.around(Inner { tos, ttl, dont_fragment: dont_fragment && !is_ipv6 });
+            prop_assert_eq!((sent.time_to_live, sent.dont_fragment), (fields.ttl, fields.dont_fragment));
+            prop_assert_eq!(sent.dscp.value() << 2 | sent.ecn.value(), fields.tos);
+            prop_assert_eq!(sent.identification == 0, sent.dont_fragment, "only what may be fragmented is numbered");
+
+            let whole = [frame.bytes(), &vec![0xa5; padding]].concat();
+            prop_assert!(frame.fill(&whole));
+            prop_assert_eq!(unwrap(MAC, &mut frame), Ok(()));
+            prop_assert_eq!(&frame.bytes()[HEADER_LEN..], &inside);
+            let header = Ethernet::view(frame.bytes()).unwrap();
+            prop_assert_eq!((header.destination(), header.source()), (MAC, station_of(NEAR.into())));
+            pool.free(frame);
+        }
+
+        /// Whatever comes in an outer header, what surfaces is in a frame for the tunnel's device, and the rest ends by a name.
+        #[test]
+        fn no_packet_in_a_packet_is_too_strange(inside in prop::collection::vec(any::<u8>(), 0..80), tos: u8, protocol in prop::sample::select(vec![4u8, 41, 17])) {
+            let mut header = Ipv4Header::new(u16::try_from(inside.len()).unwrap(), 9, IpNumber(protocol), FAR.octets(), NEAR.octets()).unwrap();
+            (header.dscp, header.ecn) = ((tos >> 2).try_into().unwrap(), (tos & 3).try_into().unwrap());
+            let mut pool = Pool::new(PoolConfig::singles(4));
+            let mut frame = pool.alloc(2000).unwrap();
+            prop_assert!(frame.fill(&framed(&[&header.to_bytes()[..], &inside].concat(), 0)));
+            let before = frame.bytes().to_vec();
+            match unwrap(MAC, &mut frame) {
+                Ok(()) => {
+                    let version = inside[0] >> 4;
+                    prop_assert_eq!(frame.len(), HEADER_LEN + inside.len());
+                    prop_assert_eq!(&frame.bytes()[..6], &MAC.octets());
+                    prop_assert!(version == 4 && protocol == 4 && inside.len() >= 20 || version == 6 && protocol == 41 && inside.len() >= 40);
+                }
+                Err(reason) => {
+                    prop_assert!([DropReason::TunnelMalformed, DropReason::TunnelCongested].contains(&reason));
+                    prop_assert_eq!(frame.bytes(), before);
+                }
+            }
+            pool.free(frame);
+        }
+    }
+
+    #[test]
+    fn a_tunnel_takes_only_what_it_carries() {
+        let mut pool = Pool::new(PoolConfig::singles(4));
+        for (is_ipv6, carries, expected) in [
+            (false, Carries::Ipv4, Ok(RemoteId(0))),
+            (true, Carries::Ipv4, Err(DropReason::TunnelNotIp)),
+            (true, Carries::Ipv6, Ok(RemoteId(0))),
+            (false, Carries::Ipv6, Err(DropReason::TunnelNotIp)),
+        ] {
+            let tunnels = tunnels(Outer::default(), carries);
+            let mut frame = pool.alloc(200).unwrap();
+            assert!(frame.fill(&framed(&packet(is_ipv6, 0, 9, true, &[1; 30]), 0)));
+            let entered =
+                enter(&tunnels, IpTunnelId(0), tunnels.ip(IpTunnelId(0)), &mut frame, &mut Egress::default());
+            assert_eq!(entered, expected);
+            pool.free(frame);
+        }
+    }
+}
