@@ -6,7 +6,7 @@ use super::ends::{Ended, Ends, tried};
 use super::report::{
     Axis, AxisScale, Better, Cell, Chart, Column, Kind, Point, Report, Row, Section, Series,
 };
-use super::search::{Precision, Tried, longest_burst, loss_curve, throughput, whole};
+use super::search::{Precision, REACHED, Tried, longest_burst, loss_curve, throughput, whole};
 use super::stats::{Figure, median};
 use crate::traffic::{Amount, Latencies, Load, Outcome, Rate, Stream};
 
@@ -28,6 +28,8 @@ struct Measured {
     throughput: Vec<Tried>,
     /// Rounds in which nothing was lost as fast as frames were sent.
     unlimited: u32,
+    /// Trials in which the generator was kept from sending what it should.
+    held_back: u32,
     /// A trial at the throughput, of each round.
     latency: Vec<Outcome>,
     /// By load in percent.
@@ -74,6 +76,7 @@ impl Measured {
         ends.teach(stream)?;
         let most = plan.most.frames(stream);
         let fastest = std::cell::Cell::new(0.0f64);
+        let held_back = std::cell::Cell::new(self.held_back);
         let trial = |ends: &mut Ends<'_>, what: &str, rate: Option<f64>| {
             tell(&format!(
                 "{what} at {}",
@@ -81,6 +84,8 @@ impl Measured {
             ));
             let outcome = ends.at(stream, rate)?;
             fastest.set(fastest.get().max(outcome.sent.rate()));
+            let is_held_back = rate.is_some_and(|rate| outcome.sent.rate() < rate * REACHED);
+            held_back.set(held_back.get() + u32::from(is_held_back));
             Ok::<_, Ended>(outcome)
         };
         let mut trials = 0;
@@ -105,8 +110,10 @@ impl Measured {
             }
         }
 
-        self.longest_possible = whole(fastest.get() * BURST.as_secs_f64()).max(2);
-        let burst = longest_burst(self.longest_possible, plan.precision.resolution, |frames| {
+        self.held_back = held_back.get();
+        let most_frames = whole(fastest.get() * BURST.as_secs_f64()).max(2);
+        self.longest_possible = self.longest_possible.max(most_frames);
+        let burst = longest_burst(most_frames, plan.precision.resolution, |frames| {
             tell(&format!("back-to-back: {frames} frames"));
             let rate = most.map_or(Rate::Max, Rate::Frames);
             let outcome = ends.send(stream, Load { rate, amount: Amount::Count(frames) })?;
@@ -153,6 +160,12 @@ fn throughput_section(all: &[Named<'_>]) -> Section {
         notes.push(format!(
             "At {} bytes nothing was lost as fast as frames were sent: that much is forwarded, or more.",
             unlimited.join(", ")
+        ));
+    }
+    let held_back: u32 = all.iter().map(|(.., measured)| measured.held_back).sum();
+    if held_back > 0 {
+        notes.push(format!(
+            "In {held_back} trials less was sent than should have been: something else on the machine kept the generator from its work."
         ));
     }
     Section {

@@ -21,7 +21,7 @@ pub(crate) struct Precision {
 }
 
 /// What is sent slower than this part of what was asked for was not sent at the rate that was asked for.
-const REACHED: f64 = 0.98;
+pub(crate) const REACHED: f64 = 0.98;
 
 /// The highest rate without loss (RFC 2544 §26.1): what was really sent in the best trial, nothing if there was loss in every one.
 /// The first trial is at `most`, or as fast as can be; then the span between the best rate without and the least with loss is halved

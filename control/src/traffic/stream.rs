@@ -251,3 +251,33 @@ fn low_half(ip: Ipv4Addr) -> u16 {
     let [_, _, high, low] = ip.octets();
     u16::from_be_bytes([high, low])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_internet_mix_has_its_sizes_as_often_as_it_should() {
+        let sizes = imix();
+        for (count, size) in IMIX {
+            assert_eq!(sizes.iter().filter(|&&each| each == size).count(), count, "{size}");
+        }
+        assert_eq!(sizes.len(), 12);
+    }
+
+    #[test]
+    fn bytes_and_bits_are_those_of_the_sizes_in_turn() {
+        let stream = Stream { sizes: vec![64, 1518], ..Stream::default() };
+        assert_eq!([0, 1, 2, 3, 1000].map(|frames| stream.bytes(frames)), [0, 60, 1574, 1634, 787_000]);
+        assert_eq!(stream.bits(), f64::from((84 + 1538) * 4));
+        assert_eq!((stream.largest(), stream.flows()), (1518, 1));
+    }
+
+    #[test]
+    fn there_are_as_many_flows_as_the_longest_range_has() {
+        let mut stream = Stream { ports: 3, ..Stream::default() };
+        stream.destination_ips.count = 5;
+        stream.source_macs.count = 4;
+        assert_eq!((stream.flows(), stream.destinations(), stream.reversed().destinations()), (5, 5, 4));
+    }
+}
