@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use command::{Folder, Said, signal, wait_for};
+use command::{Folder, Said, is_machine_root, signal, skipped, wait_for};
 use serde_json::Value;
 
 /// The files of a report, each of which must be what its name says; its JSON.
@@ -59,7 +59,7 @@ fn forwarding_is_measured_reported_and_compared() {
         let out = folder.ask(&format!(
             "bench forward --quick --size 64,1518 --macs 64,1024 --workers 1,2 --report {name}"
         ));
-        assert!(out.contains("FRAME (BYTES)") && out.contains("medians (95 % bootstrap interval)"), "{out}");
+        assert!(out.contains("FRAME (bytes)") && out.contains("medians (95 % bootstrap interval)"), "{out}");
     }
     let report = report(&folder.path("a"));
     assert_eq!(
@@ -94,7 +94,7 @@ fn forwarding_is_measured_reported_and_compared() {
 #[test]
 fn encapsulation_is_measured_and_reported() {
     let folder = Folder::new("bench-encap");
-    let out = folder.ask("bench encap --rounds 1 --millis 2 --size 64,1514 --report r");
+    let out = folder.ask("bench encap --memory --rounds 1 --millis 2 --size 64,1514 --report r");
     assert!(out.contains("802.1Q") && out.contains("GOODPUT"), "{out}");
     let report = report(&folder.path("r"));
     let added: Vec<_> = figures(&report, "overhead", "added")
@@ -189,4 +189,67 @@ fn what_is_no_report_is_not_compared() {
     );
     refused(&folder.say("bench compare b.json a.json"), "rigswitch: b.json: No such file");
     refused(&folder.say("bench compare --report a.json a.json a.json"), "rigswitch: a.json: ");
+}
+
+/// The namespaces that a process has made and not removed.
+fn namespaces(process: u32) -> Vec<String> {
+    let names = fs::read_dir("/run/netns").into_iter().flatten();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(&format!("rsw-bench-{process}-"))).collect()
+}
+
+#[test]
+fn we_and_the_kernel_are_measured_over_devices() {
+    const TEST: &str = "we_and_the_kernel_are_measured_over_devices";
+    if !is_machine_root() {
+        return skipped(TEST, "AF_XDP needs root");
+    }
+    let folder = Folder::new("bench-devices");
+    let mut command = folder
+        .command(&["bench", "encap", "--rounds", "1", "--millis", "20", "--size", "64", "--report", "r"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(namespaces(process), [""; 0]);
+    let report = report(&folder.path("r"));
+    for column in ["TCP", "round trip, median"] {
+        let cells = figures(&report, "devices", column);
+        for key in [
+            "bridge AF_XDP",
+            "bridge packet",
+            "bridge TAP",
+            "bridge kernel",
+            "802.1Q AF_XDP",
+            "host-gw packet",
+            "host-gw kernel",
+        ] {
+            let (_, cell) = cells.iter().find(|(it, _)| it == key).unwrap();
+            let is_measured = cell.get("figure").is_some();
+            // A machine that is never left alone says so.
+            assert!(
+                is_measured || cell["text"].as_str().unwrap().contains("disturbed by steal"),
+                "{column}, {key}: {cell}"
+            );
+        }
+    }
+    let drivers = report["machine"]["drivers"].as_array().unwrap();
+    assert!(drivers.iter().any(|line| line.as_str().unwrap().contains("xdp")), "{drivers:?}");
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_namespace() {
+    const TEST: &str = "an_interrupted_run_leaves_no_namespace";
+    if !is_machine_root() {
+        return skipped(TEST, "AF_XDP needs root");
+    }
+    let folder = Folder::new("bench-namespaces");
+    let mut command = folder
+        .command(&["bench", "encap", "--rounds", "1", "--millis", "1", "--size", "64", "--report", "r"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("a namespace", || (!namespaces(child.id()).is_empty()).then_some(()));
+    signal("TERM", child.id());
+    let status = wait_for("the end", || child.try_wait().unwrap());
+    assert_eq!((status.code(), namespaces(child.id())), (Some(1), vec![]));
+    assert_eq!(report(&folder.path("r"))["ended_early"], "interrupted");
 }

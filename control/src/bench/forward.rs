@@ -211,7 +211,11 @@ fn by_workers(size: u16, cases: &[(u16, Traffic)], trials: Vec<Trials<f64>>) -> 
             series[usize::from(traffic == Traffic::HandedOn)].points.push(Point::of(workers.into(), figure));
         }
         let rate = Cell::of(trials.kept, trials.disturbed);
-        let ratio = ratio.map_or(Cell::text("one worker was not measured"), Cell::Compared);
+        let ratio = match (workers, ratio) {
+            (1, Some(_)) => Cell::Exact(1.0),
+            (_, Some(ratio)) => Cell::Compared(ratio),
+            (_, None) => Cell::text("one worker was not measured"),
+        };
         rows.push(Row { keys: vec![workers.to_string(), traffic.name().into()], cells: vec![rate, ratio] });
     }
     let chart = Chart {

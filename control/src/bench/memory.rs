@@ -1,5 +1,6 @@
 //! A switch with no I/O: its ports make their own frames and throw away what they are sent, and this thread does its work.
 
+use std::iter;
 use std::time::Duration;
 
 use rigswitch_dataplane::ports::{Now, PortQueue};
@@ -84,15 +85,21 @@ pub(super) fn through(
     by_hand(config, |hand| {
         let mut end = |port: &str| hand.switch().memory_end(port).ok_or(BenchError::NoFrames);
         let (into, out) = (end(from)?, end(to)?);
+        // What goes through several devices takes a turn for each.
+        let settle = |hand: &mut ByHand<'_>| {
+            for _ in 0..8 {
+                hand.step();
+            }
+        };
+        // What the switch has to say by itself, it says when it starts.
+        settle(hand);
+        while out.receive().is_some() {}
         let mut left = Vec::new();
         for frame in frames {
             // The port holds more than one.
             let _ = into.send(frame.clone());
-            // What goes through several devices takes a turn for each.
-            for _ in 0..8 {
-                hand.step();
-            }
-            left.extend(out.receive().map(|wire| wire.bytes));
+            settle(hand);
+            left.extend(iter::from_fn(|| out.receive()).map(|wire| wire.bytes));
         }
         check(hand.switch(), true)?;
         if left.len() == frames.len() { Ok(left) } else { Err(BenchError::NoFrames) }

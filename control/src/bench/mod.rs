@@ -24,6 +24,7 @@ use indicatif::ProgressBar;
 use crate::config::Refused;
 use crate::lab::LabError;
 use crate::switch::SwitchError;
+use crate::traffic::TrafficError;
 use report::Section;
 use trial::{ProcStat, Schedule, Trials, interleave};
 
@@ -34,8 +35,14 @@ pub(crate) enum BenchError {
     Config(#[from] Refused),
     #[error(transparent)]
     Switch(#[from] SwitchError),
-    #[error(transparent)]
+    #[error("{}", if .0.is_denied() { "it takes root".to_owned() } else { .0.to_string() })]
     Lab(#[from] LabError),
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
+    #[error("{0}")]
+    Device(String),
+    #[error("{0}")]
+    Absent(&'static str),
     #[error("the ledger does not balance, so the figures cannot be trusted: this is a bug, please report it")]
     Unbalanced,
     #[error("no frame came through, so there is nothing to measure")]

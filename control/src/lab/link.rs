@@ -50,13 +50,18 @@ pub(super) fn add_address(
     })
 }
 
-fn index_of(netns: &Netns, device: &str, doing: &str) -> Result<u32, LabError> {
+/// The kernel's number for `device`.
+pub(super) fn index_of(netns: &Netns, device: &str, doing: &str) -> Result<u32, LabError> {
     let index = Netdev::new(device, Some(netns)).and_then(|device| device.index());
     index.map_err(LabError::system(doing))
 }
 
 /// Makes one netlink request inside `netns`.
-fn request<F>(netns: &Netns, doing: String, work: impl FnOnce(Handle) -> F + Send) -> Result<(), LabError>
+pub(super) fn request<F>(
+    netns: &Netns,
+    doing: String,
+    work: impl FnOnce(Handle) -> F + Send,
+) -> Result<(), LabError>
 where
     F: Future<Output = Result<(), rtnetlink::Error>>,
 {

@@ -2,6 +2,7 @@
 //! and the tests on real devices live in one.
 
 mod host;
+mod kernel;
 mod link;
 mod privilege;
 mod probe;
@@ -36,10 +37,22 @@ pub enum LabError {
     },
 }
 
+/// `errno` of what is not there, on Linux (asm-generic/errno.h).
+const EOPNOTSUPP: i32 = 95;
+
 impl LabError {
     fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         |source| Self::System { doing, source }
+    }
+
+    /// Whether the kernel has no such thing.
+    pub fn is_unsupported(&self) -> bool {
+        let code = match self {
+            Self::Netlink { source: rtnetlink::Error::NetlinkError(message), .. } => message.to_io(),
+            _ => return false,
+        };
+        code.raw_os_error() == Some(EOPNOTSUPP)
     }
 
     /// Whether root would have been given what was asked for.

@@ -138,7 +138,7 @@ fn section(sizes: &[u16], cases: &[Case], trials: &[Trials<Sample>]) -> Section 
         keys: vec!["way".into(), "frame (bytes)".into()],
         columns: columns.chain(counted).collect(),
         rows,
-        charts: [stages(sizes[0], figure), Some(rates)].into_iter().flatten().collect(),
+        charts: [stages(sizes[0], figure), Some(rates).filter(|_| sizes.len() > 1)].into_iter().flatten().collect(),
         notes: uncounted.into_iter().collect(),
     }
 }

@@ -1,9 +1,12 @@
 //! `bench encap`: what encapsulation costs, in bytes on the wire and in time.
 //!
-//! [`ways`] has the ways that are compared, [`memory`] measures them with no I/O; [`arithmetic`] says what the bytes must be.
+//! [`ways`] has the ways that are compared, [`memory`] measures them with no I/O, [`devices`] between stations in a [`rig`];
+//! [`arithmetic`] says what the bytes must be.
 
 mod arithmetic;
+mod devices;
 mod memory;
+mod rig;
 pub(crate) mod ways;
 
 use std::time::Duration;
@@ -18,6 +21,8 @@ pub(crate) struct Encap {
     pub(crate) schedule: Schedule,
     /// Of a trial.
     pub(crate) length: Duration,
+    /// Whether also over devices, which takes root.
+    pub(crate) has_devices: bool,
 }
 
 impl Encap {
@@ -26,6 +31,9 @@ impl Encap {
         let mut measured = Measured::default();
         measured.sections.push(self.overhead());
         self.in_memory(watch, &mut measured);
+        if self.has_devices {
+            self.over_devices(watch, &mut measured);
+        }
         measured
     }
 }

@@ -16,16 +16,33 @@ pub(crate) struct Way {
     pub(crate) standard: &'static str,
     /// What joins A to the wire, after the two ports.
     near: &'static str,
-    /// The same of the switch at the other end, where it is not the same. Its station is behind `p0` there.
-    far: Option<&'static str>,
-    is_routed: bool,
+    /// Who is where, where nobody tells.
+    known: &'static str,
+    /// Whether the switch at the other end has the same with other addresses.
+    has_ends: bool,
+    /// Whether stations send to a router.
+    pub(crate) is_routed: bool,
+    /// What the kernel has that is the same.
+    pub(crate) kernel: Kernel,
+}
+
+/// What the kernel has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kernel {
+    Nothing,
+    Bridge,
+    Vlan,
+    QinQ,
+    Vxlan,
+    Ipip,
+    Route,
 }
 
 /// The addresses of the two stations.
-const A: [u8; 6] = [2, 0, 0, 0, 0x0a, 1];
-const B: [u8; 6] = [2, 0, 0, 0, 0x0b, 1];
-const A_IP: [u8; 4] = [10, 1, 0, 2];
-const B_IP: [u8; 4] = [10, 2, 0, 2];
+pub(crate) const A: [u8; 6] = [2, 0, 0, 0, 0x0a, 1];
+pub(crate) const B: [u8; 6] = [2, 0, 0, 0, 0x0b, 1];
+pub(crate) const A_IP: [u8; 4] = [10, 1, 0, 2];
+pub(crate) const B_IP: [u8; 4] = [10, 2, 0, 2];
 
 /// Flows between them.
 const FLOWS: u16 = 64;
@@ -38,7 +55,6 @@ const BRIDGE: &str = r#"
 name = "br0"
 mcast_snooping = false
 port = [{ device = "p0" }, { device = "p1" }]
-fdb = [{ mac = "02:00:00:00:0a:01", device = "p0", state = "static" }, { mac = "02:00:00:00:0b:01", device = "p1", state = "static" }]
 "#;
 
 const VLAN: &str = r#"
@@ -50,7 +66,6 @@ id = 10
 name = "br0"
 mcast_snooping = false
 port = [{ device = "p0" }, { device = "up" }]
-fdb = [{ mac = "02:00:00:00:0a:01", device = "p0", state = "static" }, { mac = "02:00:00:00:0b:01", device = "up", state = "static" }]
 "#;
 
 const QINQ: &str = r#"
@@ -67,7 +82,6 @@ id = 10
 name = "br0"
 mcast_snooping = false
 port = [{ device = "p0" }, { device = "up" }]
-fdb = [{ mac = "02:00:00:00:0a:01", device = "p0", state = "static" }, { mac = "02:00:00:00:0b:01", device = "up", state = "static" }]
 "#;
 
 const MACVLAN: &str = r#"
@@ -91,14 +105,6 @@ address = "192.168.32.1/24"
 [[route]]
 to = "10.2.0.0/24"
 via = "192.168.32.2"
-[[neighbor]]
-device = "p0"
-address = "10.1.0.2"
-mac = "02:00:00:00:0a:01"
-[[neighbor]]
-device = "p1"
-address = "192.168.32.2"
-mac = "02:00:00:00:0b:01"
 "#;
 
 const IPIP: &str = r#"
@@ -118,6 +124,66 @@ address = "10.9.0.1/32"
 [[route]]
 to = "10.2.0.0/24"
 device = "up"
+"#;
+
+const VXLAN: &str = r#"
+[[vxlan]]
+name = "up"
+id = 1
+local = "192.168.32.1"
+remote = "192.168.32.2"
+dstport = 4789
+udpcsum = false
+mtu = 9000
+[[address]]
+device = "p1"
+address = "192.168.32.1/24"
+[[bridge]]
+name = "br0"
+mcast_snooping = false
+port = [{ device = "p0" }, { device = "up" }]
+"#;
+
+/// Who is where, for a switch whose ports have nobody behind them to learn it from: of a bridge of `p0` and `p1`, of `p0` and `up`, and
+/// of a router.
+const AT_PORTS: &str = r#"
+[[bridge.fdb]]
+mac = "02:00:00:00:0a:01"
+device = "p0"
+state = "static"
+[[bridge.fdb]]
+mac = "02:00:00:00:0b:01"
+device = "p1"
+state = "static"
+"#;
+
+const AT_UPPER: &str = r#"
+[[bridge.fdb]]
+mac = "02:00:00:00:0a:01"
+device = "p0"
+state = "static"
+[[bridge.fdb]]
+mac = "02:00:00:00:0b:01"
+device = "up"
+state = "static"
+"#;
+
+const AT_TUNNEL: &str = r#"
+[[bridge.fdb]]
+mac = "02:00:00:00:0a:01"
+device = "p0"
+state = "static"
+[[bridge.fdb]]
+mac = "02:00:00:00:0b:01"
+device = "up"
+state = "static"
+[[neighbor]]
+device = "p1"
+address = "192.168.32.2"
+mac = "02:00:00:00:0b:01"
+"#;
+
+const NEXT_HOPS: &str = r#"
 [[neighbor]]
 device = "p0"
 address = "10.1.0.2"
@@ -128,38 +194,29 @@ address = "192.168.32.2"
 mac = "02:00:00:00:0b:01"
 "#;
 
-const VXLAN: &str = r#"
-[[vxlan]]
-name = "up"
-id = 1
-local = "192.168.32.1"
-remote = "192.168.32.2"
-dstport = 4789
-[[address]]
-device = "p1"
-address = "192.168.32.1/24"
-[[neighbor]]
-device = "p1"
-address = "192.168.32.2"
-mac = "02:00:00:00:0b:01"
-[[bridge]]
-name = "br0"
-mcast_snooping = false
-port = [{ device = "p0" }, { device = "up" }]
-fdb = [{ mac = "02:00:00:00:0a:01", device = "p0", state = "static" }, { mac = "02:00:00:00:0b:01", device = "up", state = "static" }]
-"#;
-
 /// All of them, each after the one that it is with something more.
 pub(crate) const WAYS: [Way; 9] = [
-    Way { name: NOWHERE, on: None, added: 0, standard: "", near: "", far: None, is_routed: false },
+    Way {
+        name: NOWHERE,
+        on: None,
+        added: 0,
+        standard: "",
+        near: "",
+        known: "",
+        has_ends: false,
+        is_routed: false,
+        kernel: Kernel::Nothing,
+    },
     Way {
         name: "cross-connect",
         on: Some((NOWHERE, "read and send on")),
         added: 0,
         standard: "nothing is added",
         near: "[[xconnect]]\na = \"p0\"\nb = \"p1\"\n",
-        far: None,
+        known: "",
+        has_ends: false,
         is_routed: false,
+        kernel: Kernel::Nothing,
     },
     Way {
         name: "bridge",
@@ -167,8 +224,10 @@ pub(crate) const WAYS: [Way; 9] = [
         added: 0,
         standard: "nothing is added",
         near: BRIDGE,
-        far: None,
+        known: AT_PORTS,
+        has_ends: false,
         is_routed: false,
+        kernel: Kernel::Bridge,
     },
     Way {
         name: "802.1Q",
@@ -176,8 +235,10 @@ pub(crate) const WAYS: [Way; 9] = [
         added: 4,
         standard: "IEEE 802.1Q-2022, 9.3: a tag of 4 bytes",
         near: VLAN,
-        far: None,
+        known: AT_UPPER,
+        has_ends: false,
         is_routed: false,
+        kernel: Kernel::Vlan,
     },
     Way {
         name: "QinQ",
@@ -185,8 +246,10 @@ pub(crate) const WAYS: [Way; 9] = [
         added: 8,
         standard: "IEEE 802.1Q-2022, 9.3: two tags of 4 bytes",
         near: QINQ,
-        far: None,
+        known: AT_UPPER,
+        has_ends: false,
         is_routed: false,
+        kernel: Kernel::QinQ,
     },
     Way {
         name: "macvlan",
@@ -194,8 +257,10 @@ pub(crate) const WAYS: [Way; 9] = [
         added: 0,
         standard: "nothing is added",
         near: MACVLAN,
-        far: None,
+        known: "",
+        has_ends: false,
         is_routed: false,
+        kernel: Kernel::Nothing,
     },
     Way {
         name: "host-gw",
@@ -203,8 +268,10 @@ pub(crate) const WAYS: [Way; 9] = [
         added: 0,
         standard: "nothing is added",
         near: HOST_GW,
-        far: None,
+        known: NEXT_HOPS,
+        has_ends: false,
         is_routed: true,
+        kernel: Kernel::Route,
     },
     Way {
         name: "IPIP",
@@ -212,39 +279,47 @@ pub(crate) const WAYS: [Way; 9] = [
         added: 20,
         standard: "RFC 2003, 3.1: an IPv4 header of 20 bytes",
         near: IPIP,
-        far: Some(IPIP),
+        known: NEXT_HOPS,
+        has_ends: true,
         is_routed: true,
+        kernel: Kernel::Ipip,
     },
     Way {
         name: "VXLAN",
         on: Some(("bridge", "tunnel header")),
         added: 50,
-        standard: "RFC 7348, 5: Ethernet 14, IPv4 20, UDP 8 and VXLAN 8 bytes",
+        standard: "RFC 7348, 5: Ethernet 14, IPv4 20, UDP 8 (without a checksum) and VXLAN 8 bytes",
         near: VXLAN,
-        far: Some(VXLAN),
+        known: AT_TUNNEL,
+        has_ends: true,
         is_routed: false,
+        kernel: Kernel::Vxlan,
     },
 ];
 
 impl Way {
-    /// The near switch's configuration.
+    /// The near switch's configuration, with no I/O.
     pub(crate) fn near(&self) -> String {
-        ports(self.near)
+        let port = |name: &str| format!("[[port]]\nname = \"{name}\"\nmemory = true\nmtu = 9216\n");
+        format!("switch = {{ mac_table = 1024 }}\n{}{}{}{}", port("p0"), port("p1"), self.near, self.known)
     }
 
-    /// That of the switch at the other end.
+    /// That of the switch at the other end, if it has another.
     fn far(&self) -> Option<String> {
-        // What is near is far there, and the other way round.
-        const SWAPPED: [(&str, &str); 4] = [
-            ("192.168.32.1", "192.168.32.2"),
-            ("10.1.0", "10.2.0"),
-            ("10.9.0.1", "10.9.0.2"),
-            ("02:00:00:00:0a:01", "02:00:00:00:0b:01"),
-        ];
-        let near = self.far?;
-        Some(ports(&SWAPPED.iter().fold(near.to_owned(), |text, (one, other)| {
-            text.replace(one, "\0").replace(other, one).replace('\0', other)
-        })))
+        self.has_ends.then(|| swapped(&self.near()))
+    }
+
+    /// Whether it is measured over devices, where a station is behind each end.
+    pub(crate) fn is_over_devices(&self) -> bool {
+        self.kernel != Kernel::Nothing
+    }
+
+    /// The near switch's configuration over devices of these kinds, and that of the far one.
+    pub(crate) fn over(&self, [station, wire]: [&str; 2]) -> [String; 2] {
+        let port = |name: &str, kind: &str| format!("[[port]]\nname = \"{name}\"\n{kind} = \"{name}\"\n");
+        let near = format!("{}{}{}", port("p0", station), port("p1", wire), self.near);
+        let far = swapped(&near);
+        [near, far]
     }
 
     /// Frames of `size` bytes that A sends to B, as they arrive at `p0`.
@@ -287,9 +362,17 @@ impl Way {
     }
 }
 
-fn ports(rest: &str) -> String {
-    let port = |name: &str| format!("[[port]]\nname = \"{name}\"\nmemory = true\nmtu = 9216\n");
-    format!("switch = {{ mac_table = 1024 }}\n{}{}{rest}", port("p0"), port("p1"))
+/// The configuration of the other end: what is near is far there, and the other way round.
+fn swapped(near: &str) -> String {
+    const SWAPPED: [(&str, &str); 4] = [
+        ("192.168.32.1", "192.168.32.2"),
+        ("10.1.0", "10.2.0"),
+        ("10.9.0.1", "10.9.0.2"),
+        ("02:00:00:00:0a:01", "02:00:00:00:0b:01"),
+    ];
+    SWAPPED.iter().fold(near.to_owned(), |text, (one, other)| {
+        text.replace(one, "\0").replace(other, one).replace('\0', other)
+    })
 }
 
 /// A UDP datagram of each flow, in frames of `size` bytes.

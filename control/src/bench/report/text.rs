@@ -34,7 +34,12 @@ impl Section {
     fn write_text(&self, out: &mut String, colour: bool) {
         let _ = write!(out, "\n{}: {}\n", self.title, self.about);
         if !self.rows.is_empty() {
-            let heads: Vec<_> = self.heads().map(|head| head.to_uppercase()).collect();
+            // Units stay as they are written.
+            let upper = |head: String| match head.split_once(" (") {
+                Some((name, unit)) => format!("{} ({unit}", name.to_uppercase()),
+                None => head.to_uppercase(),
+            };
+            let heads: Vec<_> = self.heads().map(upper).collect();
             let heads = heads.iter().enumerate().map(|(column, head)| {
                 let is_number = self.rows.iter().any(|row| {
                     column.checked_sub(row.keys.len()).is_some_and(|cell| row.cells[cell].is_number())
