@@ -178,7 +178,7 @@ fn the_hosts_port_comes_changes_and_goes_while_the_switch_runs() {
 
     let refused = rig.folder.say("bridge set br0 host off");
     assert!(
-        refused.err.contains("`mtu` is that of the host's port, and the bridge has none"),
+        refused.err.contains("`mtu` is that of the bridge's own device, which nothing uses"),
         "{}",
         refused.err
     );

@@ -2,6 +2,7 @@
 
 mod ipvlan;
 mod macvlan;
+mod own;
 mod routing;
 mod tunnels;
 mod underlay;
@@ -28,7 +29,7 @@ use rigswitch_dataplane::vlan::VlanConfig;
 use crate::config::Config;
 use crate::domains::Domains;
 
-/// What is known of a port that no file says. The host's port of a bridge is one too, under the bridge's name.
+/// What is known of a port that no file says. A bridge's own is one too, under the bridge's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PortFacts<'a> {
     /// Its number.
@@ -47,6 +48,8 @@ pub struct PortFacts<'a> {
     pub tree: Option<PortState>,
     /// What it does with offload state.
     pub capabilities: Capabilities,
+    /// The number of the inside of it, if it is a bridge's own device, for something stands on that or it has addresses.
+    pub inside: Option<DeviceId>,
 }
 
 /// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already, and a database of
@@ -60,7 +63,8 @@ pub fn compile(
     routing: &Arc<Routing>,
 ) -> Tables {
     let named: Named<'_> = ports.iter().map(|port| (port.name, port)).collect();
-    let mut devices = vec![Device::NONE; ports.iter().map(|port| port.id.index() + 1).max().unwrap_or(0)];
+    let numbers_of = |port: &PortFacts<'_>| port.id.index().max(port.inside.map_or(0, DeviceId::index)) + 1;
+    let mut devices = vec![Device::NONE; ports.iter().map(numbers_of).max().unwrap_or(0)];
     for port in ports {
         devices[port.id.index()] = Device {
             owner: port.owner,
@@ -69,6 +73,7 @@ pub fn compile(
             ..Device::NONE
         };
     }
+    let uppers: HashMap<_, _> = config.uppers.iter().map(|upper| (&*upper.name, upper)).collect();
     let mut domains = vec![Domain::default(); numbers.places()];
     let mut vlan_ports: Vec<Option<Box<VlanPort>>> = vec![None; devices.len()];
     for bridge in &config.bridges {
@@ -93,18 +98,17 @@ pub fn compile(
             let ports = members.iter().filter(|(_, port)| takes(port)).map(|(id, _)| *id);
             ports.chain(host.map(|host| host.device)).collect()
         };
-        let host = named.get(&*bridge.name);
-        if let Some(host) = host {
-            let device = &mut devices[host.id.index()];
-            // What goes up is not measured against the MTU (`br_pass_frame_up`, net/bridge/br_input.c).
-            (device.role, device.longest) = (Role::Host(domain), u32::MAX);
-            let own = vlans.as_mut().map(|vlans| Box::new(std::mem::take(&mut vlans.own)));
-            vlan_ports[host.id.index()] = own;
-            device.knobs.answers = bridge.ports.iter().any(|port| port.neigh_suppress);
+        let own = named.get(&*bridge.name);
+        if let Some(facts) = own {
+            let member = own::place(bridge, domain, facts, &mut devices);
+            let vlans = vlans.as_mut().map(|vlans| Box::new(std::mem::take(&mut vlans.own)));
+            vlan_ports[member.index()] = vlans;
         }
-        let host = host.filter(|host| host.up).map(|host| HostPort { device: host.id, mac: host.mac });
+        let is_device = own.is_some_and(|facts| facts.inside.is_some());
+        let host = own.filter(|facts| facts.up).map(|facts| own::host_port(facts));
+        let promiscuous = host.filter(|host| is_device && own::is_promiscuous(&uppers, bridge, host.mac));
         let whole = Domain {
-            unicast: list(|port| port.flood, None),
+            unicast: list(|port| port.flood, promiscuous),
             multicast: list(|port| port.mcast_flood, host),
             broadcast: list(|port| port.bcast_flood, host),
             from_host: list(|_| true, None),
@@ -250,6 +254,7 @@ mod tests {
                 up: down != Some(name),
                 tree: None,
                 capabilities: Capabilities::default(),
+                inside: None,
             }
         };
         let ports: Vec<_> = (0..5).map(facts).collect();
@@ -332,6 +337,7 @@ mod tests {
             up: true,
             tree: None,
             capabilities: Capabilities::default(),
+            inside: None,
         };
         let tables = compile(
             &[port],

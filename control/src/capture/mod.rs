@@ -5,7 +5,7 @@ mod request;
 mod session;
 
 pub(crate) use request::{LONGEST_ID, Request, Stage, snaplen};
-pub(crate) use session::{Names, Session, chunks};
+pub(crate) use session::{Named, Names, Session, chunks};
 
 /// Captures at a time: each costs the workers, and packet memory's worth of room.
 pub(crate) const CAPTURES: usize = 8;

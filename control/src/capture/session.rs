@@ -18,8 +18,17 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::pcapng::{self, Crossing, Packet, Statistics};
 
-/// The names of devices by number, with how often they changed: control writes, sessions read.
-pub(crate) type Names = Arc<Mutex<(u64, BTreeMap<DeviceId, String>)>>;
+/// What devices are called, with how often that changed: control writes, sessions read.
+pub(crate) type Names = Arc<Mutex<(u64, Named)>>;
+
+/// What devices are called, by number.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Named {
+    /// Those that have names.
+    pub(crate) names: BTreeMap<DeviceId, String>,
+    /// The insides of bridges' own devices, and those: what crosses one is seen there already, what ends in one is shown there.
+    pub(crate) insides: BTreeMap<DeviceId, DeviceId>,
+}
 
 /// A chunk is handed on when it has this many bytes, or when there is no more for now.
 const CHUNK: usize = 64 << 10;
@@ -41,7 +50,7 @@ pub(crate) struct Session {
     bell: Arc<Bell>,
     stop: Arc<AtomicBool>, // control sets it
     names: Names,
-    named: (u64, BTreeMap<DeviceId, String>), // as of the last look
+    named: (u64, Named), // as of the last look
     interfaces: BTreeMap<(DeviceId, Place), Interface>,
     numbers: u32, // of interfaces
     snaplen: u32,
@@ -162,7 +171,8 @@ impl Session {
     /// Takes the next record of a ring.
     fn take(&mut self, index: usize) {
         let Some(record) = self.sources[index].next.take() else { return };
-        let interface = self.interface(record.device, record.stage.place());
+        let Some(device) = self.device(record.device, record.stage.place()) else { return };
+        let interface = self.interface(device, record.stage.place());
         interface.packets += 1;
         let (crossing, reason) = match record.stage {
             Stage::Rx => (Crossing::Inbound, None),
@@ -185,10 +195,18 @@ impl Session {
         }
     }
 
+    /// The device that something is shown at; `None` if it is not to be.
+    fn device(&self, device: DeviceId, place: Place) -> Option<DeviceId> {
+        match self.named.1.insides.get(&device) {
+            Some(outside) => (place == Place::Drop).then_some(*outside),
+            None => Some(device),
+        }
+    }
+
     /// The interface of a device and a place, which is written when it is first needed: a number may have become another
     /// device's.
     fn interface(&mut self, device: DeviceId, place: Place) -> &mut Interface {
-        let name = match self.named.1.get(&device) {
+        let name = match self.named.1.names.get(&device) {
             Some(name) => format!("{name} {}", place.name()),
             None => format!("device {} {}", device.0, place.name()),
         };
@@ -221,7 +239,8 @@ impl Session {
         let missed = |source: &Source| source.reader.missed().collect::<Vec<_>>();
         let mut all = BTreeMap::<_, u64>::new();
         for (device, place, missed) in self.sources.iter().flat_map(missed) {
-            *all.entry((device, place)).or_default() += missed;
+            let device = self.device(device, place);
+            device.into_iter().for_each(|device| *all.entry((device, place)).or_default() += missed);
         }
         for &(device, place) in all.keys() {
             self.interface(device, place);

@@ -32,12 +32,6 @@ fn device(fields: &Fields<'_>, text: &Text<'_>, roles: &mut Roles<'_>) -> Option
     match roles.kind(text.value) {
         // It goes by the address, whatever else it is used for.
         Some(Kind::Ipvlan) => {}
-        Some(Kind::Bridge) => {
-            let rule = format!("`{}` is a bridge, which takes no address in this version", text.value);
-            let remedy = "let the host have it: host = { addresses = [\"192.0.2.1/24\"] }".into();
-            refuse(rule, remedy);
-            return None;
-        }
         Some(_) => roles.enter(Role::Routed, text),
         None => {
             refuse(format!("there is no device `{}`", text.value), roles.suggest(text.value));

@@ -132,7 +132,7 @@ fn read_bridge(fields: &Fields<'_>, roles: &mut Roles<'_>) -> Option<BridgeConfi
         device_name(fields, "name", text)
     });
     let host = host::read(fields, text.as_ref(), roles);
-    let mtu = host::read_mtu(fields, host.as_ref());
+    let mtu = host::read_mtu(fields, text.as_ref(), roles);
     let label = name.as_deref().unwrap_or("this bridge");
     let ageing_time = duration(fields, "ageing_time", LONGEST_AGEING);
     let members = fields.tables("port", &MEMBER);

@@ -143,7 +143,7 @@ fn edit_bridge(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> 
     admit(document, "bridge", edit)?;
     if edit.action == EditAction::Del {
         list(document, "bridge").retain(|bridge| bridge["name"] != *edit.name);
-        list(document, "neighbor").retain(|neighbor| neighbor["device"] != *edit.name);
+        remove_device(document, &edit.name);
     } else if let Some(table) = find(list(document, "bridge"), "name", &edit.name) {
         edit.keys.iter().for_each(|(key, value)| put(table, key, value));
     }

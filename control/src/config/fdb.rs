@@ -17,11 +17,11 @@ const ENTRY: Shape = Shape {
 };
 
 /// Every entry of a bridge of which all else is known. One that names no VLAN is of every VLAN of its port.
-pub(super) fn read(fields: &Fields<'_>, bridge: &BridgeConfig, roles: &Roles<'_>) -> Vec<FdbEntryConfig> {
+pub(super) fn read(fields: &Fields<'_>, bridge: &BridgeConfig, roles: &mut Roles<'_>) -> Vec<FdbEntryConfig> {
     let mut entries = Vec::new();
     let mut seen: BTreeMap<_, Range<usize>> = BTreeMap::new();
     for entry in fields.tables("fdb", &ENTRY) {
-        let Some((mac, read)) = read_entry(&entry, bridge) else { continue };
+        let Some((mac, read)) = read_entry(&entry, bridge, roles) else { continue };
         for vlan in vlans(&entry, "vlan", bridge, &read.device) {
             if let Some(first) = seen.get(&(read.mac, vlan)) {
                 let of_vlan = vlan.map(|vid| format!(", VLAN {vid},")).unwrap_or_default();
@@ -38,7 +38,11 @@ pub(super) fn read(fields: &Fields<'_>, bridge: &BridgeConfig, roles: &Roles<'_>
     entries
 }
 
-fn read_entry<'d>(entry: &Fields<'d>, bridge: &BridgeConfig) -> Option<(Text<'d>, FdbEntryConfig)> {
+fn read_entry<'d>(
+    entry: &Fields<'d>,
+    bridge: &BridgeConfig,
+    roles: &mut Roles<'_>,
+) -> Option<(Text<'d>, FdbEntryConfig)> {
     let mac = entry.required("mac", "\"02:00:00:00:00:01\"");
     let device = entry.required("device", "\"p0\"");
     let states = [FdbState::Static, FdbState::Dynamic, FdbState::Permanent].map(|s| (s.name(), s));
@@ -53,7 +57,7 @@ fn read_entry<'d>(entry: &Fields<'d>, bridge: &BridgeConfig) -> Option<(Text<'d>
     }
     let address = mac.as_ref().and_then(|mac| station(entry, mac));
     if let Some(device) = &device {
-        check_device(entry, bridge, device, state);
+        check_device(entry, bridge, device, state, roles);
     }
     let (mac, device, address) = (mac?, device?, address?);
     let device = device.value.to_owned();
@@ -61,23 +65,27 @@ fn read_entry<'d>(entry: &Fields<'d>, bridge: &BridgeConfig) -> Option<(Text<'d>
 }
 
 /// The device is a port of the bridge, or the bridge itself where it may be.
-fn check_device(entry: &Fields<'_>, bridge: &BridgeConfig, device: &Text<'_>, state: FdbState) {
+fn check_device(
+    entry: &Fields<'_>,
+    bridge: &BridgeConfig,
+    device: &Text<'_>,
+    state: FdbState,
+    roles: &mut Roles<'_>,
+) {
     let name = &bridge.name;
     let members: BTreeSet<&str> = bridge.ports.iter().map(|port| port.device.as_str()).collect();
-    let is_host = bridge.host.is_some() && device.value == name;
-    if is_host && state != FdbState::Permanent {
-        let rule = format!("an entry for `{name}` itself is permanent: frames to it are the host's");
-        entry.problems.push(device.span.clone(), rule, "add state = \"permanent\"");
-    }
-    if is_host || members.contains(device.value) {
-        return;
-    }
     let rule = format!("`{}` is not a port of {name}", device.value);
-    let remedy = match suggest(device.value, members.iter().copied()) {
-        _ if device.value == name => "add host = true to it, and state = \"permanent\" here".into(),
-        near => near.unwrap_or_else(|| "add it as a [[bridge.port]], or name one that is".into()),
-    };
-    entry.problems.push(device.span.clone(), rule, remedy);
+    if device.value == name && state != FdbState::Permanent {
+        let rule = format!("an entry for `{name}` itself is permanent: frames to it end there");
+        entry.problems.push(device.span.clone(), rule, "add state = \"permanent\"");
+    } else if device.value == name {
+        let remedy = "add host = true to it, an [[address]] or a [[vlan]] of it, or name a port";
+        roles.expect_device(name, device.span.clone(), rule, remedy);
+    } else if !members.contains(device.value) {
+        let near = suggest(device.value, members.iter().copied());
+        let remedy = near.unwrap_or_else(|| "add it as a [[bridge.port]], or name one that is".into());
+        entry.problems.push(device.span.clone(), rule, remedy);
+    }
 }
 
 /// The VLANs that an entry is of: the one at `key`, or all of its port (`br_fdb_add`, net/bridge/br_fdb.c; `br_mdb_add`,

@@ -7,7 +7,7 @@ use rigswitch_dataplane::ports::HostAddress;
 use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
-use super::roles::Roles;
+use super::roles::{Role, Roles};
 use super::values::netns_name;
 
 const HOST: Shape = Shape { label: "host", keys: &["addresses", "netns"], later: &[] };
@@ -24,16 +24,18 @@ pub(super) fn read(
     let host = host(fields, name, roles)?;
     if let Some(name) = name {
         roles.take_device(host.netns.as_deref(), name);
+        roles.enter(Role::Host, name);
     }
     Some(host)
 }
 
-/// The MTU of a bridge's host's port, which only one that has such a port has.
-pub(super) fn read_mtu(fields: &Fields<'_>, host: Option<&HostConfig>) -> Option<u16> {
+/// The MTU of a bridge's own device.
+pub(super) fn read_mtu(fields: &Fields<'_>, name: Option<&Text<'_>>, roles: &mut Roles<'_>) -> Option<u16> {
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
-    if let (None, Some(value)) = (host, fields.value("mtu")) {
-        let rule = "`mtu` is that of the host's port, and the bridge has none";
-        fields.problems.push(value.span(), rule, "take it out, or add host = true");
+    if let (Some(name), Some(value)) = (name, fields.value("mtu")) {
+        let rule = "`mtu` is that of the bridge's own device, which nothing uses";
+        let remedy = "take it out, or add host = true, an [[address]] or a [[vlan]] of the bridge";
+        roles.expect_device(name.value, value.span(), rule.into(), remedy);
     }
     mtu
 }

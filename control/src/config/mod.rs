@@ -32,8 +32,8 @@
 //! ageing_time = "300s"                # also ms, m, h, or an integer of seconds; 0 learns nothing
 //! host = true                         # the host takes part in it, by a TAP of the bridge's name; or what it is to be like:
 //! # host = { addresses = ["192.0.2.1/24", "2001:db8::1/64"], netns = "blue" }
-//! mtu = 1500                          # 68 to 65521, of the host's port; else the smallest of the ports'
-//! address = "02:00:00:00:00:fe"       # the host's there, and what its spanning tree is known by; else the lowest of its ports
+//! mtu = 1500                          # 68 to 65521, of its own device; else the smallest of the ports'
+//! address = "02:00:00:00:00:fe"       # that device's, and what its spanning tree is known by; else the lowest of its ports
 //! group_fwd_mask = 0x4000             # reserved addresses that pass: bit X for 01:80:C2:00:00:0X, not 0 to 2; else none
 //! fdb_max_learned = 0                 # addresses it may have learned at one time; 0: as many as there is room for
 //! no_linklocal_learn = false          # true: frames to reserved addresses that end in the bridge teach it nothing
@@ -114,7 +114,7 @@
 //!
 //! # [[vlan]]                          # one VLAN of a device, as a device of its own: a bridge's port, or cross-connected
 //! # name = "eth0.10"
-//! # link = "eth0"                     # the device that it stands on: a port, or one that stands on another itself
+//! # link = "eth0"                     # the device that it stands on: a port, a bridge, or one that stands on another itself
 //! # id = 10                           # 1 to 4094
 //! # protocol = "802.1Q"               # or 802.1ad: the kind of tag
 //! # address = "02:00:00:00:00:0a"     # else that of the device it stands on
@@ -123,7 +123,7 @@
 //!
 //! # [[macvlan]]                       # one of several that share a device, each with an address of its own
 //! # name = "mv0"
-//! # link = "eth0"                     # what they share: a port, or a VLAN of one, that is in no bridge and no cross-connect
+//! # link = "eth0"                     # what they share: a port, a bridge, or a VLAN of one, that has no other use
 //! # mode = "vepa"                     # or private, bridge, passthru (the only one, which takes all), source: how they get on
 //! # mac = "02:00:00:00:00:aa"         # else one that its name makes; of mode passthru that of the device it stands on
 //! # macaddr = ["02:00:00:00:00:01"]   # of mode source: the stations that it hears
@@ -153,7 +153,7 @@
 //! # mtu = 1480                        # 68 to 65515; else that of the device with `local`, less 20
 //!
 //! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this
-//! # device = "iv1"                    # an ipvlan
+//! # device = "iv1"                    # an ipvlan, or any device that has no other use, which is routed then: a port, a bridge, a VLAN
 //! # address = "10.66.0.1/24"          # or an IPv6 address with its prefix; of one ipvlan on a device only
 //!
 //! # [[route]]                         # where packets go that come to a device with an [[address]]
@@ -182,6 +182,7 @@ mod bridge;
 mod edit;
 mod fdb;
 mod fields;
+mod heights;
 mod host;
 mod ipvlan;
 mod mac_moves;
@@ -209,6 +210,7 @@ pub use plan::{Change, Edit, Frozen, Plan};
 pub use print::Document;
 pub use problem::{Problem, Refused};
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -222,6 +224,7 @@ use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
 pub(crate) use fields::suggest;
+pub(crate) use heights::Above;
 pub(crate) use origins::Origins;
 pub(crate) use problem::Problems;
 pub(crate) use route::network_of;
@@ -322,16 +325,21 @@ pub enum Idle {
 }
 
 impl Config {
-    /// Every port that there is to be: those of the file, the hosts' of its bridges, the devices that stand on others, and tunnels.
+    /// Every port that there is to be: those of the file, the bridges' own, the devices that stand on others, and tunnels.
     pub(crate) fn all_ports(&self) -> impl Iterator<Item = PortConfig> {
-        let hosts = self.bridges.iter().filter_map(BridgeConfig::host_port);
+        let used = self.used_devices();
+        let own = |bridge: &BridgeConfig| bridge.own_ports(used.contains(&*bridge.name)).collect::<Vec<_>>();
+        let own: Vec<_> = self.bridges.iter().flat_map(own).collect();
         let stands = self.uppers.iter().map(UpperConfig::port);
-        self.ports
-            .iter()
-            .cloned()
-            .chain(hosts)
-            .chain(stands)
-            .chain(self.tunnels.iter().map(TunnelConfig::port))
+        let tunnels = self.tunnels.iter().map(TunnelConfig::port);
+        self.ports.iter().cloned().chain(own).chain(stands).chain(tunnels)
+    }
+
+    /// Names of devices that something stands on, that have addresses, or that are wired: a bridge of such a name is a device.
+    pub(crate) fn used_devices(&self) -> BTreeSet<&str> {
+        let links = self.uppers.iter().map(|upper| &*upper.link);
+        let wired = self.xconnects.iter().flat_map(|wire| [&*wire.a, &*wire.b]);
+        links.chain(wired).chain(self.addresses.iter().map(|said| &*said.device)).collect()
     }
 
     /// The largest file that is read, in bytes.
@@ -429,12 +437,7 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let routes = route::read_all(&file, &addresses, &roles);
     let neighbors = neighbor::read_all(&file, &bridges, &addresses, &roles);
     roles.check();
-    let devices = ports.len() + bridges.len() + uppers.len() + tunnels.len();
-    if devices > DeviceId::LIMIT {
-        let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
-        problems.push(0..0, rule, "divide them between switches");
-    }
-    Config {
+    let config = Config {
         switch,
         ports,
         bridges,
@@ -446,5 +449,11 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
         routes,
         neighbors,
         origins: Origins::default(),
+    };
+    let devices = config.all_ports().count();
+    if devices > DeviceId::LIMIT {
+        let rule = format!("{devices} devices are too many: one switch has at most {}", DeviceId::LIMIT);
+        problems.push(0..0, rule, "divide them between switches");
     }
+    config
 }

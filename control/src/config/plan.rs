@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rigswitch_dataplane::bridge::{
     BridgeConfig, BridgePortConfig, FdbEntryConfig, MdbEntryConfig, NeighborConfig, XconnectConfig,
 };
-use rigswitch_dataplane::ports::{AddressConfig, PortConfig};
+use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
 use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::UpperConfig;
@@ -119,35 +119,15 @@ impl Plan {
         self.0.is_empty()
     }
 
-    /// What happens to ports, the hosts' of bridges, devices that stand on others and tunnels with them.
-    pub(crate) fn ports(&self) -> Vec<Edit<PortConfig>> {
-        let of = |change: &Change| match change {
-            Change::Port(edit) => Some(edit.clone()),
-            Change::Bridge(edit) => port_of(edit, BridgeConfig::host_port),
-            Change::Upper(edit) => port_of(edit, |upper| Some(upper.port())),
-            Change::Tunnel(edit) => port_of(edit, |tunnel| Some(tunnel.port())),
-            _ => None,
-        };
-        self.0.iter().filter_map(of).collect()
+    /// What happens to ports, the bridges' own, devices that stand on others and tunnels with them.
+    pub(crate) fn of_ports(running: &Config, wanted: &Config) -> Vec<Edit<PortConfig>> {
+        let [from, to] = [running, wanted].map(|config| config.all_ports().collect::<Vec<_>>());
+        edits(&from, &to, |port| (port.name.clone(), port.kind == PortKind::Inside))
     }
 
     /// As an operator reads it.
     pub fn view(&self) -> Vec<ChangeView> {
         self.0.iter().map(Change::view).collect()
-    }
-}
-
-/// What happens to the port that goes with something that is no port itself.
-fn port_of<T>(edit: &Edit<T>, port: impl Fn(&T) -> Option<PortConfig>) -> Option<Edit<PortConfig>> {
-    let (from, to) = match edit {
-        Edit::Add(to) => (None, port(to)),
-        Edit::Remove(from) => (port(from), None),
-        Edit::Change { from, to } => (port(from), port(to)),
-    };
-    match (from, to) {
-        (None, to) => to.map(Edit::Add),
-        (Some(from), None) => Some(Edit::Remove(from)),
-        (Some(from), Some(to)) => (from != to).then_some(Edit::Change { from, to }),
     }
 }
 

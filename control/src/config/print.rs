@@ -201,7 +201,9 @@ impl<'c> Port<'c> {
                 PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
                 PortKind::Device(device) => Kind::Device(device),
                 PortKind::Socket(SocketConfig { udp, ipip }) => Kind::Socket { udp, ipip: *ipip },
-                PortKind::Host(_) | PortKind::Upper(_) => unreachable!("it has a table of another kind"),
+                PortKind::Host(_) | PortKind::Upper(_) | PortKind::Inside => {
+                    unreachable!("it has a table of another kind")
+                }
                 PortKind::Pcap(PcapConfig { input, output, pace: _ }) => {
                     Kind::Pcap(Pcap { input: input.as_deref(), output: output.as_deref() })
                 }

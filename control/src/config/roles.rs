@@ -8,6 +8,7 @@ use std::ops::Range;
 use rigswitch_dataplane::upper::UpperConfig;
 
 use super::fields::Text;
+use super::heights::Heights;
 use super::port::suggest_port;
 use super::problem::{Problems, line_number};
 
@@ -87,6 +88,7 @@ pub(super) struct Roles<'d> {
     routed_only: BTreeMap<String, &'static str>, // ports that can be nothing else, and what they are
     uses: Vec<(Role, String, Range<usize>)>,
     links: BTreeMap<String, (String, Range<usize>)>, // of devices that stand on others
+    of_devices: Vec<(String, Range<usize>, String, String)>, // what is said of bridges that are devices: rule and remedy
     addresses: Vec<(String, IpAddr, Range<usize>)>,
 }
 
@@ -101,6 +103,7 @@ impl<'d> Roles<'d> {
             routed_only: BTreeMap::new(),
             uses: Vec::new(),
             links: BTreeMap::new(),
+            of_devices: Vec::new(),
             addresses: Vec::new(),
         }
     }
@@ -173,6 +176,11 @@ impl<'d> Roles<'d> {
         suggest_port(name, self.devices_below())
     }
 
+    /// What stands here is said of the bridge's own device; this is the problem and the remedy if it is none.
+    pub(super) fn expect_device(&mut self, bridge: &str, span: Range<usize>, rule: String, remedy: &str) {
+        self.of_devices.push((bridge.to_owned(), span, rule, remedy.to_owned()));
+    }
+
     /// Every use is of a device that exists and has no other use, and what stands on others does so without a ring.
     pub(super) fn check(&self) {
         self.check_links();
@@ -180,12 +188,12 @@ impl<'d> Roles<'d> {
         for (role, device, span) in &self.uses {
             match self.names.get(device) {
                 // What is wrong with the device below is said of what stands on it.
-                None | Some(Kind::Bridge) if matches!(role, Role::Parent(_)) => {}
+                None if matches!(role, Role::Parent(_)) => {}
                 None => {
                     let rule = format!("there is no port `{device}`");
                     self.problems.push(span.clone(), rule, suggest_port(device, self.devices_below()));
                 }
-                Some(Kind::Bridge) => {
+                Some(Kind::Bridge) if matches!(role, Role::Member(_)) => {
                     let rule = format!("`{device}` is a bridge, and cannot be {role}");
                     self.problems.push(span.clone(), rule, "name a port");
                 }
@@ -202,7 +210,7 @@ impl<'d> Roles<'d> {
                     let remedy = "route to it: [[route]] with device = \"".to_owned() + device + "\"";
                     self.problems.push(span.clone(), rule, remedy);
                 }
-                Some(Kind::Port | Kind::Vlan | Kind::Ipvlan | Kind::Macvlan | Kind::Ipip) => {
+                Some(_) => {
                     if let Some((first, at)) = first_uses.get(&**device) {
                         if first.goes_with(role) {
                             continue;
@@ -215,25 +223,31 @@ impl<'d> Roles<'d> {
                 }
             }
         }
+        let is_below = |name: &String| self.links.values().any(|(link, _)| link == name);
+        for (bridge, span, rule, remedy) in &self.of_devices {
+            if !first_uses.contains_key(&**bridge) && !is_below(bridge) {
+                self.problems.push(span.clone(), rule.clone(), remedy.clone());
+            }
+        }
     }
-    /// What another device can stand on: all but bridges and tunnels of packets.
+
+    /// What another device can stand on: all but tunnels of packets.
     fn devices_below(&self) -> impl Iterator<Item = &str> {
-        self.names
-            .iter()
-            .filter(|(_, kind)| !matches!(kind, Kind::Bridge | Kind::Ipip))
-            .map(|(name, _)| &**name)
+        self.names.iter().filter(|(_, kind)| **kind != Kind::Ipip).map(|(name, _)| &**name)
     }
 
     fn check_links(&self) {
+        let members = self.uses.iter().filter_map(|(role, device, _)| match role {
+            Role::Member(bridge) => Some((&**bridge, &**device)),
+            _ => None,
+        });
+        let links = self.links.iter().map(|(upper, (link, _))| (&**upper, &**link));
+        let mut heights = Heights::new(members.chain(links));
         for (upper, (link, span)) in &self.links {
             let refuse = |rule: String, remedy: String| self.problems.push(span.clone(), rule, remedy);
             match self.names.get(link) {
                 None => {
                     refuse(format!("there is no device `{link}`"), suggest_port(link, self.devices_below()))
-                }
-                Some(Kind::Bridge) => {
-                    let rule = format!("`link = \"{link}\"`, a bridge: this version does not have it yet");
-                    refuse(rule, "name a port, or a device that stands on one".into());
                 }
                 Some(Kind::Ipip) => {
                     let rule = format!(
@@ -249,7 +263,7 @@ impl<'d> Roles<'d> {
                     let words = self.routed_only[link];
                     refuse(format!("`{link}` is {words}, and nothing stands on it"), ROUTED_ONLY.into());
                 }
-                Some(_) if self.height(upper).is_none() => {
+                Some(_) if heights.of(upper).is_none() => {
                     let most = UpperConfig::HIGHEST;
                     let rule = format!(
                         "`{upper}` stands on `{link}`, and with that on itself or on more than {most} devices"
@@ -259,17 +273,5 @@ impl<'d> Roles<'d> {
                 Some(_) => {}
             }
         }
-    }
-
-    /// On how many devices one stands; `None` if there is no end to them.
-    fn height(&self, upper: &str) -> Option<usize> {
-        let mut below = upper;
-        (0..=UpperConfig::HIGHEST).find(|_| match self.links.get(below) {
-            Some((link, _)) => {
-                below = link;
-                false
-            }
-            None => true,
-        })
     }
 }

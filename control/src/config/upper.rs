@@ -13,7 +13,7 @@ use super::fields::{Fields, Shape, Text};
 use super::host::{self, HostWords, LONGEST_MTU};
 use super::ipvlan;
 use super::macvlan::{self, Families, MACVLAN, MacvlanWords};
-use super::roles::{Kind, Role, Roles};
+use super::roles::{Kind, Roles};
 use super::values::{device_name, station};
 
 pub(super) const VLAN: Shape = Shape {
@@ -80,9 +80,6 @@ fn read<'d>(
         roles.stand(name, link);
     }
     let host = host::read(fields, text.as_ref(), roles);
-    if let (Some(_), Some(name)) = (&host, &text) {
-        roles.enter(Role::Host, name);
-    }
     let key = ["address", "mac"].into_iter().find(|key| fields.knows(key));
     let address = key.and_then(|key| fields.text(key)).and_then(|text| station(fields, &text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);

@@ -1,5 +1,6 @@
 //! Why a frame goes where it goes: the very line that forwards, run over a copy of what it consults, and put into words.
 
+mod devices;
 mod frame;
 mod known;
 mod macvlan;

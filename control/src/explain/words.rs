@@ -8,12 +8,12 @@ use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::routing::Fate;
-use rigswitch_dataplane::tables::{Entry, Flags, Flood, Role, Tables};
+use rigswitch_dataplane::tables::{Entry, Flags, Flood, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::view::{ExplainedDrop, ExplanationView, StepView};
-use super::{Seen, macvlan, tunnels, vlans};
+use super::{Seen, devices, macvlan, tunnels, vlans};
 use crate::config::Origins;
 use crate::snooping::{GroupIn, Membership};
 
@@ -40,7 +40,7 @@ pub(crate) fn explain(
         from,
         entry: None,
         vid: None,
-        bytes,
+        bytes: bytes.to_vec(),
         is_snooped: steps.iter().any(|seen| matches!(seen.step, Step::Snooped(_))),
         is_answered: steps.iter().any(|seen| matches!(seen.step, Step::Answered(..))),
         answer: None,
@@ -120,7 +120,7 @@ pub(super) struct Story<'s, 'n> {
     from: DeviceId,
     entry: Option<Entry>,
     vid: Option<VlanId>,
-    bytes: &'s [u8],
+    bytes: Vec<u8>, // with the addresses that it has by now
     is_snooped: bool,
     is_answered: bool,
     pub(super) answer: Option<DeviceId>, // what is queued there next
@@ -149,11 +149,13 @@ impl Story<'_, '_> {
             Step::Popped(tpid, tci) => self.push("untag", format!("{} off", tag(tpid, tci)), None),
             Step::Pushed(tpid, tci) => self.push("tag", format!("{} on", tag(tpid, tci)), None),
             Step::Macvlan(ruling) => {
-                let (text, place) = macvlan::ruling(self.setting, ruling, self.bytes);
+                let (text, place) = macvlan::ruling(self.setting, ruling, &self.bytes);
                 self.push("macvlan", text, place);
             }
             Step::Descended(device) => {
-                self.push("down", format!("{}, {length} bytes", self.name(device)), None)
+                let is_up = devices::is_inside(self.setting, device);
+                let way = if is_up { "up" } else { "down" };
+                self.push(way, format!("{}, {length} bytes", self.name(device)), None);
             }
             Step::Received(device) | Step::Originated(device) => self.role(device),
             Step::Sought(address, child) => self.sought(address, child),
@@ -215,51 +217,7 @@ impl Story<'_, '_> {
     }
 
     fn role(&mut self, device: DeviceId) {
-        let name = self.name(device).to_owned();
-        let origins = self.setting.origins;
-        let (text, place) = match self.setting.tables.device(device).role {
-            Role::Bridge(domain)
-            | Role::KnobbedBridge(domain)
-            | Role::VlanBridge(domain)
-            | Role::KnobbedVlanBridge(domain) => {
-                let bridge = (self.setting.bridge)(domain);
-                (
-                    format!("{name}, a port of {bridge}"),
-                    origins.place(&["bridge", bridge, "port", &name], "device"),
-                )
-            }
-            Role::Host(domain) => {
-                let bridge = (self.setting.bridge)(domain);
-                (
-                    format!("{name}, by which the host sends into {bridge}"),
-                    origins.place(&["bridge", bridge], "host"),
-                )
-            }
-            Role::Xconnect(peer) => {
-                let place = origins.place(&["xconnect", &name], "a");
-                (format!("{name}, cross-connected with {}", self.name(peer)), place)
-            }
-            Role::Upper(_) => {
-                let text = format!("{name}, which the host has");
-                let place = |kind| origins.place(&[kind, &name], "host");
-                (text, ["vlan", "ipvlan", "macvlan"].into_iter().find_map(place))
-            }
-            Role::Ipvlan(_) => {
-                let place =
-                    ["port", "vlan"].iter().find_map(|object| origins.place(&[object, &name], "name"));
-                (format!("{name}, the parent of ipvlans"), place)
-            }
-            Role::Routed => {
-                (format!("{name}, a routed device"), origins.place(&["address", &name], "address"))
-            }
-            Role::Macvlan(_) => {
-                (format!("{name}, which macvlans share"), origins.place(&["port", &name], "name"))
-            }
-            Role::Unused => (
-                format!("{name}, in no bridge and no cross-connect"),
-                origins.place(&["port", &name], "name"),
-            ),
-        };
+        let (text, place) = devices::role(self.setting, device);
         self.push("in", text, place);
     }
 
@@ -299,7 +257,7 @@ impl Story<'_, '_> {
     }
 
     fn lesson(&mut self, lesson: Lesson) {
-        let source = Ethernet::view(self.bytes).map(|header| header.source()).unwrap_or(MacAddr::ZERO);
+        let source = Ethernet::view(&self.bytes).map(|header| header.source()).unwrap_or(MacAddr::ZERO);
         let here = self.name(self.from).to_owned();
         let (text, place) = match lesson {
             Lesson::Known => (format!("{source} is known to be behind {here}"), None),
@@ -323,7 +281,7 @@ impl Story<'_, '_> {
     fn decision(&mut self, entry: Option<Entry>, verdict: Verdict) {
         self.entry = entry;
         let destination =
-            Ethernet::view(self.bytes).map(|header| header.destination()).unwrap_or(MacAddr::ZERO);
+            Ethernet::view(&self.bytes).map(|header| header.destination()).unwrap_or(MacAddr::ZERO);
         if let Some(entry) = entry {
             let how = match entry.flags() {
                 flags if flags.has(Flags::LOCAL) => "permanent",
@@ -353,7 +311,7 @@ impl Story<'_, '_> {
                     _ => (format!("{why} the other ports of {bridge}"), None),
                 }
             }
-            Verdict::Host(host) => (format!("for this host: up by {}", self.name(host.device)), None),
+            Verdict::Host(host) => (devices::up(self.setting, host.device), None),
             Verdict::Punt(_) => ("to control".to_owned(), None),
             Verdict::Drop(reason) => (format!("drop: {}", reason.name()), self.decided_by(reason)),
         };
@@ -387,7 +345,12 @@ impl Story<'_, '_> {
 
     fn routed(&mut self, fate: Fate) {
         let text = match fate {
-            Fate::Forward(device, next, mac) => format!("by {} to {next}, who is {mac}", self.name(device)),
+            Fate::Forward(device, next, mac) => {
+                let own = self.setting.tables.routing().interface(device).map_or(MacAddr::ZERO, |it| it.mac);
+                let addresses = [mac, own].map(MacAddr::octets);
+                self.bytes.iter_mut().zip(addresses.iter().flatten()).for_each(|(old, new)| *old = *new);
+                format!("by {} to {next}, who is {mac}", self.name(device))
+            }
             Fate::Decapsulate(arrival) => {
                 format!("for the tunnel {}", self.name(self.setting.tables.tunnels().device_of(arrival)))
             }
@@ -399,7 +362,7 @@ impl Story<'_, '_> {
 
     /// The knob that keeps floods of this frame's kind from a port.
     fn flood_knob(&self) -> Option<&'static str> {
-        let destination = Ethernet::view(self.bytes).ok()?.destination();
+        let destination = Ethernet::view(&self.bytes).ok()?.destination();
         Some(match destination {
             MacAddr::BROADCAST => "bcast_flood",
             group if group.is_group() => "mcast_flood",

@@ -4,7 +4,7 @@
 //! nobody acts any more on tables that name it. What fails before the publish is undone, and the switch is as it was. Ports
 //! that do not change keep their devices and queues: nothing that crosses between them is lost.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ impl Switch {
     /// [`SwitchError`], and the switch is as it was.
     pub fn apply(&mut self, wanted: Config) -> Result<Plan, SwitchError> {
         let plan = self.plan(&wanted)?;
-        let edits = plan.ports();
+        let edits = Plan::of_ports(&self.config, &wanted);
         let ports = PortWork::of(&edits);
         let mut done = Done::default();
         if let Err(error) = self.prepare(&plan, &ports, &wanted, &mut done) {
@@ -167,15 +167,41 @@ impl Switch {
     /// Puts what was prepared in force, and ends what goes. Nothing here fails.
     fn commit(&mut self, plan: &Plan, ports: &PortWork<'_>, wanted: Config) {
         self.config = wanted;
-        let leaving: Vec<_> = ports.leaving.iter().filter_map(|port| self.ports.find(&port.name)).collect();
+        let number = |port: &&PortConfig| match port.kind {
+            PortKind::Inside => self.ports.inside(&port.name),
+            _ => self.ports.find(&port.name),
+        };
+        let leaving: Vec<_> = ports.leaving.iter().filter_map(number).collect();
         // A worker takes its commands after it has seen a generation and before it sees the next: every way out is open.
         grace(&mut self.publisher);
         grace(&mut self.publisher);
+        self.rehome(ports);
         self.leave(&leaving);
         self.forget_what_has_gone(plan, ports);
         self.sweep.configure(&self.config.bridges, &self.domains);
         self.retire(&leaving);
         self.domains.release_all_but(&self.config.bridges);
+    }
+
+    /// Has what the file says of a bridge's own addresses be of the inside of its device from when there is one, and of the
+    /// device itself from when there is none.
+    fn rehome(&mut self, ports: &PortWork<'_>) {
+        let is_inside = |port: &&&PortConfig| port.kind == PortKind::Inside;
+        let both = |port: &&PortConfig| self.ports.find(&port.name).zip(self.ports.inside(&port.name));
+        let coming = ports.coming.iter().filter(is_inside).filter_map(both);
+        let leaving = ports.leaving.iter().filter(is_inside).filter_map(both).map(|(to, from)| (from, to));
+        let moves: HashMap<_, _> = coming.chain(leaving).collect();
+        if moves.is_empty() {
+            return;
+        }
+        let is_said = |key: &Key, entry: &Entry| entry.is_local() && !self.own.contains_key(key);
+        let of = |(key, entry): (Key, Entry)| Some((key, *moves.get(&entry.egress().device)?, entry.flags()));
+        let moved: Vec<_> =
+            self.macs.iter().filter(|(key, entry)| is_said(key, entry)).filter_map(of).collect();
+        for (key, to, flags) in moved {
+            // There is room: it is there.
+            let _ = self.put(key, to, flags);
+        }
     }
 
     /// Takes back everything that was done.

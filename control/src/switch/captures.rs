@@ -10,8 +10,9 @@ use rigswitch_dataplane::watch::{Place, Scope, Stages, Watch, WatchId, capture};
 use rigswitch_dataplane::worker::Command;
 use tokio::sync::mpsc::Receiver;
 
+use super::port::Port;
 use super::{Switch, SwitchError, grace};
-use crate::capture::{CAPTURES, Names, Request, Session, chunks};
+use crate::capture::{CAPTURES, Named, Names, Request, Session, chunks};
 
 /// Bytes of ring between a worker and a capture: some 30,000 short frames.
 const ROOM: usize = 4 << 20;
@@ -44,11 +45,13 @@ impl Switch {
         }
         let find = |name: &String| self.ports.find(name).ok_or_else(|| SwitchError::NotAPort(name.clone()));
         let devices = request.ports.iter().map(find).collect::<Result<Vec<DeviceId>, _>>()?;
+        let insides = request.ports.iter().filter_map(|name| self.ports.inside(name));
+        let watched: Vec<_> = devices.iter().copied().chain(insides).collect();
         let bell = Arc::new(Bell::new().map_err(SwitchError::Capture)?);
         let stop = Arc::new(AtomicBool::new(false));
         let watch = self.next_watch();
         let longest = usize::try_from(request.snaplen).unwrap_or(usize::MAX);
-        let known = self.ports.iter().last().map_or(0, |(id, _)| id.index() + 1);
+        let known = self.ports.all().last().map_or(0, |(id, _)| id.index() + 1);
         let (watches, readers): (Vec<_>, _) = self
             .crew
             .members
@@ -72,7 +75,7 @@ impl Switch {
         let thread = thread.spawn(move || session.run(&shown, &places)).map_err(SwitchError::Capture)?;
         for (member, watch_of) in self.crew.members.iter().zip(watches) {
             let mut scope =
-                if devices.is_empty() { Scope::all() } else { Scope::devices(devices.iter().copied()) };
+                if watched.is_empty() { Scope::all() } else { Scope::devices(watched.iter().copied()) };
             scope.filter = request.filter.as_ref().map(|(_, filter)| filter.clone());
             member.ask(Command::Observe(watch, scope, Watch::Capture(watch_of)));
         }
@@ -118,9 +121,13 @@ impl Switch {
     /// Tells those who capture what the ports are called.
     pub(super) fn name_captured(&self) {
         let names = self.ports.iter().map(|(id, port)| (id, port.config.name.clone())).collect();
+        let device = |port: &Port| self.ports.find(&port.config.name);
+        let insides = self.ports.all().filter(|(_, port)| port.is_inside());
+        let insides = insides.filter_map(|(id, port)| Some((id, device(port)?))).collect();
+        let now = Named { names, insides };
         let mut known = self.captures.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if known.1 != names {
-            *known = (known.0 + 1, names);
+        if known.1 != now {
+            *known = (known.0 + 1, now);
         }
     }
 }

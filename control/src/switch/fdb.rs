@@ -9,7 +9,6 @@ use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTable, Peer, Tick};
 
 use super::error::SwitchError;
-use super::port::Port;
 use super::{Switch, grace};
 use crate::domains::Domains;
 use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
@@ -135,7 +134,7 @@ impl Switch {
     fn change_entry(&mut self, change: &FdbChange, key: Key, device: DeviceId) -> Result<(), SwitchError> {
         let (domain, mac) = (key.domain(), key.mac());
         let is_plain = change.state == FdbStateWord::Permanent && !change.extern_learn && !change.is_use;
-        if self.ports.get(device).is_some_and(Port::is_host) && !is_plain {
+        if self.ports.get(device).is_some_and(|port| port.is_host() || port.is_inside()) && !is_plain {
             return Err(SwitchError::NotPermanent { mac: mac.to_string(), bridge: change.ifname.clone() });
         }
         let found = self.entry(key);
@@ -299,7 +298,7 @@ impl Switch {
 
     /// Puts an entry of the file in place.
     pub(super) fn put_configured(&mut self, bridge: &str, entry: &FdbEntryConfig) -> Result<(), SwitchError> {
-        let place = self.ports.find(&entry.device).zip(self.domains.of_vlan(bridge, entry.vlan));
+        let place = self.ports.member(&entry.device).zip(self.domains.of_vlan(bridge, entry.vlan));
         let Some((device, domain)) = place else { return Ok(()) };
         self.put(Key::new(domain, entry.mac), device, flags(entry.state, entry.sticky))
     }
@@ -378,7 +377,7 @@ impl Switch {
         };
         let bridge = self.config.bridges.iter().find(is_in);
         let domain = bridge.and_then(|bridge| self.domains.of(&bridge.name));
-        self.ports.find(port).zip(domain).ok_or_else(|| SwitchError::NotAMember(port.to_owned()))
+        self.ports.member(port).zip(domain).ok_or_else(|| SwitchError::NotAMember(port.to_owned()))
     }
 
     /// The name of the bridge of a domain.

@@ -16,6 +16,7 @@ use rigswitch_dataplane::wire::{igmp, mld};
 use super::Switch;
 use super::error::SwitchError;
 use super::host;
+use super::port::Port;
 use super::ports::Ports;
 use crate::domains::Domains;
 use crate::events::Event;
@@ -111,12 +112,15 @@ impl Snooped {
         given: &impl Fn(DeviceId) -> Option<PortState>,
         now: Duration,
     ) {
-        // What the host has asked for goes up to it, and routers behind the host are not the bridge's business.
-        let of_host = MulticastPort { router: RouterPort::Never, ..MulticastPort::default() };
+        // What the host has asked for goes up to it, and routers behind the host are not the bridge's business. What stands on
+        // the bridge asks for nothing, and hears every group.
+        let router =
+            if ports.inside(&bridge.name).is_some() { RouterPort::Always } else { RouterPort::Never };
+        let of_host = MulticastPort { router, ..MulticastPort::default() };
         let members = bridge.ports.iter().map(|port| (&port.device, port.multicast, port.state));
         let members = members.chain([(&bridge.name, of_host, PortState::Forwarding)]);
         let members: BTreeMap<_, _> =
-            members.filter_map(|(name, of, state)| Some((ports.find(name)?, (of, state)))).collect();
+            members.filter_map(|(name, of, state)| Some((ports.member(name)?, (of, state)))).collect();
         for device in self.ports.iter().filter(|device| !members.contains_key(device)) {
             self.snooping.remove_port(*device);
         }
@@ -220,7 +224,8 @@ impl Switch {
                 }
             };
             mdb.extend(of.snooping.members().map(view));
-            let routers = of.snooping.routers().into_iter();
+            let is_port = |device: &DeviceId| !self.ports.get(*device).is_some_and(Port::is_inside);
+            let routers = of.snooping.routers().into_iter().filter(is_port);
             let routers: Vec<_> =
                 routers.map(|device| RouterView { port: self.name(device).to_owned() }).collect();
             if !routers.is_empty() {

@@ -2,6 +2,8 @@
 //!
 //! Between two turns the worker has left the tables, as one that sleeps: control never waits for it.
 
+use std::collections::BTreeSet;
+
 use rigswitch_dataplane::ports::Now;
 use rigswitch_dataplane::worker::{Command, Worker, by_hand};
 
@@ -32,7 +34,11 @@ impl Switch {
         config.switch.workers = Workers::Count(1);
         config.ports.iter_mut().for_each(|port| port.worker = None);
         // Nothing of the machine's takes part.
-        config.bridges.iter_mut().for_each(|bridge| (bridge.host, bridge.mtu) = (None, None));
+        let used: BTreeSet<String> = config.used_devices().into_iter().map(str::to_owned).collect();
+        for bridge in &mut config.bridges {
+            bridge.host = None;
+            bridge.mtu = bridge.mtu.filter(|_| used.contains(&bridge.name));
+        }
         config.uppers.iter_mut().for_each(|upper| upper.host = None);
         let (mut switch, mut links) = Self::assemble(config, Time::by_hand(start), KEY)?;
         let mut device = None;

@@ -1,5 +1,5 @@
-//! What makes the host's port of a bridge the bridge's own: its address and MTU, its carrier, and the addresses that are not
-//! forwarded but go up to it.
+//! What makes the device of a bridge the bridge's own, be it the host's or not: its address and MTU, its carrier, and the
+//! addresses that are not forwarded but go up to it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,6 @@ use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::{Entry, Flags, Key};
 
 use super::Switch;
-use super::error::SwitchError;
 use super::port::{Likeness, Port};
 use super::ports::Ports;
 
@@ -19,32 +18,24 @@ const EMPTY_MTU: u32 = 1500;
 pub(super) type OwnEntries = BTreeMap<Key, DeviceId>;
 
 impl Switch {
-    /// Has the hosts' ports follow their bridges.
-    pub(super) fn follow_bridges(&mut self) {
-        let mut failed = Vec::new();
-        for bridge in self.config.bridges.iter().filter(|bridge| bridge.host.is_some()) {
-            let wanted = likeness(bridge, &self.ports);
-            let Some(host) = self.ports.find(&bridge.name).and_then(|id| self.ports.get_mut(id)) else {
+    /// Gives bridges' own devices a carrier as long as a port of the bridge forwards (`br_port_state_selection`,
+    /// net/bridge/br_stp_if.c). Whether one that the host does not have has gained or lost it, and what stands on it with it.
+    pub(super) fn carry_bridges(&mut self) -> bool {
+        let (tables, used) = (self.publisher.current(), self.config.used_devices());
+        let is_device = |bridge: &&BridgeConfig| bridge.host.is_some() || used.contains(&*bridge.name);
+        let mut changed = false;
+        for bridge in self.config.bridges.iter().filter(is_device) {
+            let Some(domain) = self.domains.of(&bridge.name) else { continue };
+            let Some(device) = self.ports.find(&bridge.name).and_then(|id| self.ports.get_mut(id)) else {
                 continue;
             };
-            let followed = host.follow_bridge(wanted, &mut self.watch, &mut self.events);
-            failed.extend(followed.err().map(|source| (bridge.name.clone(), source)));
-        }
-        for (name, source) in failed {
-            self.warn_of(&SwitchError::Port { name, source: source.into() });
-        }
-    }
-
-    /// Gives the hosts' ports a carrier as long as a port of their bridge forwards (`br_port_state_selection`,
-    /// net/bridge/br_stp_if.c).
-    pub(super) fn carry_hosts(&mut self) {
-        let tables = self.publisher.current();
-        for bridge in self.config.bridges.iter().filter(|bridge| bridge.host.is_some()) {
-            let Some(domain) = self.domains.of(&bridge.name) else { continue };
             let carrier = !tables.domain(domain).from_host.is_empty();
-            let host = self.ports.find(&bridge.name).and_then(|id| self.ports.get_mut(id));
-            host.into_iter().for_each(|host| host.set_carrier(carrier));
+            match bridge.host {
+                Some(_) => device.set_carrier(carrier),
+                None => changed |= device.carry(carrier, &mut self.events),
+            }
         }
+        changed
     }
 
     /// Puts the bridges' own addresses and those of their ports in the MAC table: frames to them go no further. What somebody
@@ -85,7 +76,8 @@ impl Switch {
             let members = bridge.ports.iter().map(|port| &port.device).chain([&bridge.name]);
             for (id, port) in members.filter_map(|name| named.get(&**name)) {
                 if let Some(address) = port.own_address() {
-                    own.entry(Key::new(domain, address)).or_insert(*id);
+                    let inside = self.ports.inside(&port.config.name);
+                    own.entry(Key::new(domain, address)).or_insert(inside.unwrap_or(*id));
                 }
             }
         }
@@ -101,7 +93,8 @@ impl Switch {
     }
 }
 
-fn likeness(bridge: &BridgeConfig, ports: &Ports) -> Likeness {
+/// What a bridge would have its own device be like.
+pub(super) fn likeness(bridge: &BridgeConfig, ports: &Ports) -> Likeness {
     let open = bridge.ports.iter().filter_map(|port| ports.get(ports.find(&port.device)?));
     let mtus = open.filter(|port| !port.is_gone()).map(|port| port.mtu);
     Likeness {

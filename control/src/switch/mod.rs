@@ -331,14 +331,16 @@ impl Switch {
         let now = self.time.elapsed();
         let fallen = self.follow_links();
         self.follow_underlays();
-        self.follow_bridges();
         self.follow_vlan_counts();
         self.note_own_addresses();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let state = |id| self.moves.state(id).or(self.trees.state(id));
         self.groups.follow(&self.config.bridges, &self.domains, &self.ports, state, now);
         let staying = self.ports.iter().filter(|(_, port)| !port.leaving);
-        let facts: Vec<_> = staying.map(|(id, port)| port.facts(id, state(id))).collect();
+        let inside = |port: &Port| self.ports.inside(&port.config.name);
+        let facts: Vec<_> = staying
+            .map(|(id, port)| PortFacts { inside: inside(port), ..port.facts(id, state(id)) })
+            .collect();
         let routing = self.roads.follow(&self.config, &self.ports, now);
         let mdbs = self.groups.mdbs(&self.domains);
         let tables = compile(&facts, &self.config, &self.domains, &mdbs, &self.vlan_counts, &routing);
@@ -347,14 +349,17 @@ impl Switch {
         let generation = self.publisher.publish(tables);
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);
-        self.carry_hosts();
         self.claim();
         fallen.into_iter().for_each(|id| self.forget_stations(id));
+        // What stands on a bridge goes up and down with its carrier, and that with its ports.
+        if self.carry_bridges() {
+            self.publish();
+        }
     }
 
     fn prepare_counters(&self) {
         for member in &self.crew.members {
-            for (id, _) in self.ports.iter() {
+            for (id, _) in self.ports.all() {
                 member.counters.prepare(id);
             }
         }
@@ -379,6 +384,7 @@ impl Port {
             up: self.is_usable(),
             tree,
             capabilities: self.capabilities,
+            inside: None,
         }
     }
 }

@@ -98,7 +98,7 @@ enum Source {
     Tap(Vec<Tap>),
     Packet(PacketDevice),
     Socket(SocketDevice),
-    /// None of its own: it stands on another device.
+    /// None of its own: it stands on another device, or is a bridge's own.
     Upper,
     Memory(Memory, MemoryEnd),
     /// None once a worker has it: files are read once.
@@ -460,7 +460,7 @@ impl Device {
                 Source::Socket(SocketDevice::open(of, netns, MacAddr::of_name(&config.name))?)
             }
             PortKind::Host(host) => Source::Tap(vec![create_host(host, netns)?]),
-            PortKind::Upper(_) => Source::Upper,
+            PortKind::Upper(_) | PortKind::Inside => Source::Upper,
             PortKind::Device(_) => unreachable!("the choice has been made"),
             PortKind::Memory => {
                 let (memory, end) = Memory::new(MEMORY_DEPTH, Capabilities::default());

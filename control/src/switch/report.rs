@@ -81,8 +81,12 @@ impl Switch {
             state: vec![state.to_owned()],
         };
         let routed = self.roads.router.view(self.time.elapsed());
-        let is_bridge =
-            |of: &&NeighborConfig| self.config.bridges.iter().any(|bridge| bridge.name == of.device);
+        // Those of a bridge that is routed are among the router's.
+        let names = super::routing::routed(&self.config);
+        let is_bridge = |of: &&NeighborConfig| {
+            let is_routed = of.vlan.is_none() && names.contains(&*of.device);
+            !is_routed && self.config.bridges.iter().any(|bridge| bridge.name == of.device)
+        };
         let told = self.config.neighbors.iter().filter(is_bridge);
         let in_vlan = |of: &NeighborConfig| NeighborView {
             vlan: of.vlan.map(VlanId::number),
@@ -155,8 +159,9 @@ impl Switch {
     /// What was done in software for want of a card that does it: by port, partial checksums completed and segments cut
     /// from super-frames.
     pub fn offloaded(&self) -> Vec<(&str, u64, u64)> {
-        let value =
-            |id, counter: fn(&DeviceCounters) -> &Counter| self.sum(id, |device| counter(device).value());
+        let value = |id, counter: fn(&DeviceCounters) -> &Counter| {
+            self.sum_with_inside(id, |device| counter(device).value())
+        };
         let of =
             |id| (value(id, |device| &device.checksums_completed), value(id, |device| &device.segments_made));
         let named = self.ports.iter().map(|(id, port)| (port.config.name.as_str(), of(id)));
@@ -261,10 +266,22 @@ impl Switch {
             .iter()
             .flat_map(|&direction| DropReason::ALL.iter().map(move |&reason| (direction, reason)));
         all.map(|(direction, reason)| {
-            (direction, reason, self.sum(id, |counters| counters.drops(direction, reason).volume()))
+            let volume = |counters: &DeviceCounters| counters.drops(direction, reason).volume();
+            (direction, reason, self.sum_with_inside(id, volume))
         })
         .filter(|(_, _, volume)| *volume != Volume::default())
         .collect()
+    }
+
+    /// The same with what was counted on the inside of it, if it is a bridge's own.
+    fn sum_with_inside<T: Default + Add<Output = T>>(
+        &self,
+        id: DeviceId,
+        what: impl Fn(&DeviceCounters) -> T,
+    ) -> T {
+        let inside =
+            self.ports.inside(self.name(id)).map_or_else(T::default, |inside| self.sum(inside, &what));
+        self.sum(id, what) + inside
     }
 
     /// What all workers have counted on a device.
@@ -276,7 +293,7 @@ impl Switch {
     fn ledger_view(&self) -> LedgerView {
         let mut ledger = Ledger::default();
         for member in &self.crew.members {
-            ledger.add_worker(&member.counters, self.ports.iter().map(|(id, _)| id));
+            ledger.add_worker(&member.counters, self.ports.all().map(|(id, _)| id));
         }
         let (frames, copies) = ledger.imbalance();
         let signed = |missing: i128| i64::try_from(missing).unwrap_or(i64::MAX);

@@ -129,11 +129,8 @@ impl Roads {
 /// The devices that are routed: those with addresses that have no other use, and tunnels of packets, which can have none.
 pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
     let mut names: BTreeSet<&str> = config.addresses.iter().map(|said| &*said.device).collect();
-    for bridge in &config.bridges {
-        names.remove(&*bridge.name);
-        for port in &bridge.ports {
-            names.remove(&*port.device);
-        }
+    for port in config.bridges.iter().flat_map(|bridge| &bridge.ports) {
+        names.remove(&*port.device);
     }
     for wire in &config.xconnects {
         names.remove(&*wire.a);

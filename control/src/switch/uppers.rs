@@ -6,39 +6,52 @@ use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::MacvlanMode;
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
-use super::Switch;
 use super::error::SwitchError;
 use super::port::{Likeness, Port, Standing};
+use super::{Switch, host};
+use crate::config::Above;
+use crate::events::Event;
 
 impl Switch {
-    /// Has every device that stands on another take after it, those lower down first. Returns those that went down.
+    /// Has every device that stands on another, and every bridge's own, take after what is below, those lower down first.
+    /// Returns those that went down.
     pub(super) fn follow_links(&mut self) -> Vec<DeviceId> {
-        let mut uppers = self.config.uppers.clone();
+        let Self { config, ports, watch, events, .. } = self;
+        let above = config.upward();
         // There may be tens of thousands of them.
-        let links: HashMap<_, _> =
-            self.config.uppers.iter().map(|upper| (&*upper.name, &*upper.link)).collect();
-        uppers.sort_by_cached_key(|upper| {
-            let below = |link: &&str| links.get::<str>(link).copied();
-            std::iter::successors(Some(&*upper.link), below).take(UpperConfig::HIGHEST).count()
-        });
-        let ports = self.ports.iter().map(|(id, port)| (port.config.name.clone(), id));
-        let numbers: HashMap<_, _> = ports.filter(|_| !uppers.is_empty()).collect();
+        let named = ports.iter().map(|(id, port)| (port.config.name.clone(), id));
+        let numbers: HashMap<_, _> = named.filter(|_| !above.is_empty()).collect();
+        let of = |name: &String| numbers.get(name).copied();
         let mut fallen = Vec::new();
-        for upper in uppers {
-            let link = numbers.get(&upper.link).and_then(|&id| self.ports.get(id));
-            let standing = standing(&upper, link);
-            let Some(&id) = numbers.get(&upper.name) else { continue };
-            let Some(port) = self.ports.get_mut(id) else { continue };
-            if upper.host.is_some() {
-                let said = (upper.own_address(), upper.mtu.map(|_| standing.mtu));
-                let likeness = Likeness { said, follows: (Some(standing.mac), standing.mtu) };
-                let followed = port.follow_bridge(likeness, &mut self.watch, &mut self.events);
-                port.set_carrier(standing.is_running);
-                if let Err(source) = followed {
-                    self.warn_of(&SwitchError::Port { name: upper.name, source: source.into() });
+        for above in above {
+            let (name, host, likeness, standing) = match above {
+                Above::Bridge(bridge) => {
+                    let likeness = host::likeness(bridge, ports);
+                    let own = of(&bridge.name).and_then(|id| ports.get(id));
+                    let is_running = own.is_some_and(Port::is_running); // until it is known better
+                    (&bridge.name, &bridge.host, likeness, likeness.standing(&bridge.name, is_running))
                 }
-            } else if port.stand(standing, &mut self.events) {
-                fallen.push(id);
+                Above::Upper(upper) => {
+                    let link = of(&upper.link).and_then(|id| ports.get(id));
+                    let standing = standing(upper, link);
+                    let said = (upper.own_address(), upper.mtu.map(|_| standing.mtu));
+                    let likeness = Likeness { said, follows: (Some(standing.mac), standing.mtu) };
+                    (&upper.name, &upper.host, likeness, standing)
+                }
+            };
+            let Some(id) = of(name) else { continue };
+            let Some(port) = ports.get_mut(id) else { continue };
+            if host.is_none() {
+                fallen.extend(port.stand(standing, events).then_some(id));
+                continue;
+            }
+            let followed = port.follow_below(likeness, watch, events);
+            if let Above::Upper(_) = above {
+                port.set_carrier(standing.is_running);
+            }
+            if let Err(source) = followed {
+                let error = SwitchError::Port { name: name.clone(), source: source.into() };
+                events.tell(Event::Warning { message: error.to_string() });
             }
         }
         fallen

@@ -51,6 +51,8 @@ pub struct BridgeConfig {
 impl BridgeConfig {
     /// The kernel's `BR_DEFAULT_AGEING_TIME`.
     pub const DEFAULT_AGEING_TIME: Duration = Duration::from_secs(300);
+    /// The word for its own device in output.
+    pub const KIND: &str = "bridge";
     /// The kernel's `BR_GROUPFWD_RESTRICTED`: spanning tree, PAUSE and LACP pass no bridge by its own mask.
     pub const GROUP_FWD_RESTRICTED: u16 = 0b111;
 
@@ -75,11 +77,22 @@ impl BridgeConfig {
         vlans
     }
 
-    /// The host's port, if there is to be one: a port of the bridge's name.
-    pub fn host_port(&self) -> Option<PortConfig> {
-        let HostConfig { addresses, netns } = self.host.clone()?;
-        let kind = PortKind::Host(HostPortConfig { device: self.name.clone(), addresses });
-        Some(PortConfig { name: self.name.clone(), kind, netns, worker: None, mtu: None, address: None })
+    /// The bridge itself as ports of its name: the host's, or its own device, which it is where `is_device` says so, and then
+    /// the inside of that.
+    pub fn own_ports(&self, is_device: bool) -> impl Iterator<Item = PortConfig> {
+        let (device, netns) = match &self.host {
+            Some(HostConfig { addresses, netns }) => {
+                let host = HostPortConfig { device: self.name.clone(), addresses: addresses.clone() };
+                (Some(PortKind::Host(host)), netns.clone())
+            }
+            None => (is_device.then_some(PortKind::Upper(Self::KIND)), None),
+        };
+        let port = |kind, netns| {
+            let name = self.name.clone();
+            PortConfig { name, kind, netns, worker: None, mtu: None, address: None }
+        };
+        let inside = is_device.then(|| port(PortKind::Inside, None));
+        device.map(|kind| port(kind, netns)).into_iter().chain(inside)
     }
 }
 

@@ -362,6 +362,7 @@ impl Egress {
             Descent::Ipip(way) => self.each_whole(cx, upper, frame, |egress, cx, frame| {
                 tunnels::ipip::send(cx, upper, way, frame, egress);
             }),
+            Descent::Patch(way) => self.rise(cx, way.peer, frame),
         }
         self.depth -= 1;
     }

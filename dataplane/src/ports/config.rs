@@ -158,10 +158,13 @@ pub enum PortKind {
     Device(String),
     /// A TAP of the host's: through which it takes part in a bridge, or has a device that stands on another.
     Host(HostPortConfig),
-    /// A device that stands on another, of this kind. It has no queues of its own.
+    /// A device that stands on another, or a bridge's own, of this kind. It has no queues of its own.
     Upper(&'static str),
     /// The host's own sockets.
     Socket(SocketConfig),
+    /// What a bridge's own device is for the bridge: the port by which it takes part in it. It has no queues, and the device's
+    /// name.
+    Inside,
     /// Files.
     Pcap(PcapConfig),
     /// In process, for embedding and tests.
@@ -179,6 +182,7 @@ impl PortKind {
             Self::Host(_) => "host",
             Self::Upper(kind) => kind,
             Self::Socket(_) => "socket",
+            Self::Inside => "inside",
             Self::Pcap(_) => "pcap",
             Self::Memory => "memory",
         }
@@ -197,7 +201,7 @@ impl PortKind {
             | Self::Packet(PacketConfig { device, .. })
             | Self::Host(HostPortConfig { device, .. })
             | Self::Device(device) => Some(device),
-            Self::Upper(_) | Self::Socket(_) | Self::Pcap(_) | Self::Memory => None,
+            Self::Upper(_) | Self::Inside | Self::Socket(_) | Self::Pcap(_) | Self::Memory => None,
         }
     }
 
@@ -213,7 +217,12 @@ impl PortKind {
             Self::Xdp(xdp) => return Ok(Self::Xdp(XdpConfig { device, ..xdp.clone() })),
             Self::Tap(tap) => return Ok(Self::Tap(TapConfig { device, ..tap.clone() })),
             Self::Packet(packet) => return Ok(Self::Packet(PacketConfig { device, ..packet.clone() })),
-            Self::Host(_) | Self::Upper(_) | Self::Socket(_) | Self::Pcap(_) | Self::Memory => {
+            Self::Host(_)
+            | Self::Upper(_)
+            | Self::Inside
+            | Self::Socket(_)
+            | Self::Pcap(_)
+            | Self::Memory => {
                 return Ok(self.clone());
             }
             Self::Device(_) => {}

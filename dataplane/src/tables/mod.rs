@@ -31,7 +31,7 @@ pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
 pub use routing::{Interface, Routing};
 pub use snapshot::{Device, Domain, Flood, HostPort, OfVlan, Role, Tables, WorkerId};
-pub use stack::{Descent, IpvlanDescent, Tags, TagsId, VlanDescent};
+pub use stack::{Descent, IpvlanDescent, PatchDescent, Tags, TagsId, VlanDescent};
 pub use tunnels::{
     Arrival, Carries, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Reach, Remote, RemoteId, Tunnels,
     next_hop_of, station_of,

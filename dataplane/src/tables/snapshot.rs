@@ -237,6 +237,7 @@ impl Tables {
             Descent::Ipvlan(way) => known(way.link),
             Descent::Macvlan(way) => known(way.link),
             Descent::Ipip(_) => true, // until they are given: see `with_tunnels`
+            Descent::Patch(way) => known(way.peer),
         };
         let has_vlans = |number: usize, bridge: DomainId| {
             let vlans =

@@ -19,6 +19,8 @@ pub enum Descent {
     Macvlan(MacvlanDescent),
     /// In packets to the far end of a tunnel.
     Ipip(IpipDescent),
+    /// To the other end of a patch, which receives it.
+    Patch(PatchDescent),
 }
 
 /// How what a VLAN's sub-interface sends leaves.
@@ -45,6 +47,15 @@ pub struct IpvlanDescent {
     pub longest: u32,
 }
 
+/// How what one end of a patch sends leaves: a bridge's own device and the port that it is for the bridge are the two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PatchDescent {
+    /// The other end.
+    pub peer: DeviceId,
+    /// The longest frame it sends, as [`Device::longest`](super::Device::longest).
+    pub longest: u32,
+}
+
 impl Descent {
     /// The longest frame that leaves so, without what is put before it; `None` if the device's queues decide.
     pub fn longest(self) -> Option<u32> {
@@ -54,6 +65,7 @@ impl Descent {
             Self::Ipvlan(way) => Some(way.longest),
             Self::Macvlan(way) => Some(way.longest),
             Self::Ipip(way) => Some(way.longest),
+            Self::Patch(way) => Some(way.longest),
         }
     }
 }

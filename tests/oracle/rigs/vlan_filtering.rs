@@ -311,7 +311,8 @@ fn own() -> Rig {
     rig.ours.truncate(rig.ours.find("[[bridge.port]]\ndevice = \"p2\"").unwrap());
     rig.ours = rig
         .ours
-        .replace("vlan_filtering", "vlan = { pvid = 1, untagged = [1], tagged = [10] }\nvlan_filtering");
+        .replace("vlan_filtering", "vlan = { pvid = 1, untagged = [1], tagged = [10] }\nvlan_filtering")
+        .replace("name = \"br0\"", "name = \"br0\"\naddress = \"02:00:00:00:bb:00\"");
     rig.kernel += "bridge vlan add dev br0 vid 10 self\n";
     rig.kernel += "ip link set br0 address 02:00:00:00:bb:00\n";
     rig.kernel += "ip link add link br0 name v10 type vlan id 10\nip link set v10 up\n";

@@ -57,7 +57,11 @@ fn needed(port: &Port) -> Vec<&'static str> {
         PortKind::Tap(_) | PortKind::Host(_) => vec!["cap_net_admin"],
         PortKind::Packet(_) | PortKind::Device(_) => vec!["cap_net_admin", "cap_net_raw"],
         PortKind::Socket(SocketConfig { ipip: true, .. }) => vec!["cap_net_raw"],
-        PortKind::Socket(_) | PortKind::Upper(_) | PortKind::Pcap(_) | PortKind::Memory => vec![],
+        PortKind::Socket(_)
+        | PortKind::Upper(_)
+        | PortKind::Inside
+        | PortKind::Pcap(_)
+        | PortKind::Memory => vec![],
     };
     if port.netns.is_some() && port.kind.is_in_netns() {
         needed.push("cap_sys_admin"); // setns(2)
@@ -149,7 +153,11 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
         PortKind::Host(_) => 2,
         PortKind::Socket(of) => 1 + 4 * (u64::try_from(of.udp.len()).unwrap_or(0) + u64::from(of.ipip)),
         PortKind::Packet(packet) => 2 + 2 * u64::from(packet.queues),
-        PortKind::Upper(_) | PortKind::Device(_) | PortKind::Pcap(_) | PortKind::Memory => 0,
+        PortKind::Upper(_)
+        | PortKind::Inside
+        | PortKind::Device(_)
+        | PortKind::Pcap(_)
+        | PortKind::Memory => 0,
     };
     let on_devices = starting(facts).filter(|port| port.kind.is_in_netns());
     let namespaces = on_devices.map(|port| &port.netns).collect::<BTreeSet<_>>().len();

@@ -8,17 +8,25 @@ use rigswitch_dataplane::sys::addresses;
 use rigswitch_dataplane::sys::netdev::Netdev;
 use rigswitch_dataplane::sys::netns::Netns;
 
-use super::{OpenResult, Port, Source};
+use super::{OpenResult, Port, Source, Standing};
 use crate::events::{Event, Events};
 use crate::switch::watch::Watch;
 
-/// What a bridge would have its host's port be like.
+/// What a bridge would have its own device be like, or what it would be like for what it stands on.
 #[derive(Clone, Copy)]
 pub(in crate::switch) struct Likeness {
     /// The address and the MTU that the configuration says, if it does.
     pub(in crate::switch) said: (Option<MacAddr>, Option<u32>),
-    /// Those that follow from the bridge's ports.
+    /// Those that follow from what is below.
     pub(in crate::switch) follows: (Option<MacAddr>, u32),
+}
+
+impl Likeness {
+    /// A device of this name that is like that, and that the host does not have.
+    pub(in crate::switch) fn standing(self, name: &str, is_running: bool) -> Standing {
+        let mac = self.said.0.or(self.follows.0).unwrap_or_else(|| MacAddr::of_name(name));
+        Standing { is_running, mac, mtu: self.said.1.unwrap_or(self.follows.1) }
+    }
 }
 
 /// What the device was given last. It is another by now if somebody has chosen it by hand.
@@ -36,6 +44,11 @@ impl Port {
         matches!(self.config.kind, PortKind::Host(_))
     }
 
+    /// Whether it is the inside of a bridge's own device.
+    pub(in crate::switch) fn is_inside(&self) -> bool {
+        self.config.kind == PortKind::Inside
+    }
+
     /// Whether frames may come in and go out: a host's port takes them while it is up, and is told of a carrier when there is
     /// somebody to send to.
     pub(in crate::switch) fn is_usable(&self) -> bool {
@@ -51,8 +64,9 @@ impl Port {
         Some(self.address()).filter(|address| !is_far && !address.is_zero())
     }
 
-    /// Gives the device the address and the MTU that are the bridge's, unless somebody has chosen others by hand.
-    pub(in crate::switch) fn follow_bridge(
+    /// Gives the device of the host's the address and the MTU that follow from what is below, unless somebody has chosen others
+    /// by hand.
+    pub(in crate::switch) fn follow_below(
         &mut self,
         wanted: Likeness,
         watch: &mut Watch,

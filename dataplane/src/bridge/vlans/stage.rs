@@ -294,13 +294,17 @@ pub(super) fn find<O: Observer, T: Transmit>(
 }
 
 /// The entry of an address of the bridge's own, in a VLAN. There is one for all VLANs, in the domain of the bridge: it holds in
-/// those that its port is in (the kernel's `fdb_local_vlan_0`).
+/// those that its port is in, and the address of a port that is the bridge's too in those of the bridge (the kernel's
+/// `fdb_local_vlan_0`).
 #[cold]
 fn own<O: Observer, T: Transmit>(cx: &Context<'_, O, T>, here: Here<'_>, key: Key) -> Option<Entry> {
-    let vid = cx.tables.domain(key.domain()).of?.vid;
+    let domain = cx.tables.domain(key.domain());
+    let vid = domain.of?.vid;
     let entry = cx.macs.find(cx.macs.locate(Key::new(here.bridge, key.mac())))?;
-    let port = cx.tables.vlan_port(entry.egress().device)?;
-    (entry.is_local() && port.is_in(vid.number())).then_some(entry)
+    let is_of_port =
+        || cx.tables.vlan_port(entry.egress().device).is_some_and(|port| port.is_in(vid.number()));
+    let is_of_bridge = domain.host.is_some_and(|host| host.mac == key.mac());
+    (entry.is_local() && (is_of_bridge || is_of_port())).then_some(entry)
 }
 
 /// Where a frame goes that is for a station behind a plain member of its VLAN, and whether it leaves untagged. `None` for all else, and for what is too long or has no room for a tag.

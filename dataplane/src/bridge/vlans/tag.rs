@@ -109,7 +109,7 @@ impl<'t> VlanTarget<'t> {
     ) -> Self {
         let vid = tag.vid();
         let device = tables.device(target.device);
-        let longest = device.longest;
+        let longest = device.descent.longest().unwrap_or(device.longest);
         let Some(port) = tables.vlan_port(target.device) else {
             return Self { target, tag, protocol, untagged: false, longest, sent: None };
         };
