@@ -147,13 +147,16 @@ fn packet(frame: &[u8]) -> &[u8] {
     &frame[14..]
 }
 
+/// A name, the configuration, which port a frame comes to, and the drop that is counted.
+type Case<'a> = (&'a str, String, (usize, Vec<u8>), &'a str);
+
 #[test]
 fn every_packet_that_ends_does_so_by_a_name() {
     let outer = |inner: &[u8]| to(1, &head(REMOTE, LOCAL, IPIP).packet(inner));
     let back = head(THERE, HERE, 17).packet(&udp(26));
     let ring = "[[ipip]]\nname = \"tun1\"\nlocal = \"192.0.2.1\"\nremote = \"10.2.0.9\"\n[[route]]\nto = \"198.51.100.0/24\"\ndevice = \"tun1\"\n";
     let elsewhere = "local = \"192.0.2.1\"\nremote = \"198.51.100.1\"";
-    let cases: Vec<(&str, String, (usize, Vec<u8>), &str)> = vec![
+    let cases: Vec<Case> = vec![
         ("no route", config(elsewhere, true, ""), (0, to(0, &inner(26))), "tun0 tx.tunnel_no_route"),
         (
             "a way through itself",
