@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use rigswitch_dataplane::counters::{DeviceCounters, Volume};
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::frames::{Burst, Checksum, Pool, PoolConfig};
+use rigswitch_dataplane::frames::{Burst, Checksum, GsoKind, Pool, PoolConfig};
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{Now, PortIo, PortQueue, SocketConfig, SocketDevice, SocketQueue};
 use rigswitch_dataplane::sys::datagram::{DatagramSocket, Header, Inbox, Outbox};
@@ -46,7 +46,7 @@ struct Port {
 impl Port {
     fn open(rig: &Rig) -> Self {
         let config = SocketConfig { udp: vec![VXLAN], ipip: true };
-        let device = SocketDevice::open(&config, Some(&rig.near), OURS).unwrap();
+        let device = SocketDevice::open(&config, Some(&rig.near), OURS, 1500).unwrap();
         let pool = Pool::new(PoolConfig { frames: 512, runs: 8, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS });
         let queue = device.open_queue().unwrap();
         Self { queue, pool, counters: DeviceCounters::default(), _device: device }
@@ -185,6 +185,24 @@ fn fragmentable(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
+/// A frame in a VXLAN packet, with a TCP segment that its sender's device was to cut.
+fn uncut(payload: &[u8]) -> Vec<u8> {
+    let mut inner = Vec::new();
+    let packet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+        [10, 1, 0, 1],
+        [10, 1, 0, 2],
+        64,
+    );
+    packet.tcp(1, 2, 3, 4).write(&mut inner, payload).unwrap();
+    let words = |bytes: &[u8]| {
+        bytes.chunks(2).map(|two| u32::from(u16::from_be_bytes([two[0], two[1]]))).sum::<u32>()
+    };
+    let sum = words(&inner[26..34]) + 6 + u32::try_from(inner.len() - 34).unwrap();
+    let sum = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    inner[50..52].copy_from_slice(&sum.to_be_bytes());
+    [&[8, 0, 0, 0, 0, 0, 42, 0], &inner[..]].concat()
+}
+
 /// That a frame holds this datagram of the far end's, in headers that say so.
 fn holds(frame: &[u8], source: &str, tos: u8, payload: &[u8]) {
     let sliced = SlicedPacket::from_ethernet(frame).unwrap();
@@ -249,6 +267,36 @@ fn datagrams_that_came_together_are_frames_of_their_own() {
         for (frame, bytes) in frames.iter().zip(&sent) {
             holds(frame, source, 0, bytes);
         }
+    }
+    port.close();
+}
+
+#[test]
+fn what_a_sender_on_this_machine_did_not_cut_is_a_super_frame() {
+    let Some(rig) = rig("socket, uncut") else { return };
+    let mut port = Port::open(&rig);
+    let far = Far::udp(&rig, false);
+    let states = |port: &mut Port| {
+        wait_for("a frame", || {
+            let mut io = PortIo::new(&mut port.pool, &port.counters, Now::default());
+            let mut burst = Burst::new();
+            port.queue.rx_burst(&mut io, &mut burst).unwrap();
+            let frame = burst.drain().next()?;
+            let state = (frame.checksum(), frame.gso().map(|gso| (gso.kind, usize::from(gso.size))));
+            io.pool.free(frame);
+            Some(state)
+        })
+    };
+    // 20, 8, 8, 14, 20 and 20 bytes of headers leave so much of 1500.
+    far.send(0, &[uncut(&payload(1, 5000))]);
+    let partial = Checksum::Partial { start: 14 + 36 + 14 + 20, offset: 16 };
+    assert_eq!(states(&mut port), (partial, Some((GsoKind::TcpV4, 1410))));
+    // One that fits, one that is whole, one that is something else.
+    let mut whole = uncut(&payload(1, 5000));
+    whole[58] ^= 1;
+    for other in [uncut(&payload(1, 1000)), whole, payload(1, 5000)] {
+        far.send(0, &[other]);
+        assert_eq!(states(&mut port), (Checksum::Unknown, None));
     }
     port.close();
 }
@@ -392,7 +440,7 @@ fn a_port_that_somebody_has_is_named() {
     let Some(rig) = rig("socket, taken") else { return };
     let _first = rig.near.run(|| DatagramSocket::udp(VXLAN, false)).unwrap().unwrap();
     let config = SocketConfig { udp: vec![VXLAN], ipip: false };
-    let error = SocketDevice::open(&config, Some(&rig.near), OURS).unwrap_err();
+    let error = SocketDevice::open(&config, Some(&rig.near), OURS, 1500).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().starts_with("UDP port 4789 of IPv4: "), "{error}");
 }

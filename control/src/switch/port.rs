@@ -457,7 +457,8 @@ impl Device {
             PortKind::Tap(tap) => Source::Tap(Tap::open(tap, netns, config.mtu)?),
             PortKind::Packet(packet) => Source::Packet(PacketDevice::open(packet, netns, config.mtu)?),
             PortKind::Socket(of) => {
-                Source::Socket(SocketDevice::open(of, netns, MacAddr::of_name(&config.name))?)
+                let mac = MacAddr::of_name(&config.name);
+                Source::Socket(SocketDevice::open(of, netns, mac, config.mtu.unwrap_or(DEFAULT_MTU))?)
             }
             PortKind::Host(host) => Source::Tap(vec![create_host(host, netns)?]),
             PortKind::Upper(_) | PortKind::Inside => Source::Upper,

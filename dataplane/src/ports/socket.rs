@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::{PortGone, PortIo, PortQueue, SocketConfig};
 use crate::drops::{Direction, DropReason};
-use crate::frames::{BURST, Burst, Checksum, Frame};
+use crate::frames::{BURST, Burst, Checksum, Frame, Gso, GsoKind};
 use crate::ids::MacAddr;
 use crate::sys::datagram::{DatagramSocket, Header, Inbox, Outbox, Received};
 use crate::sys::epoll::Epoll;
@@ -19,6 +19,8 @@ use crate::wire::checksum::pseudo_header;
 use crate::wire::ethernet::{self, EtherType, Ethernet, HEADER_LEN};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::layers::{Version, layers};
+use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::{self, Udp};
 use crate::wire::{IpProtocol, Malformed};
 
@@ -27,6 +29,7 @@ use crate::wire::{IpProtocol, Malformed};
 pub struct SocketDevice {
     ends: Vec<End>,
     mac: MacAddr,
+    mtu: usize,
 }
 
 /// A socket and what it is for.
@@ -43,14 +46,14 @@ enum Kind {
 }
 
 impl SocketDevice {
-    /// Opens the sockets in `netns`, or in the calling thread's namespace. Frames of what comes are for `mac`. What comes from now on waits
-    /// for a worker.
+    /// Opens the sockets in `netns`, or in the calling thread's namespace. Frames of what comes are for `mac`; what is longer than a
+    /// packet of `mtu` bytes may be one that nobody has cut. What comes from now on waits for a worker.
     ///
     /// # Errors
     /// `AddrInUse` for a port that another program, or the kernel, takes packets at; `PermissionDenied` for IPIP without `CAP_NET_RAW`.
-    pub fn open(config: &SocketConfig, netns: Option<&Netns>, mac: MacAddr) -> io::Result<Self> {
+    pub fn open(config: &SocketConfig, netns: Option<&Netns>, mac: MacAddr, mtu: u16) -> io::Result<Self> {
         let ends = inside(netns, || ends(config))??;
-        Ok(Self { ends, mac })
+        Ok(Self { ends, mac, mtu: mtu.into() })
     }
 
     /// The one queue, on the same sockets.
@@ -62,8 +65,8 @@ impl SocketDevice {
         let clone = |end: &End| Ok(End { kind: end.kind, socket: end.socket.try_clone()? });
         let ends = self.ends.iter().map(clone).collect::<io::Result<Vec<_>>>()?;
         ends.iter().try_for_each(|end| ready.add(&end.socket))?;
-        let (mac, inbox) = (self.mac, Inbox::default());
-        Ok(SocketQueue { ends, mac, inbox, of: 0, turn: 0, alone: 0, told: 0, ready })
+        let (mac, mtu, inbox) = (self.mac, self.mtu, Inbox::default());
+        Ok(SocketQueue { ends, mac, mtu, inbox, of: 0, turn: 0, alone: 0, told: 0, ready })
     }
 }
 
@@ -94,6 +97,7 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 pub struct SocketQueue {
     ends: Vec<End>,
     mac: MacAddr,
+    mtu: usize,
     inbox: Inbox,
     /// The socket that the inbox is from, and the one that is asked next.
     of: usize,
@@ -190,9 +194,11 @@ impl PortQueue for SocketQueue {
         while burst.spare() > 0 {
             let end = &self.ends[self.of];
             if let Some(received) = self.inbox.take() {
-                if let Some(frame) = frame(end.kind, &received, self.mac, io)
-                    && burst.push(frame).is_err()
-                {
+                let Some(mut frame) = frame(end.kind, &received, self.mac, io) else { continue };
+                if frame.len() > self.mtu + HEADER_LEN {
+                    find_super_frame(&mut frame, self.mtu);
+                }
+                if burst.push(frame).is_err() {
                     unreachable!("the burst had room");
                 }
                 continue;
@@ -336,6 +342,26 @@ fn emit(packet: &mut [u8], header: &Header, port: u16) -> Option<()> {
     let own: &mut [u8; udp::HEADER_LEN] = datagram.first_chunk_mut()?;
     *own = [far[0], far[1], port[0], port[1], length[0], length[1], sum[0], sum[1]];
     Some(())
+}
+
+/// Notes of a packet longer than any on the way that it is a super-frame, if it is one: a sender on this machine, or a guest of it, has left its TCP to be
+/// cut by a device that never came. Into what segments is not told, so into those that fit.
+#[cold]
+fn find_super_frame(frame: &mut Frame, mtu: usize) {
+    let bytes = frame.bytes();
+    let Some(inside) =
+        layers(bytes).last().filter(|it| it.protocol == IpProtocol::TCP && it.looks_partial(bytes))
+    else {
+        return;
+    };
+    let Some(header) = bytes.get(inside.transport..).and_then(|bytes| Tcp::view(bytes).ok()) else { return };
+    let payload = inside.transport + header.header_len();
+    let size = (mtu + HEADER_LEN).checked_sub(payload).and_then(|size| u16::try_from(size).ok());
+    let (Some(size @ 1..), Ok(start)) = (size, u16::try_from(inside.transport)) else { return };
+    let kind = if inside.version == Version::V4 { GsoKind::TcpV4 } else { GsoKind::TcpV6 };
+    let offset = u16::try_from(tcp::CHECKSUM_OFFSET).unwrap_or_default();
+    frame.set_checksum(Checksum::Partial { start, offset });
+    frame.set_gso(Some(Gso { kind, size, ecn: false }));
 }
 
 /// Whether an error is about a datagram that was sent before (ip(7), `IP_RECVERR`).
