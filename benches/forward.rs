@@ -7,6 +7,8 @@
 //! `--ipvlan 1,1000,60000` measures sorting out to that many children of a device instead, and what one of them sends.
 //! `--macvlan 64,65533` measures instead what sorting out to so many macvlans costs, `--sources 65536` to those that hear so many
 //! stations; all of them go on by one port.
+//! `--routes 64,1000000` measures instead a router with so many routes of IPv4, `--routes-ipv6 64,200000` of IPv6, destinations at random,
+//! and beside it the plain bridge with as many stations; `--only routed` or `plain` one of the two.
 //! `--watch capture`, `follow` or `elsewhere` arms the worker, and reads what it shows.
 //! For instructions a frame: `-- --frames 2000000 --macs 64` under `valgrind --tool=callgrind`.
 #![allow(
@@ -20,19 +22,21 @@
 mod support;
 
 use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{self, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::frames::PoolConfig;
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::ports::Generator;
+use rigswitch_dataplane::ports::{Generator, PortQueue};
 use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::watch::{
     CaptureReader, FollowReader, Scope, Stages, Watch, WatchId, capture, follow,
 };
 use rigswitch_dataplane::worker::{Command, Links, Worker};
 use support::ipvlan::{self, Packets};
+use support::routes::{self, Random, Sample};
 use support::{Rig, access_and_trunks, domain, one_bridge, worker};
 
 struct Options {
@@ -46,6 +50,8 @@ struct Options {
     only: Option<String>,
     ipvlans: Vec<u16>,
     family: Option<Family>,
+    routes: Vec<usize>,
+    routes_ipv6: Vec<usize>,
 }
 
 /// Macvlans in place of a bridge.
@@ -69,6 +75,8 @@ fn options() -> Options {
         only: None,
         ipvlans: Vec::new(),
         family: None,
+        routes: Vec::new(),
+        routes_ipv6: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -88,6 +96,10 @@ fn options() -> Options {
                 options.family = Some(if word == "--macvlan" { Family::Children } else { Family::Sources });
                 options.macs = value().split(',').map(|n| n.parse().expect("a number of them")).collect();
                 options.peers = false;
+            }
+            "--routes" | "--routes-ipv6" => {
+                let counts = value().split(',').map(|n| n.parse().expect("a number of routes")).collect();
+                *(if word == "--routes" { &mut options.routes } else { &mut options.routes_ipv6 }) = counts;
             }
             "--watch" => options.watch = Some(value()),
             "--vlans" => {
@@ -168,11 +180,21 @@ fn tagging(macs: usize, vlans: u16, filters: bool, until: &Until) -> f64 {
     forward(rig, links, [generator(0, 1), generator(1, 0)], macs, until, None)
 }
 
+/// Nanoseconds a packet from each of two devices to hosts behind the other, by `count` routes.
+fn routed<A: Sample>(count: usize, until: &Until) -> f64 {
+    let mut random = Random(7);
+    let routes = routes::routes::<A>(count, &mut random);
+    let (rig, links) = Rig::new(1, routes::router_of(&routes), PoolConfig::singles(1024), 1024);
+    let generators = [0, 1].map(|here| routes::Packets::new(here, &routes, &mut random));
+    drop(routes);
+    forward(rig, links, generators, count, until, None)
+}
+
 /// Nanoseconds a frame from each of two generators to the other.
-fn forward(
+fn forward<P: PortQueue + Send + 'static>(
     rig: Rig,
     mut links: Vec<Links>,
-    generators: [Generator; 2],
+    generators: [P; 2],
     macs: usize,
     until: &Until,
     watch: Option<&str>,
@@ -186,7 +208,8 @@ fn forward(
     let warm_up = if matches!(until, Until::Frames(_)) { 0 } else { 16 * macs as u64 }; // learn them all first
     turns(&mut worker, &mut reader, &Until::Frames(warm_up));
     let ns = turns(&mut worker, &mut reader, until);
-    assert_eq!(rig.ledger().imbalance(), (0, 0));
+    let ledger = rig.ledger();
+    assert_eq!((ledger.imbalance(), ledger.frames_dropped, ledger.copies_dropped), ((0, 0), 0, 0));
     ns
 }
 
@@ -306,29 +329,60 @@ fn report(name: &str, samples: &mut [f64], reference: Option<f64>) -> f64 {
     middle
 }
 
+/// Measures `plain`, a bridge, and what is `named`, and says how much more that costs.
+fn beside(
+    options: &Options,
+    rounds: usize,
+    only: &str,
+    (plain_name, plain): (&str, impl Fn() -> f64),
+    (name, other): (&str, impl Fn() -> f64),
+) {
+    let wants = |name| options.only.as_deref().is_none_or(|only| only == name);
+    let (mut plains, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        plains.extend(wants("plain").then(&plain));
+        others.extend(wants(only).then(&other));
+    }
+    let reference = (!plains.is_empty()).then(|| report(plain_name, &mut plains, None));
+    if !others.is_empty() {
+        let middle = report(name, &mut others, None);
+        if let Some(plain) = reference {
+            println!(
+                "{:>36.2} x the plain bridge, {:.2} x of the least",
+                middle / plain,
+                others[0] / plains[0]
+            );
+        }
+    }
+}
+
 /// Access to trunk and back, beside the plain bridge.
 fn compare_tagging(options: &Options, until: &Until, rounds: usize) {
     println!(
         "64-byte frames between an access port and a trunk; median (min..max) of {rounds} interleaved rounds"
     );
-    let wants = |name| options.only.as_deref().is_none_or(|only| only == name);
     for &vlans in &options.vlans {
         for &macs in &options.macs {
-            let (mut plain, mut vlan) = (Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                plain.extend(wants("plain").then(|| tagging(macs, vlans, false, until)));
-                vlan.extend(wants("vlan").then(|| tagging(macs, vlans, true, until)));
-            }
-            let reference =
-                (!plain.is_empty()).then(|| report(&format!("plain bridge, {macs} MACs"), &mut plain, None));
-            if !vlan.is_empty() {
-                let middle = report(&format!("{vlans} VLANs, {macs} MACs"), &mut vlan, None);
-                reference
-                    .into_iter()
-                    .for_each(|plain| println!("{:>36.2} x the plain bridge", middle / plain));
-            }
+            let plain = (&*format!("plain bridge, {macs} MACs"), || tagging(macs, vlans, false, until));
+            let vlan = (&*format!("{vlans} VLANs, {macs} MACs"), || tagging(macs, vlans, true, until));
+            beside(options, rounds, "vlan", plain, vlan);
         }
     }
+}
+
+/// A router between two devices, beside the plain bridge with as many stations.
+fn compare_routing(options: &Options, until: &Until, rounds: usize) {
+    println!("64-byte frames, one worker; median (min..max) of {rounds} interleaved rounds");
+    let counts = |counts: &[usize], routed: fn(usize, &Until) -> f64, version| {
+        for &count in counts {
+            let macs = count.next_power_of_two();
+            let plain = (&*format!("plain bridge, {macs} MACs"), || ours(macs, until, None));
+            let routed = (&*format!("{count} routes of {version}"), || routed(count, until));
+            beside(options, rounds, "routed", plain, routed);
+        }
+    };
+    counts(&options.routes, routed::<Ipv4Addr>, "IPv4");
+    counts(&options.routes_ipv6, routed::<Ipv6Addr>, "IPv6");
 }
 
 fn main() {
@@ -337,6 +391,9 @@ fn main() {
     let rounds = if options.frames.is_some() { 1 } else { options.rounds };
     if !options.vlans.is_empty() {
         return compare_tagging(&options, &until, rounds);
+    }
+    if !options.routes.is_empty() || !options.routes_ipv6.is_empty() {
+        return compare_routing(&options, &until, rounds);
     }
     if !options.ipvlans.is_empty() {
         println!("60-byte frames, one worker; median (min..max) of {rounds} rounds");

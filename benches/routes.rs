@@ -9,100 +9,18 @@
     clippy::unwrap_used
 )] // a bench reads the clock and prints
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use rigswitch_dataplane::tables::next_hop::NextHopId;
-use rigswitch_dataplane::tables::route::{Address, Prefix, Routes};
+use rigswitch_dataplane::tables::route::Routes;
+use support::routes::{Random, Sample, routes};
 
 const BURST: usize = 64;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ word >> 31
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// One of these lengths, as often as its weight of 100 says.
-    fn length(&mut self, weights: &[(u8, usize)]) -> u8 {
-        let mut at = self.below(100);
-        let chosen = weights.iter().find(|(_, weight)| {
-            let found = at < *weight;
-            at = at.saturating_sub(*weight);
-            found
-        });
-        chosen.unwrap().0
-    }
-}
-
-/// An address family with a likeness of what its routes are.
-trait Sample: Address {
-    fn route(random: &mut Random) -> Prefix<Self>;
-    /// An address with these leading bits.
-    fn within(prefix: Prefix<Self>, random: &mut Random) -> Self;
-}
-
-impl Sample for Ipv4Addr {
-    fn route(random: &mut Random) -> Prefix<Self> {
-        // As bgp.potaroo.net counts them, roughly; and a few hosts.
-        let length = random.length(&[
-            (24, 58),
-            (23, 11),
-            (22, 12),
-            (21, 5),
-            (20, 5),
-            (19, 3),
-            (16, 2),
-            (18, 2),
-            (32, 2),
-        ]);
-        let address = Self::from_bits(random.next() as u32 % 0xe000_0000);
-        Prefix::of(address, length)
-    }
-
-    fn within(prefix: Prefix<Self>, random: &mut Random) -> Self {
-        let host = u32::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
-        Self::from_bits(prefix.address().to_bits() | random.next() as u32 & host)
-    }
-}
-
-impl Sample for Ipv6Addr {
-    fn route(random: &mut Random) -> Prefix<Self> {
-        let length = random.length(&[
-            (48, 46),
-            (32, 14),
-            (44, 12),
-            (40, 10),
-            (36, 5),
-            (29, 4),
-            (46, 3),
-            (64, 3),
-            (128, 3),
-        ]);
-        // Of a /12 of each registry, the longer ones within some 20,000 allocations.
-        let registry = [0x2001, 0x2400, 0x2600, 0x2800, 0x2a00, 0x2c00][random.below(6)];
-        let allocation = Random(random.next() % 3500 + registry).next() >> 52;
-        let high = registry << 48 | allocation << 36 | random.next() & 0xf_ffff_ffff;
-        let address = Self::from_bits(u128::from(high) << 64 | u128::from(random.next()));
-        Prefix::of(address, length)
-    }
-
-    fn within(prefix: Prefix<Self>, random: &mut Random) -> Self {
-        let host = u128::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
-        let bits = u128::from(random.next()) << 64 | u128::from(random.next());
-        Self::from_bits(prefix.address().to_bits() | bits & host)
-    }
-}
 
 /// How a burst is looked up.
 #[derive(Clone, Copy)]
@@ -141,14 +59,7 @@ fn look_up<A: Sample>(table: &Routes<A>, addresses: &[A], way: Way) -> (f64, u64
 
 fn measure<A: Sample>(name: &str, count: usize, rounds: usize, lookups: usize) {
     let mut random = Random(7);
-    let mut routes: Vec<_> = (0..count)
-        .map(|_| (A::route(&mut random), NextHopId::new(random.below(64) as u32).unwrap()))
-        .collect();
-    routes.sort_by_key(|route| route.0);
-    routes.dedup_by_key(|route| route.0);
-    while routes.len() < count {
-        routes.push((A::route(&mut random), NextHopId::new(random.below(64) as u32).unwrap()));
-    }
+    let routes = routes::<A>(count, &mut random);
     let start = Instant::now();
     let table = Routes::new(routes.iter().copied());
     let compiled = start.elapsed();

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test and bench takes the part it needs
 
 pub mod ipvlan;
+pub mod routes;
 pub mod tunnel;
 
 use std::sync::Arc;
