@@ -68,7 +68,7 @@ impl Ours {
 
     fn lookup<A: Address>(&self, routes: &Routes<A>, address: A) -> Option<NextHop> {
         let id = routes.find(routes.locate(address))?;
-        self.hops.choose(id, FlowHash(0))
+        self.hops.choose(id, || FlowHash(0))
     }
 
     fn ipv4(&self, packet: &[u8]) -> Vec<Vec<u8>> {

@@ -79,7 +79,7 @@ pub(crate) fn way(routing: &Routing, destination: IpAddr, flow: FlowHash) -> Way
         IpAddr::V4(address) => routing.ipv4.find(routing.ipv4.locate(address)),
         IpAddr::V6(address) => routing.ipv6.find(routing.ipv6.locate(address)),
     };
-    let (device, next) = match id.and_then(|id| routing.next_hops.choose(id, flow)) {
+    let (device, next) = match id.and_then(|id| routing.next_hops.choose(id, || flow)) {
         Some(NextHop::Gateway { device, gateway }) => (device, gateway),
         Some(NextHop::Connected { device }) => (device, destination),
         Some(NextHop::Unreachable) => return Way::Unreachable,

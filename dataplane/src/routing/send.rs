@@ -3,56 +3,51 @@
 use std::net::IpAddr;
 
 use super::Fate;
+use super::stage::Packet;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Checksum, Frame};
-use crate::ids::DeviceId;
+use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
-use crate::tables::{Routing, station_of};
-use crate::wire::ethernet::{ADDRESSES_LEN, EtherType, HEADER_LEN};
+use crate::tables::{Interface, Routing, station_of};
+use crate::wire::ethernet::{self, ADDRESSES_LEN, EtherType, HEADER_LEN};
 use crate::wire::fragment::Fragmenter;
 use crate::wire::segment::Segmenter;
 use crate::wire::{checksum, forward, partial};
 
-/// A packet that is to be sent on.
+/// How a packet is sent on.
 #[derive(Clone, Copy)]
 pub(super) struct Leaving {
-    to: DeviceId,
-    addresses: [u8; ADDRESSES_LEN],
+    /// Where it leaves.
+    pub(super) to: DeviceId,
+    /// Who is to have it next.
+    pub(super) next: IpAddr,
+    /// The same one's link-layer address.
+    pub(super) mac: MacAddr,
+    source: MacAddr,
     length: usize,    // of the frame, without what follows the packet
     mtu: Option<u16>, // if it is to be fragmented to that
 }
 
-/// Whether a packet can be sent on to a neighbour: it fits the link, and the neighbour is known. `length` is that of the frame without
-/// what follows the packet.
-#[inline]
+/// How a packet is sent on to a neighbour: it has to fit the link, and the neighbour to be known.
+#[inline(always)]
 pub(super) fn prepare(
     routing: &Routing,
-    (to, next): (DeviceId, IpAddr),
+    (to, there, next): (DeviceId, &Interface, IpAddr),
+    packet: Packet,
     frame: &Frame,
-    length: usize,
-    may_fragment: bool,
-    leaving: &mut Option<Leaving>,
-) -> Fate {
-    let Some(there) = routing.interface(to) else {
-        return Fate::Refuse(DropReason::NoRoute, PuntReason::Unreachable);
-    };
-    let mut fragments = None;
-    let most = there.mtu as usize + HEADER_LEN;
-    if length > most && longest(frame, length) > most {
-        if !may_fragment {
-            return Fate::Refuse(DropReason::TooBig, PuntReason::TooBig);
+) -> Result<Leaving, Fate> {
+    let length = HEADER_LEN + packet.length as usize;
+    let mut mtu = None;
+    if packet.length > there.mtu && longest(frame, length) > there.mtu as usize + HEADER_LEN {
+        if !packet.may_fragment {
+            return Err(Fate::Refuse(DropReason::TooBig, PuntReason::TooBig));
         }
-        fragments = Some(u16::try_from(there.mtu).unwrap_or(u16::MAX));
+        mtu = Some(u16::try_from(there.mtu).unwrap_or(u16::MAX));
     }
     let mac = if there.has_neighbors { routing.neighbor(to, next) } else { Some(station_of(next)) };
-    let Some(mac) = mac else { return Fate::Punt(PuntReason::Unresolved) };
-    let mut addresses = [0; ADDRESSES_LEN];
-    let (destination, source) = addresses.split_at_mut(ADDRESSES_LEN / 2);
-    destination.copy_from_slice(&mac.octets());
-    source.copy_from_slice(&there.mac.octets());
-    *leaving = Some(Leaving { to, addresses, length, mtu: fragments });
-    Fate::Forward(to, next, mac)
+    let Some(mac) = mac else { return Err(Fate::Punt(PuntReason::Unresolved)) };
+    Ok(Leaving { to, next, mac, source: there.mac, length, mtu })
 }
 
 /// Bytes of the longest frame that it is on the wire: of a super-frame, its longest segment.
@@ -68,7 +63,7 @@ fn longest(frame: &Frame, length: usize) -> usize {
 pub(super) fn forward<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
-    leaving: Leaving,
+    leaving: &Leaving,
     mut frame: Frame,
     egress: &mut Egress,
 ) {
@@ -78,9 +73,13 @@ pub(super) fn forward<O: Observer, T: Transmit>(
     let Some((header, packet)) = frame.bytes_mut().split_first_chunk_mut::<HEADER_LEN>() else {
         unreachable!("it had a header when it was read")
     };
-    header[..ADDRESSES_LEN].copy_from_slice(&leaving.addresses);
-    let is_ipv4 = header[ADDRESSES_LEN..] == EtherType::IPV4.0.to_be_bytes();
-    let counted = if is_ipv4 { forward::decrement_ttl(packet) } else { forward::decrement_hop_limit(packet) };
+    let ether_type = EtherType(u16::from_be_bytes([header[ADDRESSES_LEN], header[ADDRESSES_LEN + 1]]));
+    ethernet::set_addresses(header, leaving.mac, leaving.source);
+    let counted = if ether_type == EtherType::IPV4 {
+        forward::decrement_ttl(packet)
+    } else {
+        forward::decrement_hop_limit(packet)
+    };
     debug_assert!(counted.is_ok(), "it had more than one hop left when it was read");
     match leaving.mtu {
         None => egress.forward(cx, from, leaving.to, frame),

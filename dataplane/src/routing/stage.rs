@@ -43,9 +43,22 @@ pub enum Fate {
 /// What reading a frame has found.
 #[derive(Clone, Copy)]
 enum Found {
-    Ipv4(Place<Ipv4Addr>),
-    Ipv6(Place<Ipv6Addr>),
+    Ipv4(Place<Ipv4Addr>, Packet),
+    Ipv6(Place<Ipv6Addr>, Packet),
     Ended(Fate),
+}
+
+/// What is to be known of a packet besides where it goes, so that its frame is not read twice.
+#[derive(Clone, Copy)]
+pub(super) struct Packet {
+    /// Bytes, without what follows it in the frame.
+    pub(super) length: u32,
+    /// How many more routers it may pass.
+    hops: u8,
+    /// Whether a router may fragment it.
+    pub(super) may_fragment: bool,
+    /// Whether its addresses mean nothing on another link.
+    is_confined: bool,
 }
 
 /// The stage's working memory: what reading has found, frame by frame.
@@ -55,7 +68,8 @@ pub(crate) struct RoutingStage {
 }
 
 impl RoutingStage {
-    /// Routes a burst that came from `device`. It is empty afterwards.
+    /// Routes a burst that came from `device`. It is empty afterwards. The steps are functions of their own: in one, the compiler has
+    /// too few registers, and that costs a hundred instructions a packet.
     pub(crate) fn run<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
@@ -66,6 +80,20 @@ impl RoutingStage {
         let tables = cx.tables;
         let routing = tables.routing();
         let Some(here) = routing.interface(device) else { unreachable!("what has the role is known") };
+        self.read(cx, routing, here, burst);
+        self.approach(routing);
+        self.leave(cx, (device, here), burst, egress);
+    }
+
+    /// Reads the packets, and asks the cache for the first lines of the tables.
+    #[inline(never)]
+    fn read<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        routing: &Routing,
+        here: &Interface,
+        burst: &mut Burst,
+    ) {
         self.found.clear();
         for (place, frame) in burst.iter_mut().enumerate() {
             cx.observer.see(Step::Turn(place), frame);
@@ -73,36 +101,50 @@ impl RoutingStage {
             // The burst has no more frames than this has room for.
             let _ = self.found.try_push(found);
         }
-        for found in &mut self.found {
-            match found {
-                Found::Ipv4(place) => *place = routing.ipv4.approach(*place),
-                Found::Ipv6(place) => *place = routing.ipv6.approach(*place),
-                Found::Ended(_) => {}
+    }
+
+    /// Walks through the tables with all packets in step, as far as the tables say.
+    fn approach(&mut self, routing: &Routing) {
+        let [ipv4, ipv6] = [routing.ipv4.approaches(), routing.ipv6.approaches()];
+        for turn in 0..ipv4.max(ipv6) {
+            for found in &mut self.found {
+                match found {
+                    Found::Ipv4(place, _) if turn < ipv4 => *place = routing.ipv4.approach(*place),
+                    Found::Ipv6(place, _) if turn < ipv6 => *place = routing.ipv6.approach(*place),
+                    _ => {}
+                }
             }
         }
+    }
+
+    /// Decides, and sends on what is to go on.
+    #[inline(never)]
+    fn leave<O: Observer, T: Transmit>(
+        &self,
+        cx: &mut Context<'_, O, T>,
+        (device, here): (DeviceId, &Interface),
+        burst: &mut Burst,
+        egress: &mut Egress,
+    ) {
+        let tables = cx.tables;
         for (place, (frame, found)) in burst.drain().zip(&self.found).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
-            let mut leaving = None;
-            let fate = match found {
-                Found::Ended(fate) => *fate,
-                Found::Ipv4(place) => decide_ipv4(tables, here, device, *place, &frame, &mut leaving),
-                Found::Ipv6(place) => decide_ipv6(routing, here, device, *place, &frame, &mut leaving),
+            let decided = decide(tables, here, device, found, &frame);
+            let fate = match &decided {
+                Ok(leaving) => Fate::Forward(leaving.to, leaving.next, leaving.mac),
+                Err(fate) => *fate,
             };
             cx.observer.see(Step::Routed(fate), &frame);
-            match (fate, leaving) {
-                (Fate::Forward(..), Some(leaving)) => send::forward(cx, device, leaving, frame, egress),
-                (Fate::Forward(..), None) => unreachable!("what is forwarded leaves somehow"),
-                (Fate::Decapsulate(arrival), _) => tunnels::receive(cx, device, arrival, frame, egress),
-                (Fate::Punt(reason), _) => cx.punt(device, reason, frame),
-                (Fate::Refuse(reason, told), _) => refuse(cx, device, reason, told, frame),
-                (Fate::Drop(reason), _) => cx.discard(device, Direction::Rx, reason, frame),
+            match decided {
+                Ok(leaving) => send::forward(cx, device, &leaving, frame, egress),
+                Err(fate) => end(cx, device, fate, frame, egress),
             }
         }
     }
 }
 
 /// Reads what routing goes by. A tag that has a priority and no VLAN is taken off.
-#[inline]
+#[inline(always)]
 fn read<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     routing: &Routing,
@@ -127,7 +169,9 @@ fn read<O: Observer, T: Transmit>(
             }
             let place = routing.ipv4.locate(ip.destination());
             routing.ipv4.prefetch(place);
-            Ok(Found::Ipv4(place))
+            let length = u32::from(ip.total_len());
+            let may_fragment = !ip.dont_fragment();
+            Ok(Found::Ipv4(place, Packet { length, hops: ip.ttl(), may_fragment, is_confined: false }))
         }
         EtherType::IPV6 => {
             let ip = forward::accept_ipv6(packet).map_err(refused)?;
@@ -141,7 +185,9 @@ fn read<O: Observer, T: Transmit>(
             }
             let place = routing.ipv6.locate(ip.destination());
             routing.ipv6.prefetch(place);
-            Ok(Found::Ipv6(place))
+            let length = ip.total_len();
+            let is_confined = forward::may_forward_ipv6(ip.source(), ip.destination()).is_err();
+            Ok(Found::Ipv6(place, Packet { length, hops: ip.hop_limit(), may_fragment: false, is_confined }))
         }
         EtherType::ARP => Err(Fate::Punt(PuntReason::Arp)),
         _ => Err(Fate::Drop(DropReason::UnknownProtocol)),
@@ -176,90 +222,29 @@ fn refused(why: Refused) -> Fate {
     })
 }
 
-/// Where an IPv4 packet goes.
-#[inline]
-fn decide_ipv4(
+/// How a packet leaves.
+///
+/// # Errors
+/// What becomes of one that does not.
+#[inline(always)]
+fn decide(
     tables: &Tables,
     here: &Interface,
     device: DeviceId,
-    place: Place<Ipv4Addr>,
+    found: &Found,
     frame: &Frame,
-    leaving: &mut Option<Leaving>,
-) -> Fate {
+) -> Result<Leaving, Fate> {
     let routing = tables.routing();
-    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let Ok(ip) = Ipv4::view(packet) else { return Fate::Drop(DropReason::IpMalformed) };
-    let Some(id) = routing.ipv4.find(place) else {
-        return Fate::Refuse(DropReason::NoRoute, PuntReason::Unreachable);
+    let (id, packet) = match found {
+        Found::Ipv4(place, packet) => (routing.ipv4.find(*place), packet),
+        Found::Ipv6(place, packet) => (routing.ipv6.find(*place), packet),
+        Found::Ended(fate) => return Err(*fate),
     };
-    let next_hop = if routing.next_hops.is_group(id) {
-        routing.next_hops.choose(id, routing.hasher.ipv4(&ip, routing.policy))
-    } else {
-        routing.next_hops.choose(id, FlowHash(0))
-    };
-    let to = match onward(routing, here, next_hop, ip.destination().into()) {
-        Ok(to) => to,
-        Err(Fate::Punt(reason)) => {
-            return tunnels::find(tables.tunnels(), &ip).map_or(Fate::Punt(reason), Fate::Decapsulate);
-        }
-        Err(fate) => return fate,
-    };
-    if here.checks_source && !would_answer(routing, device, ip.source()) {
-        return Fate::Drop(DropReason::ReversePath);
-    }
-    if ip.ttl() <= 1 {
-        return Fate::Refuse(DropReason::TtlExceeded, PuntReason::TtlExceeded);
-    }
-    let length = HEADER_LEN + ip.header_len() + ip.payload().len();
-    send::prepare(routing, to, frame, length, !ip.dont_fragment(), leaving)
-}
-
-/// Where an IPv6 packet goes.
-#[inline]
-fn decide_ipv6(
-    routing: &Routing,
-    here: &Interface,
-    _device: DeviceId,
-    place: Place<Ipv6Addr>,
-    frame: &Frame,
-    leaving: &mut Option<Leaving>,
-) -> Fate {
-    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let Ok(ip) = Ipv6::view(packet) else { return Fate::Drop(DropReason::IpMalformed) };
-    let Some(id) = routing.ipv6.find(place) else {
-        return Fate::Refuse(DropReason::NoRoute, PuntReason::Unreachable);
-    };
-    let next_hop = if routing.next_hops.is_group(id) {
-        routing.next_hops.choose(id, routing.hasher.ipv6(&ip, routing.policy))
-    } else {
-        routing.next_hops.choose(id, FlowHash(0))
-    };
-    let to = match onward(routing, here, next_hop, ip.destination().into()) {
-        Ok(to) => to,
-        Err(fate) => return fate,
-    };
-    if forward::may_forward_ipv6(ip.source(), ip.destination()).is_err() {
-        return Fate::Drop(DropReason::IpScope);
-    }
-    if ip.hop_limit() <= 1 {
-        return Fate::Refuse(DropReason::TtlExceeded, PuntReason::TtlExceeded);
-    }
-    let length = HEADER_LEN + crate::wire::ipv6::HEADER_LEN + ip.payload().len();
-    send::prepare(routing, to, frame, length, false, leaving)
-}
-
-/// The device that a packet leaves by, and the neighbour there that is to have it next.
-#[inline]
-fn onward(
-    routing: &Routing,
-    here: &Interface,
-    next_hop: Option<NextHop>,
-    destination: IpAddr,
-) -> Result<(DeviceId, IpAddr), Fate> {
-    let to = match next_hop {
+    let next_hop = id.and_then(|id| routing.next_hops.choose(id, || flow(routing, frame)));
+    let (to, next) = match next_hop {
         Some(NextHop::Gateway { device, gateway }) => (device, gateway),
-        Some(NextHop::Connected { device }) => (device, destination),
-        Some(NextHop::Local { .. }) => return Err(Fate::Punt(PuntReason::Local)),
+        Some(NextHop::Connected { device }) => (device, found.destination()),
+        Some(NextHop::Local { .. }) => return Err(arrive(tables, frame)),
         Some(NextHop::Broadcast { .. }) => return Err(Fate::Drop(DropReason::IpGroup)),
         Some(NextHop::Blackhole) => return Err(Fate::Drop(DropReason::Blackhole)),
         Some(NextHop::Unreachable) => {
@@ -272,21 +257,79 @@ fn onward(
         return Err(Fate::Drop(DropReason::NotForwarding));
     }
     // A route by a device that is down, or no more, leads nowhere.
-    if routing.interface(to.0).is_none() {
+    let Some(there) = routing.interface(to) else {
         return Err(Fate::Refuse(DropReason::NoRoute, PuntReason::Unreachable));
+    };
+    if here.checks_source && !would_answer(routing, device, frame) {
+        return Err(Fate::Drop(DropReason::ReversePath));
     }
-    Ok(to)
+    if packet.is_confined {
+        return Err(Fate::Drop(DropReason::IpScope));
+    }
+    if packet.hops <= 1 {
+        return Err(Fate::Refuse(DropReason::TtlExceeded, PuntReason::TtlExceeded));
+    }
+    send::prepare(routing, (to, there, next), *packet, frame)
 }
 
-/// Whether an answer to `source` would leave by `device` (RFC 3704 §2.2).
+impl Found {
+    /// Where the packet goes.
+    #[inline]
+    fn destination(&self) -> IpAddr {
+        match self {
+            Self::Ipv4(place, _) => place.address().into(),
+            Self::Ipv6(place, _) => place.address().into(),
+            Self::Ended(_) => Ipv4Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
+/// What becomes of a packet that is for us.
 #[cold]
-fn would_answer(routing: &Routing, device: DeviceId, source: Ipv4Addr) -> bool {
-    let Some(id) = routing.ipv4.find(routing.ipv4.locate(source)) else { return false };
+fn arrive(tables: &Tables, frame: &Frame) -> Fate {
+    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
+    let arrival = Ipv4::view(packet).ok().and_then(|ip| tunnels::find(tables.tunnels(), &ip));
+    arrival.map_or(Fate::Punt(PuntReason::Local), Fate::Decapsulate)
+}
+
+/// What flow a packet is of.
+#[cold]
+fn flow(routing: &Routing, frame: &Frame) -> FlowHash {
+    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
+    match (Ipv4::view(packet), Ipv6::view(packet)) {
+        (Ok(ip), _) => routing.hasher.ipv4(&ip, routing.policy),
+        (_, Ok(ip)) => routing.hasher.ipv6(&ip, routing.policy),
+        _ => FlowHash(0),
+    }
+}
+
+/// Whether an answer to an IPv4 packet would leave by `device` (RFC 3704 §2.2).
+#[cold]
+fn would_answer(routing: &Routing, device: DeviceId, frame: &Frame) -> bool {
+    let Ok(ip) = Ipv4::view(frame.bytes().get(HEADER_LEN..).unwrap_or_default()) else { return true };
+    let Some(id) = routing.ipv4.find(routing.ipv4.locate(ip.source())) else { return false };
     routing.next_hops.leads_by(id, device)
 }
 
-/// Drops a frame, and gives control a copy, to tell its sender.
+/// What does not leave ends.
 #[cold]
+fn end<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    fate: Fate,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    match fate {
+        Fate::Forward(..) => unreachable!("what is forwarded leaves"),
+        Fate::Decapsulate(arrival) => tunnels::receive(cx, device, arrival, frame, egress),
+        Fate::Punt(reason) => cx.punt(device, reason, frame),
+        Fate::Refuse(reason, told) => refuse(cx, device, reason, told, frame),
+        Fate::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
+    }
+}
+
+/// Drops a frame, and gives control a copy, to tell its sender.
 fn refuse<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,

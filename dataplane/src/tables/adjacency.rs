@@ -5,23 +5,32 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::ids::{DeviceId, MacAddr};
 use crate::wire::flow::scramble;
 
-/// An address of either family, as words to hash.
-pub trait Words: Copy + Eq {
-    /// Its bits, in as many words as it has.
-    fn words(self) -> [u64; 2];
+/// An address of either family, to be hashed.
+pub trait Hashed: Copy + Eq {
+    /// Nobody's.
+    const UNSPECIFIED: Self;
+
+    /// A number that all its bits and those of `seed` matter to.
+    fn hash(self, seed: u64) -> u64;
 }
 
-impl Words for Ipv4Addr {
-    fn words(self) -> [u64; 2] {
-        [u64::from(self.to_bits()), 0]
+impl Hashed for Ipv4Addr {
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline]
+    fn hash(self, seed: u64) -> u64 {
+        scramble(seed ^ u64::from(self.to_bits()))
     }
 }
 
-impl Words for Ipv6Addr {
-    fn words(self) -> [u64; 2] {
+impl Hashed for Ipv6Addr {
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline]
+    fn hash(self, seed: u64) -> u64 {
         let [high, low] = [self.to_bits() >> 64, self.to_bits()];
         #[expect(clippy::cast_possible_truncation, reason = "the halves")]
-        [high as u64, low as u64]
+        scramble(scramble(seed ^ low as u64) ^ high as u64)
     }
 }
 
@@ -29,26 +38,29 @@ impl Words for Ipv6Addr {
 /// next, nearly always.
 #[derive(Clone, Debug)]
 pub struct Adjacencies<A> {
-    slots: Box<[Option<Neighbor<A>>]>, // a power of two
+    slots: Box<[Neighbor<A>]>, // a power of two
     key: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Neighbor<A> {
+    mac: MacAddr, // zero, which nobody has, in a slot that is free
     device: DeviceId,
     address: A,
-    mac: MacAddr,
 }
 
-impl<A: Words> Adjacencies<A> {
-    /// These neighbours; no address may be twice behind one device. `key` keeps those who choose addresses from choosing places.
+const _: () = assert!(size_of::<Neighbor<Ipv4Addr>>() == 16 && size_of::<Neighbor<Ipv6Addr>>() == 32);
+
+impl<A: Hashed> Adjacencies<A> {
+    /// These neighbours; no address may be twice behind one device, and nobody's link-layer address be zero. `key` keeps those who
+    /// choose addresses from choosing places.
     pub fn new(neighbors: impl ExactSizeIterator<Item = (DeviceId, A, MacAddr)>, key: u64) -> Self {
         let room = (2 * neighbors.len()).next_power_of_two().max(1);
-        let mut table = Self { slots: vec![None; room].into(), key };
+        let free = Neighbor { mac: MacAddr::ZERO, device: DeviceId(0), address: A::UNSPECIFIED };
+        let mut table = Self { slots: vec![free; room].into(), key };
         for (device, address, mac) in neighbors {
-            let place = table.probe(device, address).find(|&place| table.slots[place].is_none());
-            table.slots[place.expect("half of the places are free")] =
-                Some(Neighbor { device, address, mac });
+            let place = table.probe(device, address).find(|&place| table.slots[place].mac.is_zero());
+            table.slots[place.expect("half of the places are free")] = Neighbor { mac, device, address };
         }
         table
     }
@@ -57,7 +69,10 @@ impl<A: Words> Adjacencies<A> {
     #[inline]
     pub fn find(&self, device: DeviceId, address: A) -> Option<MacAddr> {
         for place in self.probe(device, address) {
-            let neighbor = self.slots[place].as_ref()?;
+            let neighbor = &self.slots[place];
+            if neighbor.mac.is_zero() {
+                return None;
+            }
             if neighbor.device == device && neighbor.address == address {
                 return Some(neighbor.mac);
             }
@@ -68,15 +83,14 @@ impl<A: Words> Adjacencies<A> {
     /// Where a neighbour may be, in order.
     #[inline]
     fn probe(&self, device: DeviceId, address: A) -> impl Iterator<Item = usize> + use<A> {
-        let [high, low] = address.words();
-        let hash = scramble(scramble(self.key ^ low ^ u64::from(device.0) << 48) ^ high);
+        let hash = address.hash(self.key ^ u64::from(device.0) << 48);
         let mask = self.slots.len() - 1;
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        (0..=mask).map(move |step| (hash as usize).wrapping_add(step) & mask)
+        (0..self.slots.len()).map(move |step| (hash as usize).wrapping_add(step) & mask)
     }
 }
 
-impl<A: Words> Default for Adjacencies<A> {
+impl<A: Hashed> Default for Adjacencies<A> {
     fn default() -> Self {
         Self::new(std::iter::empty(), 0)
     }
@@ -95,7 +109,7 @@ mod tests {
             key: u64,
         ) {
             let known: BTreeMap<_, _> = known.into_iter()
-                .map(|((device, address), mac)| ((DeviceId(device), Ipv4Addr::from_bits(address)), MacAddr::from_bits(mac)))
+                .map(|((device, address), mac)| ((DeviceId(device), Ipv4Addr::from_bits(address)), MacAddr::from_bits(mac | 1)))
                 .collect();
             let table = Adjacencies::new(known.iter().map(|((device, address), mac)| (*device, *address, *mac)), key);
             let mapped = known.iter().map(|((device, address), mac)| (*device, address.to_ipv6_mapped(), *mac));

@@ -82,10 +82,16 @@ impl<'a> Ethernet<'a> {
 
 /// Writes a header.
 pub fn emit(header: &mut [u8; HEADER_LEN], destination: MacAddr, source: MacAddr, ether_type: EtherType) {
-    let [a, b, c, d, e, f] = destination.octets();
-    let [g, h, i, j, k, l] = source.octets();
-    let [m, n] = ether_type.0.to_be_bytes();
-    *header = [a, b, c, d, e, f, g, h, i, j, k, l, m, n];
+    set_addresses(header, destination, source);
+    header[ADDRESSES_LEN..].copy_from_slice(&ether_type.0.to_be_bytes());
+}
+
+/// Puts other addresses into a header.
+#[inline]
+pub fn set_addresses(header: &mut [u8; HEADER_LEN], destination: MacAddr, source: MacAddr) {
+    // As two words: byte by byte it is thirty instructions.
+    let both = u128::from(destination.bits()) << 80 | u128::from(source.bits()) << 32;
+    header[..ADDRESSES_LEN].copy_from_slice(&both.to_be_bytes()[..ADDRESSES_LEN]);
 }
 
 /// The X of a reserved group address 01:80:C2:00:00:0X, 0 to 15: what a bridge answers itself and

@@ -41,21 +41,30 @@ pub enum Refused {
 ///
 /// # Errors
 /// What is wrong first.
-#[inline]
+#[inline(always)]
 pub fn accept_ipv4(bytes: &[u8]) -> Result<Ipv4<'_>, Refused> {
     let packet = Ipv4::view(bytes)?;
     if !packet.is_intact() {
         return Err(Refused::Checksum);
     }
-    check_ipv4_addresses(packet.source(), packet.destination(), packet.protocol())?;
+    if !is_plain(packet.source()) || !is_plain(packet.destination()) {
+        check_ipv4_addresses(packet.source(), packet.destination(), packet.protocol())?;
+    }
     if !packet.options().is_empty() {
         check_options(packet.options())?;
     }
     Ok(packet)
 }
 
-/// As `ip_route_input_slow` and, for groups, `ip_mc_validate_source` have it on a device that is not the loopback device.
+/// Whether it is an address like most, that nothing is to be said against: not in 0.0.0.0/8, 127.0.0.0/8 or 224.0.0.0/3.
 #[inline]
+fn is_plain(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    (1..224).contains(&first) && first != 127
+}
+
+/// As `ip_route_input_slow` and, for groups, `ip_mc_validate_source` have it on a device that is not the loopback device.
+#[cold]
 fn check_ipv4_addresses(
     source: Ipv4Addr,
     destination: Ipv4Addr,
@@ -101,7 +110,7 @@ fn check_options(bytes: &[u8]) -> Result<(), Refused> {
 ///
 /// # Errors
 /// What is wrong first.
-#[inline]
+#[inline(always)]
 pub fn accept_ipv6(bytes: &[u8]) -> Result<Ipv6<'_>, Refused> {
     let packet = Ipv6::view(bytes)?;
     let (source, destination) = (packet.source(), packet.destination());
@@ -162,8 +171,9 @@ pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), Expired> {
     if ttl <= 1 {
         return Err(Expired);
     }
-    let checksum = u16::from_be_bytes([header[10], header[11]]);
-    let checksum = checksum::updated(checksum, Sum::of(&[ttl, 0]), Sum::of(&[ttl - 1, 0]));
+    // The word that it is the high half of is less by 0x0100: the checksum is more by as much.
+    let (sum, carry) = u16::from_be_bytes([header[10], header[11]]).overflowing_add(0x0100);
+    let checksum = sum.wrapping_add(u16::from(carry || sum == u16::MAX));
     header[TTL] = ttl - 1;
     [header[10], header[11]] = checksum.to_be_bytes();
     Ok(())

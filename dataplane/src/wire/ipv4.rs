@@ -49,6 +49,12 @@ impl<'a> Ipv4<'a> {
         HEADER_LEN + self.options.len()
     }
 
+    /// Bytes in all, header and payload.
+    #[inline]
+    pub fn total_len(&self) -> u16 {
+        u16::from_be_bytes([self.header[2], self.header[3]])
+    }
+
     /// Type of service: DSCP (RFC 2474) and ECN (RFC 3168).
     #[inline]
     pub fn tos(&self) -> u8 {
@@ -114,7 +120,15 @@ impl<'a> Ipv4<'a> {
     /// Whether the header's checksum is right.
     #[inline]
     pub fn is_intact(&self) -> bool {
-        (Sum::of(self.header) + Sum::of(self.options)).is_intact()
+        let (words, _) = self.header.as_chunks();
+        let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+        let sum = (sum >> 32) + (sum & 0xffff_ffff);
+        if self.options.is_empty() {
+            // Words of 32 bits sum up to what those of 16 bits do (RFC 1071 §2 B), and that is not nothing: there is a version.
+            sum % 0xffff == 0
+        } else {
+            (Sum::of(self.header) + Sum::of(self.options)).is_intact()
+        }
     }
 
     /// The options; a multiple of four bytes.

@@ -46,6 +46,12 @@ impl<'a> Ipv6<'a> {
         &self.header[8..40]
     }
 
+    /// Bytes in all, header and payload.
+    #[inline]
+    pub fn total_len(&self) -> u32 {
+        40 + u32::from(u16::from_be_bytes([self.header[4], self.header[5]]))
+    }
+
     /// Traffic class: DSCP (RFC 2474) and ECN (RFC 3168).
     #[inline]
     pub fn traffic_class(&self) -> u8 {

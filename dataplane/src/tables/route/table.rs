@@ -24,6 +24,14 @@ pub struct Place<A> {
     at: Entry,
 }
 
+impl<A: Copy> Place<A> {
+    /// The address.
+    #[inline]
+    pub fn address(self) -> A {
+        self.address
+    }
+}
+
 impl<A: Address> Routes<A> {
     /// Where the walk for `address` begins: what the root, which is small, says.
     #[inline]
@@ -43,8 +51,14 @@ impl<A: Address> Routes<A> {
         }
     }
 
-    /// One line of memory further, and the next one brought closer. One of these leads most IPv4 addresses to their last line,
-    /// four most IPv6 addresses.
+    /// How often to [`approach`](Self::approach) the routes of a burst, before they are found: as many lines as most addresses have before
+    /// their last one, and not at all in a table that is in a near cache anyway.
+    #[inline]
+    pub fn approaches(&self) -> u8 {
+        if self.root_bits < 16 { 0 } else { A::BITS / 32 }
+    }
+
+    /// One line of memory further, and the next one brought closer.
     #[inline]
     pub fn approach(&self, place: Place<A>) -> Place<A> {
         let place = Place { at: self.step(place), ..place };
@@ -72,7 +86,7 @@ impl<A: Address> Routes<A> {
         usize::from(u16::from_be_bytes([address.octet(0), address.octet(1)])) >> (16 - self.root_bits)
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&self, Place { address, at }: Place<A>) -> Entry {
         match at.kind() {
             Kind::Leaf => at,
