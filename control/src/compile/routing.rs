@@ -1,5 +1,6 @@
 //! Routing, compiled: the routes that the file and the addresses make, by next hop. What stays the same is not compiled again.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -46,7 +47,9 @@ const SEED: u64 = 0x7261_6e64_6f6d_6c79;
 impl Inputs {
     /// Routes and next hops of these.
     pub(crate) fn compile(&self, config: &Config) -> Routing {
-        let mut work = Work { inputs: self, hops: NextHops::new(), ipv4: Vec::new(), ipv6: Vec::new() };
+        let (numbers, groups) = (HashMap::new(), HashMap::new());
+        let (ipv4, ipv6) = (Vec::new(), Vec::new());
+        let mut work = Work { inputs: self, hops: NextHops::new(), numbers, groups, ipv4, ipv6 };
         for route in &self.routes {
             if let Some(id) = work.way(&route.way) {
                 work.add(route.to.address, route.to.prefix_length, id);
@@ -103,6 +106,9 @@ pub(crate) fn set_neighbors(
 struct Work<'i> {
     inputs: &'i Inputs,
     hops: NextHops,
+    /// What leads alike has one number, however many routes lead there: tables stay small, and near.
+    numbers: HashMap<NextHop, NextHopId>,
+    groups: HashMap<Vec<(NextHopId, u16)>, NextHopId>,
     ipv4: Vec<(Prefix<Ipv4Addr>, NextHopId)>,
     ipv6: Vec<(Prefix<Ipv6Addr>, NextHopId)>,
 }
@@ -116,7 +122,22 @@ impl Work<'_> {
     }
 
     fn hop(&mut self, hop: NextHop) -> Option<NextHopId> {
-        self.hops.add(hop)
+        if let Some(&id) = self.numbers.get(&hop) {
+            return Some(id);
+        }
+        let id = self.hops.add(hop)?;
+        self.numbers.insert(hop, id);
+        Some(id)
+    }
+
+    fn group(&mut self, members: &[(NextHopId, Weight)]) -> Option<NextHopId> {
+        let key: Vec<_> = members.iter().map(|(id, weight)| (*id, weight.number())).collect();
+        if let Some(&id) = self.groups.get(&key) {
+            return Some(id);
+        }
+        let id = self.hops.add_group(members).ok()?;
+        self.groups.insert(key, id);
+        Some(id)
     }
 
     /// Where the file's route leads; none while it leads by devices only that are down.
@@ -132,9 +153,9 @@ impl Work<'_> {
             [] => None,
             [(hop, _)] => self.hop(hop),
             _ => {
-                let members = usable.iter().map(|&(hop, weight)| Some((self.hops.add(hop)?, weight)));
+                let members = usable.iter().map(|&(hop, weight)| Some((self.hop(hop)?, weight)));
                 let members: Vec<_> = members.collect::<Option<_>>()?;
-                self.hops.add_group(&members).ok()
+                self.group(&members)
             }
         }
     }
@@ -210,7 +231,7 @@ mod tests {
             IpAddr::V4(address) => routing.ipv4.find(routing.ipv4.locate(address)),
             IpAddr::V6(address) => routing.ipv6.find(routing.ipv6.locate(address)),
         };
-        routing.next_hops.choose(id?, FlowHash(u32::MAX))
+        routing.next_hops.choose(id?, || FlowHash(u32::MAX))
     }
 
     #[test]
@@ -232,6 +253,22 @@ mod tests {
         ] {
             assert_eq!(next(&routing, to), expected, "{to}");
         }
+    }
+
+    #[test]
+    fn routes_that_lead_alike_have_one_next_hop() {
+        let ways = r#"route = [{ to = "10.5.0.0/16", via = "10.0.0.2" }, { to = "10.6.0.0/16", via = "10.0.0.2" },
+            { to = "10.7.0.0/16", nexthop = [{ via = "10.0.0.2" }, { via = "10.0.0.3" }] },
+            { to = "10.8.0.0/16", nexthop = [{ via = "10.0.0.2" }, { via = "10.0.0.3" }] },
+            { to = "10.9.0.0/16", nexthop = [{ via = "10.0.0.2" }, { via = "10.0.0.3", weight = 2 }] }]"#;
+        let (_, routing) = compiled(
+            &format!("address = [{{ device = \"p0\", address = \"10.0.0.1/24\" }}]\n{ways}"),
+            [true; 2],
+        );
+        let id = |address| routing.ipv4.find(routing.ipv4.locate(Ipv4Addr::from(address))).unwrap();
+        assert_eq!(id([10, 5, 0, 1]), id([10, 6, 0, 1]));
+        assert_eq!(id([10, 7, 0, 1]), id([10, 8, 0, 1]));
+        assert_ne!(id([10, 7, 0, 1]), id([10, 9, 0, 1]));
     }
 
     #[test]

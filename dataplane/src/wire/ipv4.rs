@@ -125,7 +125,7 @@ impl<'a> Ipv4<'a> {
         let sum = (sum >> 32) + (sum & 0xffff_ffff);
         if self.options.is_empty() {
             // Words of 32 bits sum up to what those of 16 bits do (RFC 1071 §2 B), and that is not nothing: there is a version.
-            sum % 0xffff == 0
+            sum.is_multiple_of(0xffff)
         } else {
             (Sum::of(self.header) + Sum::of(self.options)).is_intact()
         }
