@@ -1,5 +1,5 @@
-//! The switch against a model of it: the same seeded random frames, reconfigurations and faults, once through workers on
-//! memory ports, once through the plainest bridge that can be written.
+//! The switch against models of it: the same seeded random frames, reconfigurations and faults, once through workers on
+//! memory ports, once through the plainest bridge, or the plainest router, that can be written.
 //!
 //! An observer tells the model in which order the workers took the frames in; all else the model decides for itself. A
 //! failing run prints its seed: `RIGSWITCH_SEED=n cargo test -p rigswitch-dataplane --test model` repeats it alone.
@@ -7,8 +7,14 @@
 
 #[path = "model/bridge.rs"]
 mod bridge;
+#[path = "model/packets.rs"]
+mod packets;
 #[path = "model/random.rs"]
 mod random;
+#[path = "model/routed.rs"]
+mod routed;
+#[path = "model/router.rs"]
+mod router;
 mod support;
 #[path = "model/vlans.rs"]
 mod vlans;
