@@ -10,14 +10,18 @@ use crate::views::{ChangeView, EditAction, EditObject, EditRequest};
 
 #[derive(Subcommand)]
 pub(super) enum Route {
-    /// Add a route to a network that none leads to
-    #[command(override_usage = "rigswitch route add [TYPE] NETWORK [via ROUTER] [dev DEVICE] [onlink]")]
+    /// Add a route to a network that none of its metric leads to
+    #[command(
+        override_usage = "rigswitch route add [TYPE] NETWORK [via ROUTER] [dev DEVICE] [metric N] [onlink]"
+    )]
     Add(Words),
     /// Add a route, or put it in the place of the one to that network
-    #[command(override_usage = "rigswitch route replace [TYPE] NETWORK [via ROUTER] [dev DEVICE] [onlink]")]
+    #[command(
+        override_usage = "rigswitch route replace [TYPE] NETWORK [via ROUTER] [dev DEVICE] [metric N] [onlink]"
+    )]
     Replace(Words),
     /// Take a route away
-    #[command(override_usage = "rigswitch route del NETWORK")]
+    #[command(override_usage = "rigswitch route del NETWORK [metric N]")]
     Del(Words),
 }
 
@@ -45,7 +49,7 @@ impl Route {
 /// The network, and the keys of the file that the words stand for.
 fn read(words: &[String]) -> Result<(String, Map<String, Value>), Failure> {
     const NOWHERE: [&str; 3] = ["blackhole", "unreachable", "prohibit"];
-    const KNOWN: [&str; 5] = ["via", "dev", "onlink", "nexthop", "weight"];
+    const KNOWN: [&str; 6] = ["via", "dev", "metric", "onlink", "nexthop", "weight"];
     let mut words = words.iter().map(String::as_str).peekable();
     let (mut keys, mut ways) = (Map::new(), Vec::<Map<String, Value>>::new());
     if let Some(kind) = words.next_if(|word| NOWHERE.contains(word)) {
@@ -63,11 +67,11 @@ fn read(words: &[String]) -> Result<(String, Map<String, Value>), Failure> {
             "onlink" => ("onlink", true.into()),
             "via" => ("via", value()?.into()),
             "dev" => ("device", value()?.into()),
-            "weight" => {
+            "weight" | "metric" => {
                 let text = value()?;
-                let weight: u16 =
-                    text.parse().map_err(|_| Failure::Usage(format!("`{text}` is no weight")))?;
-                ("weight", json!(weight))
+                let number: u32 =
+                    text.parse().map_err(|_| Failure::Usage(format!("`{text}` is no {word}")))?;
+                (word, json!(number))
             }
             _ => {
                 let hint = suggest(word, KNOWN.into_iter()).unwrap_or_else(|| KNOWN.join(", "));
@@ -101,6 +105,7 @@ mod tests {
                 "10.0.0.0/8",
                 json!({ "via": "192.0.2.1", "device": "p0", "onlink": true }),
             ),
+            ("10.0.0.0/8 via 192.0.2.1 metric 5", "10.0.0.0/8", json!({ "via": "192.0.2.1", "metric": 5 })),
             ("blackhole 10.0.0.0/8", "10.0.0.0/8", json!({ "type": "blackhole" })),
             (
                 "fd00::/8 nexthop via fd01::1 weight 2 nexthop via fd02::1",

@@ -252,7 +252,9 @@ fn routes(routes: &Vec<RouteView>) -> String {
     for route in routes {
         let way = route.kind.clone().or(route.gateway.clone()).unwrap_or_default();
         let dev = route.dev.clone().unwrap_or_default();
-        table.row([route.dst.clone(), way, dev, route.protocol.clone(), route.flags.join(" ")]);
+        let metric = route.metric.map(|metric| format!("metric {metric}"));
+        let flags = metric.into_iter().chain(route.flags.iter().cloned()).collect::<Vec<_>>().join(" ");
+        table.row([route.dst.clone(), way, dev, route.protocol.clone(), flags]);
         for hop in &route.nexthops {
             let flags = [vec![format!("weight {}", hop.weight)], hop.flags.clone()].concat().join(" ");
             table.row([

@@ -1,17 +1,18 @@
 //! Routing, compiled: the routes that the file and the addresses make, by next hop. What stays the same is not compiled again.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::routing::{HopConfig, RouteConfig, RouteWay};
+use rigswitch_dataplane::routing::{HopConfig, Network, RouteConfig, RouteWay};
 use rigswitch_dataplane::tables::next_hop::{NextHop, NextHopId, NextHops, Weight};
 use rigswitch_dataplane::tables::route::{Prefix, Routes};
 use rigswitch_dataplane::tables::{Adjacencies, Interface, Routing};
 use rigswitch_dataplane::wire::flow::FlowHasher;
 
-use crate::config::Config;
+use crate::config::{Config, network_of};
 
 /// A routed device, as it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +42,31 @@ pub(crate) struct Inputs {
     pub(crate) routes: Vec<RouteConfig>,
 }
 
+/// A route, and what it comes of.
+pub(crate) struct Known<'i> {
+    pub(crate) network: Network,
+    metric: u32,
+    pub(crate) origin: Origin<'i>,
+}
+
+/// What a route comes of.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'i> {
+    /// The file's route.
+    Route(&'i RouteConfig),
+    /// The network of this address of a device.
+    Network(DeviceId, IpAddr),
+    /// The address of all stations in this network of a device.
+    Broadcast(DeviceId, Network),
+    /// An address of this device.
+    Own(DeviceId),
+}
+
+/// The metric of an address's network, if that is not zero (`IP6_RT_PRIO_ADDRCONF`, include/net/ip6_fib.h).
+pub(crate) fn connected_metric(address: IpAddr) -> Option<u32> {
+    address.is_ipv6().then_some(256)
+}
+
 /// The key of hashes that others must not be able to choose: neighbours' places and flows' ways.
 const SEED: u64 = 0x7261_6e64_6f6d_6c79;
 
@@ -50,13 +76,13 @@ impl Inputs {
         let (numbers, groups) = (HashMap::new(), HashMap::new());
         let (ipv4, ipv6) = (Vec::new(), Vec::new());
         let mut work = Work { inputs: self, hops: NextHops::new(), numbers, groups, ipv4, ipv6 };
-        for route in &self.routes {
-            if let Some(id) = work.way(&route.way) {
-                work.add(route.to.address, route.to.prefix_length, id);
+        let mut known: Vec<_> = self.known().collect();
+        // Of those for one prefix the last one counts.
+        known.sort_by_key(|known| Reverse(known.metric));
+        for Known { network, origin, .. } in known {
+            if let Some(id) = work.way(origin) {
+                work.add(network.address, network.prefix_length, id);
             }
-        }
-        for &(device, address, length) in &self.own {
-            work.own(device, address, length);
         }
         let mut routing = Routing {
             ipv4: Arc::new(Routes::new(work.ipv4)),
@@ -68,6 +94,55 @@ impl Inputs {
         };
         self.describe(config, &mut routing);
         routing
+    }
+
+    /// Every route that is of use, those of our addresses last.
+    fn known(&self) -> impl Iterator<Item = Known<'_>> {
+        let is_of_use = |route: &&RouteConfig| match &route.way {
+            RouteWay::Hops(hops) => hops.iter().any(|hop| self.by(hop).is_some()),
+            RouteWay::Blackhole | RouteWay::Unreachable | RouteWay::Prohibit => true,
+        };
+        let of_file = self.routes.iter().filter(is_of_use).map(|route| Known {
+            network: route.to,
+            metric: route.metric,
+            origin: Origin::Route(route),
+        });
+        of_file.chain(self.own.iter().flat_map(|&(device, address, length)| self.of(device, address, length)))
+    }
+
+    /// An address of ours, and its network (`fib_add_ifaddr`, net/ipv4/fib_frontend.c).
+    fn of(&self, device: DeviceId, address: IpAddr, length: u8) -> impl Iterator<Item = Known<'_>> {
+        let is_up = self.devices.iter().any(|of| of.id == device && of.is_up);
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        // A network of one is no network; a link-local one is the same on every link.
+        let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let has_network = is_up && length < bits && !is_link_local;
+        let network = network_of(address, length);
+        let known = |network, metric, origin| Known { network, metric, origin };
+        let connected = has_network.then(|| {
+            known(network, connected_metric(address).unwrap_or(0), Origin::Network(device, address))
+        });
+        let all = match address {
+            IpAddr::V4(address) if has_network && length < 31 => {
+                let last = Ipv4Addr::from_bits(address.to_bits() | u32::MAX >> length);
+                Some(known(network_of(last.into(), bits), 0, Origin::Broadcast(device, network)))
+            }
+            _ => None,
+        };
+        let own = known(network_of(address, bits), 0, Origin::Own(device));
+        connected.into_iter().chain(all).chain([own])
+    }
+
+    /// What the route comes of that packets for `to` take.
+    pub(crate) fn origin(&self, to: IpAddr) -> Option<Known<'_>> {
+        let holds = |known: &Known<'_>| network_of(to, known.network.prefix_length) == known.network;
+        // Of equal ones the last.
+        self.known().filter(holds).max_by_key(|known| (known.network.prefix_length, Reverse(known.metric)))
+    }
+
+    /// The device of a way, if packets leave by it now.
+    pub(crate) fn by(&self, hop: &HopConfig) -> Option<DeviceId> {
+        Some(self.devices.iter().find(|device| device.is_up && device.name == hop.device)?.id)
     }
 
     /// What there is to know of the devices.
@@ -140,13 +215,18 @@ impl Work<'_> {
         Some(id)
     }
 
-    /// Where the file's route leads; none while it leads by devices only that are down.
-    fn way(&mut self, way: &RouteWay) -> Option<NextHopId> {
-        let hops = match way {
-            RouteWay::Blackhole => return self.hop(NextHop::Blackhole),
-            RouteWay::Unreachable => return self.hop(NextHop::Unreachable),
-            RouteWay::Prohibit => return self.hop(NextHop::Prohibit),
-            RouteWay::Hops(hops) => hops,
+    /// Where a route leads.
+    fn way(&mut self, origin: Origin<'_>) -> Option<NextHopId> {
+        let hops = match origin {
+            Origin::Network(device, _) => return self.hop(NextHop::Connected { device }),
+            Origin::Broadcast(device, _) => return self.hop(NextHop::Broadcast { device }),
+            Origin::Own(device) => return self.hop(NextHop::Local { device }),
+            Origin::Route(route) => match &route.way {
+                RouteWay::Blackhole => return self.hop(NextHop::Blackhole),
+                RouteWay::Unreachable => return self.hop(NextHop::Unreachable),
+                RouteWay::Prohibit => return self.hop(NextHop::Prohibit),
+                RouteWay::Hops(hops) => hops,
+            },
         };
         let usable: Vec<(NextHop, Weight)> = hops.iter().filter_map(|hop| self.usable(hop)).collect();
         match usable[..] {
@@ -161,33 +241,12 @@ impl Work<'_> {
     }
 
     fn usable(&self, hop: &HopConfig) -> Option<(NextHop, Weight)> {
-        let device = self.inputs.devices.iter().find(|device| device.is_up && device.name == hop.device)?.id;
+        let device = self.inputs.by(hop)?;
         let next = match hop.via {
             Some(gateway) => NextHop::Gateway { device, gateway },
             None => NextHop::Connected { device },
         };
         Some((next, hop.weight))
-    }
-
-    /// An address of ours, and its network (`fib_add_ifaddr`, net/ipv4/fib_frontend.c).
-    fn own(&mut self, device: DeviceId, address: IpAddr, length: u8) {
-        let is_up = self.inputs.devices.iter().any(|of| of.id == device && of.is_up);
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        // A network of one is no network; a link-local one is the same on every link.
-        let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-        if is_up && length < bits && !is_link_local {
-            let connected = self.hop(NextHop::Connected { device });
-            connected.into_iter().for_each(|id| self.add(address, length, id));
-            if let IpAddr::V4(address) = address
-                && length < 31
-            {
-                let last = address.to_bits() | u32::MAX >> length;
-                let all = self.hop(NextHop::Broadcast { device });
-                all.into_iter().for_each(|id| self.add(Ipv4Addr::from_bits(last).into(), 32, id));
-            }
-        }
-        let local = self.hop(NextHop::Local { device });
-        local.into_iter().for_each(|id| self.add(address, bits, id));
     }
 }
 
@@ -269,6 +328,42 @@ mod tests {
         assert_eq!(id([10, 5, 0, 1]), id([10, 6, 0, 1]));
         assert_eq!(id([10, 7, 0, 1]), id([10, 8, 0, 1]));
         assert_ne!(id([10, 7, 0, 1]), id([10, 9, 0, 1]));
+    }
+
+    #[test]
+    fn the_least_metric_counts_of_those_that_are_of_use() {
+        let ways = r#"address = [{ device = "p0", address = "10.0.0.1/24" }, { device = "p1", address = "10.0.1.1/24" },
+                                 { device = "p0", address = "fd00::1/64" }]
+            route = [{ to = "10.9.0.0/16", via = "10.0.0.2", metric = 10 }, { to = "10.9.0.0/16", via = "10.0.1.2", metric = 20 },
+                     { to = "10.9.0.0/16", type = "unreachable", metric = 30 },
+                     { to = "10.0.0.0/24", via = "10.0.1.9", metric = 1 }, { to = "fd00::/64", type = "blackhole", metric = 7 }]"#;
+        let gateway = |device: u8, last| NextHop::Gateway {
+            device: DeviceId(device.into()),
+            gateway: [10, 0, device, last].into(),
+        };
+        for (up, expected, network) in [
+            ([true, true], gateway(0, 2), NextHop::Connected { device: DeviceId(0) }),
+            ([false, true], gateway(1, 2), gateway(1, 9)),
+            ([false, false], NextHop::Unreachable, NextHop::Unreachable),
+        ] {
+            let (inputs, routing) = compiled(ways, up);
+            assert_eq!(next(&routing, "10.9.0.1"), Some(expected));
+            if up[1] {
+                assert_eq!(next(&routing, "10.0.0.7"), Some(network), "a network is of metric 0");
+            }
+            assert_eq!(next(&routing, "fd00::7"), Some(NextHop::Blackhole), "of IPv6 it is of 256");
+            let named = inputs.origin("10.9.0.1".parse().unwrap()).map(|known| known.metric);
+            assert_eq!(
+                named,
+                Some(if up[0] {
+                    10
+                } else if up[1] {
+                    20
+                } else {
+                    30
+                })
+            );
+        }
     }
 
     #[test]

@@ -176,11 +176,16 @@ fn edit_address(document: &mut Value, edit: &EditRequest) -> Result<(), Refused>
     Ok(())
 }
 
-/// A route is told by the network that it leads to.
+/// A route is told by the network that it leads to, and its metric if it says one.
 fn edit_route(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
     let to = parse_network(&edit.name).map_or_else(|| edit.name.clone(), |network| network.to_string());
     let routes = list(document, "route");
-    let place = routes.iter().position(|route| route["to"] == *to);
+    let metric = |metric: Option<&Value>| metric.and_then(Value::as_u64).filter(|&metric| metric != 0);
+    let said = metric(edit.keys.get("metric"));
+    // `ip route del` takes the first away if it is told no metric.
+    let is_any = edit.action == EditAction::Del && said.is_none();
+    let is_it = |route: &Value| route["to"] == *to && (is_any || metric(route.get("metric")) == said);
+    let place = routes.iter().position(is_it);
     match (edit.action, place) {
         (EditAction::Add, Some(_)) => {
             let why = format!("there is a route to {to} already: `route replace` changes it");

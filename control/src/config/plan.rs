@@ -106,7 +106,7 @@ impl Plan {
         if running.routing != wanted.routing {
             changes.push(Change::Routing(Edit::Change { from: running.routing, to: wanted.routing }));
         }
-        let routes = edits(&running.routes, &wanted.routes, |route| route.to);
+        let routes = edits(&running.routes, &wanted.routes, |route| (route.to, route.metric));
         changes.extend(routes.into_iter().map(Change::Route));
         let key = |neighbor: &NeighborConfig| (neighbor.device.clone(), neighbor.vlan, neighbor.address);
         let neighbors = edits(&running.neighbors, &wanted.neighbors, key);
@@ -200,7 +200,7 @@ impl Change {
             }
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Routing(edit) => view("routing", None, edit, &[]),
-            Self::Route(edit) => view("route", None, edit, &["to"]),
+            Self::Route(edit) => view("route", None, edit, &["to", "metric"]),
             Self::Neighbor(edit) => view("neighbor", None, edit, &["device", "address", "vlan"]),
         }
     }

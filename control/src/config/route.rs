@@ -15,8 +15,8 @@ use super::values::unless;
 
 pub(super) const ROUTE: Shape = Shape {
     label: "[[route]]",
-    keys: &["to", "via", "device", "onlink", "type", "nexthop"],
-    later: &["metric", "table", "src", "mtu"],
+    keys: &["to", "metric", "via", "device", "onlink", "type", "nexthop"],
+    later: &["table", "src", "mtu"],
 };
 const HOP: Shape = Shape { label: "nexthop", keys: &["via", "device", "onlink", "weight"], later: &[] };
 const ROUTING: Shape = Shape {
@@ -65,14 +65,20 @@ pub(super) fn read_all(
         let to = fields.required("to", "\"192.0.2.0/24\"");
         let network = to.as_ref().and_then(|text| network(&fields, text));
         let (Some(text), Some(network)) = (to, network) else { continue };
+        // Zero is no metric in IPv6 (`ip6_route_info_create`, net/ipv6/route.c).
+        let usual = RouteConfig::default_metric(network);
+        let metric =
+            fields.integer("metric", 0..=u32::MAX.into()).filter(|&metric| metric != 0).unwrap_or(usual);
         let Some(way) = way(&fields, network, addresses, roles) else { continue };
-        if let Some(first) = seen.insert(network, text.span.clone()) {
-            let rule = format!("there are two routes to {network}: line {} has one", roles.line(&first));
-            let remedy = "keep one of the two; several ways are a nexthop = [{ via = … }, { via = … }]";
+        if let Some(first) = seen.insert((network, metric), text.span.clone()) {
+            let line = roles.line(&first);
+            let rule = format!("there are two routes to {network} with metric {metric}: line {line} has one");
+            let remedy = "keep one of the two, or give one another metric: the least is taken while its device is up; several ways at once \
+                          are a nexthop = [{ via = … }, { via = … }]";
             fields.problems.push(text.span, rule, remedy);
             continue;
         }
-        routes.push(RouteConfig { to: network, way });
+        routes.push(RouteConfig { to: network, metric, way });
     }
     routes
 }
@@ -253,6 +259,8 @@ fn router(fields: &Fields<'_>, text: &Text<'_>, to: Network) -> Option<IpAddr> {
 #[derive(Serialize)]
 pub(super) struct RouteWords<'c> {
     to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<u32>,
     #[serde(flatten)]
     hop: Option<HopWords<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,7 +303,8 @@ impl<'c> From<&'c RouteConfig> for RouteWords<'c> {
             RouteWay::Unreachable => r#type = Some("unreachable"),
             RouteWay::Prohibit => r#type = Some("prohibit"),
         }
-        Self { to: route.to.to_string(), hop, r#type, nexthop }
+        let metric = unless(route.metric, RouteConfig::default_metric(route.to));
+        Self { to: route.to.to_string(), metric, hop, r#type, nexthop }
     }
 }
 

@@ -19,7 +19,7 @@ use super::Switch;
 use super::port::Port;
 use super::ports::Ports;
 use super::shared::own_link_local;
-use crate::compile::{Inputs, Routed, known_far_ends, narrow, set_neighbors};
+use crate::compile::{Inputs, Routed, connected_metric, known_far_ends, narrow, set_neighbors};
 use crate::config::Config;
 use crate::config::network_of;
 use crate::events::Event;
@@ -213,14 +213,19 @@ impl Switch {
                 dev: Some(said.device.clone()),
                 protocol: "kernel".into(),
                 scope: address.is_ipv4().then(|| "link".into()),
+                metric: connected_metric(address),
                 prefsrc: address.is_ipv4().then(|| address.to_string()),
                 flags: flags(&said.device, false),
                 ..RouteView::default()
             })
         };
         let of_file = |route: &RouteConfig| {
-            let plain =
-                RouteView { dst: route.to.to_string(), protocol: "static".into(), ..RouteView::default() };
+            let plain = RouteView {
+                dst: route.to.to_string(),
+                protocol: "static".into(),
+                metric: Some(route.metric).filter(|&metric| metric != 0),
+                ..RouteView::default()
+            };
             let nowhere = |kind: &str| RouteView { kind: Some(kind.into()), ..plain.clone() };
             match &route.way {
                 RouteWay::Blackhole => nowhere("blackhole"),

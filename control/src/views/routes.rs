@@ -25,6 +25,9 @@ pub struct RouteView {
     /// Our address in that network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefsrc: Option<String>,
+    /// Of routes to the same network the one with the least counts; none if it is zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
     /// `onlink`, and `linkdown` where it is of no use for its device is down.
     pub flags: Vec<String>,
     /// The ways, if there are several.

@@ -48,8 +48,17 @@ impl fmt::Display for Network {
 pub struct RouteConfig {
     /// Where it leads to.
     pub to: Network,
+    /// Of routes to the same network the one with the least counts that is of use.
+    pub metric: u32,
     /// Which way.
     pub way: RouteWay,
+}
+
+impl RouteConfig {
+    /// The metric of a route that says none (`IP6_RT_PRIO_USER`, include/net/ip6_fib.h).
+    pub fn default_metric(to: Network) -> u32 {
+        if to.address.is_ipv4() { 0 } else { 1024 }
+    }
 }
 
 /// Which way a route leads.
