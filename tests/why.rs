@@ -7,6 +7,8 @@ mod command;
 #[path = "why/records.rs"]
 mod records;
 mod rig;
+#[path = "why/routes.rs"]
+mod routes;
 
 use std::fs;
 use std::io::{Read, Write};

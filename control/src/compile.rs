@@ -8,7 +8,7 @@ mod tunnels;
 mod underlay;
 mod vlans;
 
-pub(crate) use routing::{Inputs, Origin, Routed, connected_metric, set_neighbors};
+pub(crate) use routing::{Inputs, Known, Origin, Routed, connected_metric, set_neighbors};
 pub(crate) use tunnels::{known_far_ends, narrow};
 pub(crate) use underlay::device as underlay_of;
 pub use vlans::VlanCounts;

@@ -67,6 +67,11 @@ pub(crate) fn connected_metric(address: IpAddr) -> Option<u32> {
     address.is_ipv6().then_some(256)
 }
 
+/// Whether a network has an address.
+fn holds(network: Network, address: IpAddr) -> bool {
+    network.address.is_ipv4() == address.is_ipv4() && network_of(address, network.prefix_length) == network
+}
+
 /// The key of hashes that others must not be able to choose: neighbours' places and flows' ways.
 const SEED: u64 = 0x7261_6e64_6f6d_6c79;
 
@@ -96,13 +101,23 @@ impl Inputs {
         routing
     }
 
-    /// Every route that is of use, those of our addresses last.
-    fn known(&self) -> impl Iterator<Item = Known<'_>> {
-        let is_of_use = |route: &&RouteConfig| match &route.way {
+    /// The file's route to `to` of the longest prefix that is of no use.
+    pub(crate) fn asleep(&self, to: IpAddr) -> Option<&RouteConfig> {
+        let routes = self.routes.iter().filter(|route| !self.is_of_use(route) && holds(route.to, to));
+        routes.max_by_key(|route| route.to.prefix_length)
+    }
+
+    /// Whether a route leads anywhere now, or is to lead nowhere.
+    fn is_of_use(&self, route: &RouteConfig) -> bool {
+        match &route.way {
             RouteWay::Hops(hops) => hops.iter().any(|hop| self.by(hop).is_some()),
             RouteWay::Blackhole | RouteWay::Unreachable | RouteWay::Prohibit => true,
-        };
-        let of_file = self.routes.iter().filter(is_of_use).map(|route| Known {
+        }
+    }
+
+    /// Every route that is of use, those of our addresses last.
+    fn known(&self) -> impl Iterator<Item = Known<'_>> {
+        let of_file = self.routes.iter().filter(|route| self.is_of_use(route)).map(|route| Known {
             network: route.to,
             metric: route.metric,
             origin: Origin::Route(route),
@@ -133,15 +148,15 @@ impl Inputs {
         connected.into_iter().chain(all).chain([own])
     }
 
-    /// What the route comes of that packets for `to` take.
-    pub(crate) fn origin(&self, to: IpAddr) -> Option<Known<'_>> {
-        let holds = |known: &Known<'_>| network_of(to, known.network.prefix_length) == known.network;
+    /// The route that packets for `to` take.
+    pub(crate) fn known_to(&self, to: IpAddr) -> Option<Known<'_>> {
+        let holds = |known: &Known<'_>| holds(known.network, to);
         // Of equal ones the last.
         self.known().filter(holds).max_by_key(|known| (known.network.prefix_length, Reverse(known.metric)))
     }
 
     /// The device of a way, if packets leave by it now.
-    pub(crate) fn by(&self, hop: &HopConfig) -> Option<DeviceId> {
+    fn by(&self, hop: &HopConfig) -> Option<DeviceId> {
         Some(self.devices.iter().find(|device| device.is_up && device.name == hop.device)?.id)
     }
 
@@ -352,7 +367,7 @@ mod tests {
                 assert_eq!(next(&routing, "10.0.0.7"), Some(network), "a network is of metric 0");
             }
             assert_eq!(next(&routing, "fd00::7"), Some(NextHop::Blackhole), "of IPv6 it is of 256");
-            let named = inputs.origin("10.9.0.1".parse().unwrap()).map(|known| known.metric);
+            let named = inputs.known_to("10.9.0.1".parse().unwrap()).map(|known| known.metric);
             assert_eq!(
                 named,
                 Some(if up[0] {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rigswitch_dataplane::routing::RouteConfig;
 use toml::de::{DeTable, DeValue};
 
-use super::host;
+use super::{host, route};
 
 /// The lines of one file. Of a configuration that was changed by hand since nothing is known.
 #[derive(Clone, Default, Debug)]
@@ -26,11 +27,17 @@ impl Eq for Origins {}
 impl Origins {
     pub(super) fn of(document: &DeTable<'_>, text: &str, file: &str) -> Self {
         let mut found = Finder { lines: BTreeMap::new(), ends: ends(text) };
+        for key in ["switch", "routing"] {
+            let value = document.get(key);
+            if let Some((value, table)) = value.and_then(|value| Some((value, value.get_ref().as_table()?))) {
+                found.table(vec![key.to_owned()], value.span().start, table);
+            }
+        }
         found.tables(document, "port", &["name"], &[]);
         found.tables(document, "bridge", &["name"], &[]);
         found.tables(document, "vlan", &["name"], &[]);
         found.tables(document, "address", &["device"], &[]);
-        found.tables(document, "route", &["to"], &[]);
+        found.routes(document);
         found.tables(document, "ipvlan", &["name"], &[]);
         found.addresses(document);
         found.tables(document, "macvlan", &["name"], &[]);
@@ -99,6 +106,25 @@ impl Finder {
             let Some(address) = host::address(&text) else { continue };
             let path = vec!["address".to_owned(), device, address.address.to_string()];
             self.table(path, element.span().start, table);
+        }
+    }
+
+    /// Notes every `[[route]]`, by its network and metric, and its ways by their places.
+    fn routes(&mut self, document: &DeTable<'_>) {
+        let Some(array) = document.get("route").and_then(|value| value.get_ref().as_array()) else { return };
+        for element in array.iter() {
+            let Some(table) = element.get_ref().as_table() else { continue };
+            let Some(to) = text_of(table, "to").as_deref().and_then(route::parse_network) else { continue };
+            let metric =
+                table.get("metric").and_then(|value| value.get_ref().as_integer()?.as_str().parse().ok());
+            let metric = metric.filter(|&metric| metric != 0).unwrap_or(RouteConfig::default_metric(to));
+            let path = vec!["route".to_owned(), format!("{to} {metric}")];
+            self.table(path.clone(), element.span().start, table);
+            let ways = table.get("nexthop").and_then(|value| value.get_ref().as_array());
+            for (place, way) in ways.into_iter().flat_map(|ways| ways.iter()).enumerate() {
+                let Some(table) = way.get_ref().as_table() else { continue };
+                self.table([&path[..], &[place.to_string()]].concat(), way.span().start, table);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod devices;
 mod frame;
 mod known;
 mod macvlan;
+mod routes;
 mod run;
 mod tunnels;
 mod view;
@@ -11,6 +12,7 @@ mod vlans;
 mod words;
 
 pub use frame::parse;
+pub(crate) use routes::Roads;
 pub(crate) use run::LONGEST;
 pub use run::{Run, Seen, run};
 pub use view::{ExplainRequest, ExplainedDrop, ExplanationView, FollowRequest, StepView};

@@ -7,13 +7,12 @@ use rigswitch_dataplane::drops::{Direction, DropReason};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
-use rigswitch_dataplane::routing::Fate;
 use rigswitch_dataplane::tables::{Entry, Flags, Flood, Tables};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 use rigswitch_dataplane::wire::vlan::Tci;
 
 use super::view::{ExplainedDrop, ExplanationView, StepView};
-use super::{Seen, devices, macvlan, tunnels, vlans};
+use super::{Roads, Seen, devices, macvlan, tunnels, vlans};
 use crate::config::Origins;
 use crate::snooping::{GroupIn, Membership};
 
@@ -23,6 +22,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) origins: &'a Origins,
     pub(crate) name: &'a dyn Fn(DeviceId) -> &'a str,
     pub(crate) bridge: &'a dyn Fn(DomainId) -> &'a str,
+    /// Where packets are routed.
+    pub(crate) roads: Roads<'a>,
     /// The memberships in a group.
     pub(crate) members: &'a dyn Fn(DomainId, GroupIn) -> Vec<Membership>,
 }
@@ -92,7 +93,7 @@ fn headers(bytes: &[u8]) -> String {
 }
 
 /// Why control gets a frame, or a copy of one.
-fn heard(reason: PuntReason) -> &'static str {
+pub(super) fn heard(reason: PuntReason) -> &'static str {
     match reason {
         PuntReason::ReservedAddress => "it is for bridges",
         PuntReason::Membership => "it says something about groups",
@@ -120,7 +121,7 @@ pub(super) struct Story<'s, 'n> {
     from: DeviceId,
     entry: Option<Entry>,
     vid: Option<VlanId>,
-    bytes: Vec<u8>, // with the addresses that it has by now
+    pub(super) bytes: Vec<u8>, // with the addresses that it has by now
     is_snooped: bool,
     is_answered: bool,
     pub(super) answer: Option<DeviceId>, // what is queued there next
@@ -179,7 +180,7 @@ impl Story<'_, '_> {
             Step::Punted(_) => self.push("control", "control takes it".into(), None),
             Step::Snooped(why) => self.snooped(why),
             Step::Answered(device, address, mac) => self.answered(device, address, mac),
-            Step::Routed(fate) => self.routed(fate),
+            Step::Routed(to, fate) => self.routed(to, fate),
             Step::Encapsulated(device, remote) => {
                 let (text, place) = tunnels::encapsulated(self.setting, device, remote);
                 self.push("tunnel", text, place);
@@ -341,23 +342,6 @@ impl Story<'_, '_> {
         };
         let place = knob.and_then(|knob| self.knob(device, knob));
         self.push("not to", format!("{name}: {why}"), place);
-    }
-
-    fn routed(&mut self, fate: Fate) {
-        let text = match fate {
-            Fate::Forward(device, next, mac) => {
-                let own = self.setting.tables.routing().interface(device).map_or(MacAddr::ZERO, |it| it.mac);
-                let addresses = [mac, own].map(MacAddr::octets);
-                self.bytes.iter_mut().zip(addresses.iter().flatten()).for_each(|(old, new)| *old = *new);
-                format!("by {} to {next}, who is {mac}", self.name(device))
-            }
-            Fate::Decapsulate(arrival) => {
-                format!("for the tunnel {}", self.name(self.setting.tables.tunnels().device_of(arrival)))
-            }
-            Fate::Punt(reason) => format!("to control: {}", heard(reason)),
-            Fate::Refuse(reason, _) | Fate::Drop(reason) => format!("drop: {}", reason.name()),
-        };
-        self.push("route", text, None);
     }
 
     /// The knob that keeps floods of this frame's kind from a port.

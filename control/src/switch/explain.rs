@@ -9,7 +9,7 @@ use rigswitch_dataplane::watch::{Account, FollowReader, Scope, Watch, WatchId, f
 use rigswitch_dataplane::worker::Command;
 
 use super::{Switch, SwitchError};
-use crate::explain::{ExplanationView, FollowRequest, LONGEST, Seen, Setting, StepView, explain, run};
+use crate::explain::{ExplanationView, FollowRequest, LONGEST, Roads, Seen, Setting, StepView, explain, run};
 
 /// Steps that may wait to be read: what is behind is missed.
 const ROOM: usize = 4096;
@@ -99,8 +99,14 @@ impl Switch {
     }
 
     fn in_words(&self, device: DeviceId, bytes: &[u8], length: usize, steps: &[Seen]) -> ExplanationView {
+        let neighbors = self.neighbor_states();
         let setting = Setting {
             tables: self.publisher.current(),
+            roads: Roads {
+                known: &|to| self.roads.known(to),
+                asleep: &|to| self.roads.asleep(to),
+                neighbor: &|device, address| neighbors.get(&(device, address)).copied(),
+            },
             origins: &self.config.origins,
             name: &|device| self.name(device),
             bridge: &|domain| self.bridge(domain),

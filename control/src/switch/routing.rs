@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::Switch;
 use super::port::Port;
 use super::ports::Ports;
 use super::shared::own_link_local;
-use crate::compile::{Inputs, Routed, connected_metric, known_far_ends, narrow, set_neighbors};
+use crate::compile::{Inputs, Known, Routed, connected_metric, known_far_ends, narrow, set_neighbors};
 use crate::config::Config;
 use crate::config::network_of;
 use crate::events::Event;
@@ -114,6 +115,16 @@ impl Roads {
         Arc::clone(&self.routing)
     }
 
+    /// The route that packets for an address take, and what it comes of.
+    pub(super) fn known(&self, to: IpAddr) -> Option<Known<'_>> {
+        self.inputs.as_ref()?.known_to(to)
+    }
+
+    /// A route to an address that is of no use, for its devices are down.
+    pub(super) fn asleep(&self, to: IpAddr) -> Option<&RouteConfig> {
+        self.inputs.as_ref()?.asleep(to)
+    }
+
     /// A worker has handed this over.
     pub(super) fn hear(&mut self, device: DeviceId, reason: PuntReason, frame: &[u8], now: Duration) {
         self.router.hear(device, reason, frame, &self.routing, now);
@@ -192,6 +203,12 @@ impl Switch {
     /// What has happened in routing, in numbers.
     pub fn router_counters(&self) -> Counters {
         self.roads.router.counters()
+    }
+
+    /// How sure each neighbour of a routed device is.
+    pub(super) fn neighbor_states(&self) -> BTreeMap<(DeviceId, IpAddr), &'static str> {
+        let states = self.roads.router.view(self.time.elapsed());
+        states.into_iter().map(|of| ((of.device, of.address), of.state.word())).collect()
     }
 
     /// Every route, as `ip route` tells them: the networks of our addresses, and the file's.

@@ -136,8 +136,8 @@ pub enum Step {
     Snooped(Snooped),
     /// The bridge answers it by this device, for the station that has this address: what is queued there next is the answer.
     Answered(DeviceId, IpAddr, MacAddr),
-    /// It was routed.
-    Routed(Fate),
+    /// It was routed, if it could be read where it goes.
+    Routed(Option<IpAddr>, Fate),
     /// It leaves by this tunnel, and is in its outer header now, to this far end.
     Encapsulated(DeviceId, RemoteId),
     /// It is too long for this device, and leaves by it in so many fragments.

@@ -134,7 +134,7 @@ impl RoutingStage {
                 Ok(leaving) => Fate::Forward(leaving.to, leaving.next, leaving.mac),
                 Err(fate) => *fate,
             };
-            cx.observer.see(Step::Routed(fate), &frame);
+            cx.observer.see(Step::Routed(found.destination(), fate), &frame);
             match decided {
                 Ok(leaving) => send::forward(cx, device, &leaving, frame, egress),
                 Err(fate) => end(cx, device, fate, frame, egress),
@@ -243,7 +243,10 @@ fn decide(
     let next_hop = id.and_then(|id| routing.next_hops.choose(id, || flow(routing, frame)));
     let (to, next) = match next_hop {
         Some(NextHop::Gateway { device, gateway }) => (device, gateway),
-        Some(NextHop::Connected { device }) => (device, found.destination()),
+        Some(NextHop::Connected { device }) => match found.destination() {
+            Some(to) => (device, to),
+            None => unreachable!("it was read"),
+        },
         Some(NextHop::Local { .. }) => return Err(arrive(tables, frame)),
         Some(NextHop::Broadcast { .. }) => return Err(Fate::Drop(DropReason::IpGroup)),
         Some(NextHop::Blackhole) => return Err(Fate::Drop(DropReason::Blackhole)),
@@ -273,13 +276,13 @@ fn decide(
 }
 
 impl Found {
-    /// Where the packet goes.
+    /// Where the packet goes, if that could be read.
     #[inline]
-    fn destination(&self) -> IpAddr {
+    fn destination(&self) -> Option<IpAddr> {
         match self {
-            Self::Ipv4(place, _) => place.address().into(),
-            Self::Ipv6(place, _) => place.address().into(),
-            Self::Ended(_) => Ipv4Addr::UNSPECIFIED.into(),
+            Self::Ipv4(place, _) => Some(place.address().into()),
+            Self::Ipv6(place, _) => Some(place.address().into()),
+            Self::Ended(_) => None,
         }
     }
 }
