@@ -39,11 +39,13 @@ pub enum PuntReason {
     Outgoing,
     /// The same, dropped for it is too long for the way there, and may not be fragmented.
     TunnelTooBig,
+    /// It was dropped for its source is an address of the link that it came by only.
+    BeyondScope,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ReservedAddress,
         Self::Membership,
         Self::Move,
@@ -56,6 +58,7 @@ impl PuntReason {
         Self::Prohibited,
         Self::Outgoing,
         Self::TunnelTooBig,
+        Self::BeyondScope,
     ];
 }
 

@@ -155,20 +155,20 @@ impl Router {
             return Err(Stop::Drop(DropReason::NotForwarding));
         }
         let there = self.links[to].ok_or_else(no_route)?;
-        match (packet.source, packet.destination) {
-            (IpAddr::V4(_), _) if link.checks_source && !self.leads_by(packet.source, from) => {
-                return Err(Stop::Drop(DropReason::ReversePath));
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let link_local = |address: Ipv6Addr| address.segments()[0] & 0xffc0 == 0xfe80;
-                if source.is_unspecified() || link_local(source) || link_local(destination) {
-                    return Err(Stop::Drop(DropReason::IpScope));
-                }
-            }
-            _ => {}
+        if packet.source.is_ipv4() && link.checks_source && !self.leads_by(packet.source, from) {
+            return Err(Stop::Drop(DropReason::ReversePath));
         }
         if packet.hops <= 1 {
             return Err(Stop::Refuse(DropReason::TtlExceeded, PuntReason::TtlExceeded));
+        }
+        if let (IpAddr::V6(source), IpAddr::V6(destination)) = (packet.source, packet.destination) {
+            let link_local = |address: Ipv6Addr| address.segments()[0] & 0xffc0 == 0xfe80;
+            if link_local(destination) || source.is_unspecified() && to != from {
+                return Err(Stop::Drop(DropReason::IpScope));
+            }
+            if link_local(source) && to != from {
+                return Err(Stop::Refuse(DropReason::IpScope, PuntReason::BeyondScope));
+            }
         }
         if packet.length > there.mtu && !packet.may_fragment {
             return Err(Stop::Refuse(DropReason::TooBig, PuntReason::TooBig));
@@ -311,16 +311,25 @@ fn ipv6(packet: &[u8], is_group: bool) -> Result<Packet, Stop> {
     if source.is_multicast() || source.is_loopback() || destination.is_loopback() || to_node {
         return Err(Stop::Drop(DropReason::Martian));
     }
-    match (is_group || destination.is_multicast(), packet[6]) {
-        (true, 58) => Err(Stop::Punt(PuntReason::Local)),
-        (true, _) => Err(Stop::Drop(DropReason::IpGroup)),
-        (false, _) => Ok(Packet {
-            source: source.into(),
-            destination: destination.into(),
-            hops: packet[7],
-            length,
-            may_fragment: false,
-        }),
+    if !is_group && !destination.is_multicast() {
+        let (source, destination) = (source.into(), destination.into());
+        return Ok(Packet { source, destination, hops: packet[7], length, may_fragment: false });
+    }
+    match is_icmpv6(packet[6], &packet[40..length], 8) {
+        true => Err(Stop::Punt(PuntReason::Local)),
+        false => Err(Stop::Drop(DropReason::IpGroup)),
+    }
+}
+
+/// Whether behind so many extension headers at most, options and routes that are at their end, an ICMPv6 message begins (RFC 8200 §4).
+fn is_icmpv6(next: u8, bytes: &[u8], most: usize) -> bool {
+    match (next, bytes) {
+        (58, _) => true,
+        (0 | 60, [after, units, ..]) | (43, [after, units, _, 0, ..]) if most > 0 => {
+            let length = 8 + 8 * usize::from(*units);
+            bytes.len() >= length && is_icmpv6(*after, &bytes[length..], most - 1)
+        }
+        _ => false,
     }
 }
 

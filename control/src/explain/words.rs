@@ -101,9 +101,11 @@ pub(super) fn heard(reason: PuntReason) -> &'static str {
         PuntReason::Arp => "it asks for a neighbour, or tells one",
         PuntReason::Local => "it is for an address of the switch, or about neighbours",
         PuntReason::Unresolved => "nobody knows the neighbour that is next",
-        PuntReason::TtlExceeded | PuntReason::TooBig | PuntReason::Unreachable | PuntReason::Prohibited => {
-            "its sender is told"
-        }
+        PuntReason::TtlExceeded
+        | PuntReason::TooBig
+        | PuntReason::Unreachable
+        | PuntReason::Prohibited
+        | PuntReason::BeyondScope => "its sender is told",
         PuntReason::Outgoing => "nobody knows the next hop to the far end",
         PuntReason::TunnelTooBig => "the sender of what is inside is told",
     }

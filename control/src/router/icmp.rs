@@ -33,6 +33,8 @@ pub(super) enum Trouble {
     Unresolved,
     /// An administrator forbids it.
     Prohibited,
+    /// It comes from an address of its link, and would leave that (RFC 4443 §3.1).
+    BeyondScope,
     /// It came to us, and we do not take its protocol.
     Protocol,
     /// It came to us, and nobody listens at its port.
@@ -167,6 +169,7 @@ fn error_ipv4(trouble: Trouble, packet: &Packet<'_>, routing: &Routing) -> Optio
         Trouble::NoRoute => Error::Unreachable(Unreachable::NET),
         Trouble::Unreachable | Trouble::Unresolved => Error::Unreachable(Unreachable::HOST),
         Trouble::Prohibited => Error::Unreachable(Unreachable::PROHIBITED),
+        Trouble::BeyondScope => return None,
         Trouble::Protocol => Error::Unreachable(Unreachable::PROTOCOL),
         Trouble::Port => Error::Unreachable(Unreachable::PORT),
     })
@@ -185,6 +188,7 @@ fn error_ipv6(trouble: Trouble, packet: &Packet<'_>, routing: &Routing) -> Optio
         Trouble::NoRoute | Trouble::Unreachable => Error::Unreachable(Unreachable::NO_ROUTE),
         Trouble::Unresolved => Error::Unreachable(Unreachable::ADDRESS),
         Trouble::Prohibited => Error::Unreachable(Unreachable::PROHIBITED),
+        Trouble::BeyondScope => Error::Unreachable(Unreachable::BEYOND_SCOPE),
         Trouble::Protocol => Error::ParameterProblem { problem: Problem::NEXT_HEADER, pointer: NEXT_HEADER },
         Trouble::Port => Error::Unreachable(Unreachable::PORT),
     })

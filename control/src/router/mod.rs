@@ -221,6 +221,7 @@ impl Router {
             (PuntReason::Unreachable, Way::NoRoute) => Some(Trouble::NoRoute),
             (PuntReason::Unreachable, Way::Unreachable) => Some(Trouble::Unreachable),
             (PuntReason::Prohibited, _) => Some(Trouble::Prohibited),
+            (PuntReason::BeyondScope, _) => Some(Trouble::BeyondScope),
             // There is another way by now, or it is nothing that a router is told.
             _ => return self.ignore(),
         };

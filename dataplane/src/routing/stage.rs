@@ -20,7 +20,7 @@ use crate::tables::{Arrival, Interface, Routing, Tables};
 use crate::tunnels;
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::flow::FlowHash;
-use crate::wire::forward::{self, Refused};
+use crate::wire::forward::{self, Confined, Refused};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 use crate::wire::{IpProtocol, vlan};
@@ -57,8 +57,8 @@ pub(super) struct Packet {
     hops: u8,
     /// Whether a router may fragment it.
     pub(super) may_fragment: bool,
-    /// Whether its addresses mean nothing on another link.
-    is_confined: bool,
+    /// Why its addresses mean nothing on another link, if they do not.
+    confined: Option<Confined>,
 }
 
 /// The stage's working memory: what reading has found, frame by frame.
@@ -171,26 +171,31 @@ fn read<O: Observer, T: Transmit>(
             routing.ipv4.prefetch(place);
             let length = u32::from(ip.total_len());
             let may_fragment = !ip.dont_fragment();
-            Ok(Found::Ipv4(place, Packet { length, hops: ip.ttl(), may_fragment, is_confined: false }))
+            Ok(Found::Ipv4(place, Packet { length, hops: ip.ttl(), may_fragment, confined: None }))
         }
         EtherType::IPV6 => {
             let ip = forward::accept_ipv6(packet).map_err(refused)?;
             if to.is_group() || ip.destination().is_multicast() {
-                let is_icmp = ip.next_header() == IpProtocol::ICMPV6;
-                return Err(if is_icmp {
-                    Fate::Punt(PuntReason::Local)
-                } else {
-                    Fate::Drop(DropReason::IpGroup)
-                });
+                return Err(group_ipv6(&ip));
             }
             let place = routing.ipv6.locate(ip.destination());
             routing.ipv6.prefetch(place);
             let length = ip.total_len();
-            let is_confined = forward::may_forward_ipv6(ip.source(), ip.destination()).is_err();
-            Ok(Found::Ipv6(place, Packet { length, hops: ip.hop_limit(), may_fragment: false, is_confined }))
+            let confined = forward::may_forward_ipv6(ip.source(), ip.destination()).err();
+            Ok(Found::Ipv6(place, Packet { length, hops: ip.hop_limit(), may_fragment: false, confined }))
         }
         EtherType::ARP => Err(Fate::Punt(PuntReason::Arp)),
         _ => Err(Fate::Drop(DropReason::UnknownProtocol)),
+    }
+}
+
+/// What becomes of an IPv6 packet to a group: control hears what is about neighbours, or asks who is in which group, behind a router
+/// alert (RFC 3810 §5).
+#[cold]
+fn group_ipv6(ip: &Ipv6<'_>) -> Fate {
+    match ip.transport() {
+        Ok((IpProtocol::ICMPV6, _)) => Fate::Punt(PuntReason::Local),
+        _ => Fate::Drop(DropReason::IpGroup),
     }
 }
 
@@ -266,13 +271,24 @@ fn decide(
     if here.checks_source && !would_answer(routing, device, frame) {
         return Err(Fate::Drop(DropReason::ReversePath));
     }
-    if packet.is_confined {
-        return Err(Fate::Drop(DropReason::IpScope));
-    }
     if packet.hops <= 1 {
         return Err(Fate::Refuse(DropReason::TtlExceeded, PuntReason::TtlExceeded));
     }
+    if let Some(why) = packet.confined {
+        confine(why, to == device)?;
+    }
     send::prepare(routing, (to, there, next), *packet, frame)
+}
+
+/// Whether a packet goes on all the same whose addresses are of one link: on that, it does (`ip6_forward`, net/ipv6/ip6_output.c).
+#[cold]
+fn confine(why: Confined, stays: bool) -> Result<(), Fate> {
+    match why {
+        Confined::LinkLocalDestination => Err(Fate::Drop(DropReason::IpScope)),
+        _ if stays => Ok(()),
+        Confined::LinkLocalSource => Err(Fate::Refuse(DropReason::IpScope, PuntReason::BeyondScope)),
+        Confined::Unspecified => Err(Fate::Drop(DropReason::IpScope)),
+    }
 }
 
 impl Found {

@@ -130,11 +130,11 @@ pub fn accept_ipv6(bytes: &[u8]) -> Result<Ipv6<'_>, Refused> {
 pub enum Confined {
     /// It comes from the unspecified address: its sender has none yet (RFC 4291 §2.5.2).
     Unspecified,
+    /// It is for a link-local address, which is none on another link.
+    LinkLocalDestination,
     /// It comes from a link-local address, which means nothing elsewhere (RFC 4291 §2.5.6). The sender is told that this is
     /// beyond the scope of its address.
     LinkLocalSource,
-    /// It is for a link-local address, which is none on another link.
-    LinkLocalDestination,
 }
 
 /// Whether addresses allow that a packet is forwarded to another link than it came from (`ip6_forward`).
@@ -146,11 +146,11 @@ pub fn may_forward_ipv6(source: Ipv6Addr, destination: Ipv6Addr) -> Result<(), C
     if source.is_unspecified() {
         return Err(Confined::Unspecified);
     }
-    if source.is_unicast_link_local() {
-        return Err(Confined::LinkLocalSource);
-    }
     if destination.is_unicast_link_local() {
         return Err(Confined::LinkLocalDestination);
+    }
+    if source.is_unicast_link_local() {
+        return Err(Confined::LinkLocalSource);
     }
     Ok(())
 }
@@ -290,6 +290,7 @@ mod tests {
             ("::", "2001:db8:1::1", Some(Confined::Unspecified)),
             ("fe80::1", "2001:db8:1::1", Some(Confined::LinkLocalSource)),
             ("2001:db8::1", "fe80::1", Some(Confined::LinkLocalDestination)),
+            ("fe80::2", "fe80::1", Some(Confined::LinkLocalDestination)),
         ] {
             let [from, to] = [source, destination].map(|text| text.parse().unwrap());
             assert_eq!(may_forward_ipv6(from, to).err(), expected, "{source} to {destination}");

@@ -108,6 +108,22 @@ fn error_comes_from_the_device_that_it_leaves_by() {
 }
 
 #[test]
+fn link_local_sender_is_told_that_its_address_ends_here() {
+    let mut rig = Rig::with_hosts();
+    let mut near = setting();
+    near.fixed = vec![(HERE, ip("fe80::2"), station(1))];
+    rig.set(near);
+    let told = rig.report(PuntReason::BeyondScope, "fe80::2", "fd01::2", &[0; 9]);
+    let expected = Icmpv6Type::DestinationUnreachable(DestUnreachableCode::BeyondScope);
+    assert_eq!(told, Some((link_local(MACS[0]).into(), format!("{expected:?}"))));
+    assert_eq!(
+        rig.report(PuntReason::BeyondScope, "10.0.0.2", "10.0.1.2", &[]),
+        None,
+        "IPv4 has no such thing"
+    );
+}
+
+#[test]
 fn mtu_of_ipv6_is_never_told_to_be_less_than_1280() {
     let mut rig = Rig::with_hosts();
     let mut narrow = setting();
