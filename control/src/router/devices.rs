@@ -137,6 +137,11 @@ impl RoutedDevice {
         group == ALL_NODES || self.ipv6().any(|ours| solicited_node(ours) == group)
     }
 
+    /// The groups in which its addresses are asked for.
+    pub(super) fn solicited_nodes(&self) -> BTreeSet<Ipv6Addr> {
+        self.ipv6().map(solicited_node).collect()
+    }
+
     fn ipv4(&self) -> impl Iterator<Item = (Ipv4Addr, u8)> + Clone {
         self.addresses.iter().filter_map(|(address, length)| match address {
             IpAddr::V4(address) => Some((*address, *length)),

@@ -14,7 +14,7 @@ use rigswitch_dataplane::wire::neighbor::{
 use super::neighbors::{Heard, Override};
 use super::{Output, Router};
 
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 impl Router {
     /// A solicitation or an advertisement whose checksum is right.

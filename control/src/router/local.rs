@@ -1,6 +1,6 @@
 //! Packets for our own addresses: echoes are answered, and what nobody takes is reported, as the kernel does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use rigswitch_dataplane::ids::DeviceId;
@@ -10,12 +10,16 @@ use rigswitch_dataplane::wire::icmp::{self, Icmp};
 use rigswitch_dataplane::wire::icmpv6::{self, Icmpv6};
 use rigswitch_dataplane::wire::ipv4::{self, Ipv4};
 use rigswitch_dataplane::wire::ipv6::{self, Ipv6};
+use rigswitch_dataplane::wire::mld;
 use rigswitch_dataplane::wire::neighbor::Neighbor;
 use rigswitch_dataplane::wire::{IpProtocol, tcp, udp};
 
 use super::Router;
 use super::icmp::Trouble;
 use super::way::{Packet, Way, way};
+
+/// All routers of a link.
+pub(super) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// The protocol number that says that nothing follows (RFC 8200 §4.7).
 const NOTHING: IpProtocol = IpProtocol(59);
@@ -154,8 +158,8 @@ impl Router {
         let to = ip.destination();
         let is_ours = match (to.is_multicast(), to.is_unicast_link_local()) {
             (true, _) => {
-                here.hears(to)
-                    || ip.next_header() == IpProtocol::ICMPV6 && is_all_routers(ip, device, routing)
+                let is_icmp = || matches!(ip.transport(), Ok((IpProtocol::ICMPV6, _)));
+                here.hears(to) || is_all_routers(ip, device, routing) && is_icmp()
             }
             (_, true) => here.has(to.into()),
             _ => self.devices.owns(to.into()),
@@ -193,6 +197,11 @@ impl Router {
         routing: &Routing,
         now: Duration,
     ) {
+        match mld::question(ip) {
+            Err(_) => return self.malformed(),
+            Ok(Some(asked)) => return self.hear_question(device, ip, asked, routing, now),
+            Ok(None) => {}
+        }
         let message = match Icmpv6::view(ip) {
             Err(_) => return self.malformed(),
             Ok(None) => return self.ignore(),
@@ -226,7 +235,6 @@ impl Router {
 
 /// Whether it is for all routers of the link, which we are one of (RFC 4291 §2.8).
 fn is_all_routers(ip: &Ipv6<'_>, device: DeviceId, routing: &Routing) -> bool {
-    const ALL_ROUTERS: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
     let forwards = routing.interface(device).is_some_and(|interface| interface.forwards);
     forwards && ip.destination() == ALL_ROUTERS
 }

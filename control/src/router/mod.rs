@@ -7,6 +7,7 @@
 mod arp;
 mod devices;
 mod discovery;
+mod groups;
 mod held;
 mod icmp;
 mod limits;
@@ -33,6 +34,7 @@ pub use neighbors::{NeighborState, Nud};
 pub use tunnels::FarEnd;
 
 use devices::Devices;
+use groups::Reports;
 use icmp::Trouble;
 use limits::Limits;
 use neighbors::{Key, Neighbors};
@@ -132,6 +134,7 @@ pub struct Router {
     limits: Limits,
     /// Our addresses that neighbours are to be told at the next tick.
     announcements: VecDeque<Key>,
+    reports: Reports,
     outputs: VecDeque<Output>,
     notices: Vec<Notice>,
     told: BTreeMap<Key, Duration>, // when a conflict was told, by our address
@@ -156,6 +159,7 @@ impl Router {
             ways: Ways::default(),
             limits: Limits::new(Rate::ICMP),
             announcements: VecDeque::new(),
+            reports: Reports::default(),
             outputs: VecDeque::new(),
             notices: Vec::new(),
             told: BTreeMap::new(),
@@ -174,6 +178,10 @@ impl Router {
         let is_ours = |(id, address): Key| devices.find(id).is_some_and(|device| device.has(address));
         self.neighbors.retain(|key| !changes.void.contains(&key.0) && !is_ours(key));
         self.announcements.retain(|key| !changes.void.contains(&key.0) && is_ours(*key));
+        let joins =
+            changes.announce.iter().filter(|(_, address)| address.is_ipv6()).map(|(device, _)| *device);
+        self.reports.retain(|device| !changes.void.contains(&device));
+        joins.for_each(|device| self.reports.join(device, now));
         self.announcements.extend(changes.announce);
         self.neighbors.fix(setting.fixed.into_iter().map(|(device, ip, mac)| ((device, ip), mac)).collect());
         self.told.retain(|(_, address), _| devices.owns(*address));
@@ -240,6 +248,7 @@ impl Router {
                 None => break,
             }
         }
+        self.tell_groups(routing, now);
         self.neighbors.tick(now);
         self.ways.tick(now);
         self.settle(Some(routing), now);

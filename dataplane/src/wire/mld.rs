@@ -1,13 +1,15 @@
-//! MLD messages (RFC 2710, 3810), and the query that a bridge sends itself.
+//! MLD messages (RFC 2710, 3810), the query that a bridge sends itself, and what a station tells.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::checksum::Sum;
 use super::checksum::pseudo_header;
 use super::ethernet::{self, EtherType};
 use super::igmp::expand;
+use super::ipv6::Ipv6;
 use super::multicast::{ALL_NODES_6, Group, Message, Records};
+use super::neighbor::group_mac;
 use super::{IpProtocol, Malformed, put_u16, u16_at};
 use crate::ids::MacAddr;
 
@@ -107,24 +109,119 @@ const IP_LEN: usize = 48;
 /// The frame in which a bridge of this address asks for the members of `group`, or of all, by version 1. Hosts may take
 /// `response` to answer, up to 65.5 s. It comes from the bridge's [`link_local`] address.
 pub fn query_frame(source: MacAddr, group: Option<Ipv6Addr>, response: Duration) -> [u8; QUERY_FRAME_LEN] {
-    let addresses = [link_local(source).octets(), ALL_NODES_6.octets()];
-    let addresses = addresses.as_flattened();
-    let mut message = [0; LEN];
+    let mut frame = [0; QUERY_FRAME_LEN];
+    let message = &mut frame[MESSAGE..];
     message[0] = QUERY;
     let milliseconds = u16::try_from(response.as_millis()).unwrap_or(u16::MAX);
     message[4..6].copy_from_slice(&milliseconds.to_be_bytes());
     message[8..].copy_from_slice(&group.unwrap_or(Ipv6Addr::UNSPECIFIED).octets());
-    let checksum = (pseudo_header(addresses, IpProtocol::ICMPV6, 24) + Sum::of(&message)).checksum();
-    let _ = put_u16(&mut message, 2, checksum);
-
-    let mut frame = [0; QUERY_FRAME_LEN];
-    let (header, rest) = frame.split_first_chunk_mut().expect("there is room for a header");
-    let destination = MacAddr::new([0x33, 0x33, 0, 0, 0, 1]);
-    ethernet::emit(header, destination, source, EtherType::IPV6);
-    // RFC 8200 §3: a hop-by-hop header follows, hop limit 1; in it a router alert for MLD (RFC 2711), padded.
-    rest[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8 + 24, 0, 1]);
-    rest[8..40].copy_from_slice(addresses);
-    rest[40..48].copy_from_slice(&[IpProtocol::ICMPV6.0, 0, 5, 2, 0, 0, 0, 0]);
-    rest[48..].copy_from_slice(&message);
+    wrap(&mut frame, (source, link_local(source)), ALL_NODES_6);
     frame
+}
+
+/// What a querier wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// Of which group, or of all.
+    pub group: Option<Ipv6Addr>,
+    /// How long one may take to answer.
+    pub response: Duration,
+    /// Whether it is of version 1, and wants such answers (RFC 3810 §8.2.1).
+    pub is_first_version: bool,
+}
+
+/// What a packet asks, if it is a query. One about some sources of a group is none to who listens to all.
+///
+/// # Errors
+/// [`Malformed::Mld`] if it is none that a querier of this link may have sent (RFC 3810 §5.1.14, §6.2).
+pub fn question(ip: &Ipv6<'_>) -> Result<Option<Question>, Malformed> {
+    let (protocol, bytes) = ip.transport()?;
+    if protocol != IpProtocol::ICMPV6 || bytes.first() != Some(&QUERY) {
+        return Ok(None);
+    }
+    if ip.hop_limit() != 1 || ip.next_header() == IpProtocol::ICMPV6 {
+        return Err(Malformed::Mld);
+    }
+    let Mld::Snooped(Some(Message::Query { group, response, .. })) =
+        view(bytes, ip.addresses(), ip.source(), ip.destination())?
+    else {
+        return Ok(None);
+    };
+    let group = group.and_then(|group| match group {
+        Group::Ip(IpAddr::V6(group)) => Some(group),
+        _ => None,
+    });
+    Ok(Some(Question { group, response, is_first_version: bytes.len() == LEN }))
+}
+
+/// What is told of groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// That we are in them, to who asks (`MODE_IS_EXCLUDE`, RFC 3810 §5.2.12: whoever sends to them is heard).
+    Is,
+    /// That we have joined them (`CHANGE_TO_EXCLUDE_MODE`).
+    Joined,
+}
+
+/// All routers that speak version 2 (RFC 3810 §10).
+const ALL_V2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+const RECORD_LEN: usize = 20;
+
+/// Bytes of a frame with a report about so many groups.
+pub const fn report_frame_len(groups: usize) -> usize {
+    MESSAGE + REPORT_V2_LEN + RECORD_LEN * groups
+}
+
+/// Writes the frame in which a station tells of `groups`. `None`, and nothing to be sent, if `frame` is not of
+/// [`report_frame_len`] for them.
+pub fn write_report(
+    frame: &mut [u8],
+    from: (MacAddr, Ipv6Addr),
+    groups: &[Ipv6Addr],
+    told: Told,
+) -> Option<()> {
+    if frame.len() != report_frame_len(groups.len()) {
+        return None;
+    }
+    let message = frame.get_mut(MESSAGE..)?;
+    message.fill(0);
+    message[0] = REPORT_V2;
+    put_u16(message, 6, u16::try_from(groups.len()).ok()?)?;
+    let (records, _) = message.get_mut(REPORT_V2_LEN..)?.as_chunks_mut::<RECORD_LEN>();
+    for (record, group) in records.iter_mut().zip(groups) {
+        record[0] = if told == Told::Is { 2 } else { 4 };
+        record[4..].copy_from_slice(&group.octets());
+    }
+    wrap(frame, from, ALL_V2_ROUTERS);
+    Some(())
+}
+
+/// The frame in which a station tells by version 1 that it is in `group`.
+pub fn first_report_frame(from: (MacAddr, Ipv6Addr), group: Ipv6Addr) -> [u8; QUERY_FRAME_LEN] {
+    let mut frame = [0; QUERY_FRAME_LEN];
+    frame[MESSAGE] = REPORT_V1;
+    frame[MESSAGE + 8..].copy_from_slice(&group.octets());
+    wrap(&mut frame, from, group);
+    frame
+}
+
+/// Where the message begins in a frame of ours.
+const MESSAGE: usize = ethernet::HEADER_LEN + IP_LEN;
+
+/// Puts headers ahead of the message in a frame, and the checksum into it. RFC 8200 §3: a hop-by-hop header follows, hop limit 1; in it a
+/// router alert for MLD (RFC 2711), padded.
+fn wrap(frame: &mut [u8], (mac, source): (MacAddr, Ipv6Addr), to: Ipv6Addr) {
+    let addresses = [source.octets(), to.octets()];
+    let addresses = addresses.as_flattened();
+    let Some((header, rest)) = frame.split_first_chunk_mut() else { return };
+    ethernet::emit(header, group_mac(to), mac, EtherType::IPV6);
+    let Some((ip, message)) = rest.split_first_chunk_mut::<IP_LEN>() else { return };
+    let len = u16::try_from(message.len()).unwrap_or(u16::MAX);
+    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+    ip[4..6].copy_from_slice(&(8 + len).to_be_bytes());
+    ip[6..8].copy_from_slice(&[0, 1]);
+    ip[8..40].copy_from_slice(addresses);
+    ip[40..].copy_from_slice(&[IpProtocol::ICMPV6.0, 0, 5, 2, 0, 0, 0, 0]);
+    let checksum = (pseudo_header(addresses, IpProtocol::ICMPV6, len) + Sum::of(message)).checksum();
+    let _ = put_u16(message, 2, checksum);
 }

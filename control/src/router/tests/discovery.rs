@@ -225,7 +225,8 @@ fn addresses_are_announced_to_all_nodes() {
     let mut rig = Rig { router: Router::new(), routing: Routing::default(), now: Duration::ZERO };
     rig.set(setting());
     let outputs = rig.wait(TICK).into_iter().map(|(_, output)| sent(output));
-    let told: Vec<_> = outputs.filter(|(device, frame)| *device == HERE && frame[12..14] != [8, 6]).collect();
+    let is_told = |frame: &[u8]| frame[..6] == group_mac(ALL_NODES).octets();
+    let told: Vec<_> = outputs.filter(|(device, frame)| *device == HERE && is_told(frame)).collect();
     for ((_, frame), address) in told.iter().zip(["fd00::1", "fe80::ff:fe00:aa00"]) {
         let (stations, addresses, hop_limit, ..) = read(frame);
         assert_eq!((stations, hop_limit), ([group_mac(ALL_NODES), MACS[0]], 255));
