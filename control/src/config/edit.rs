@@ -1,7 +1,5 @@
 //! One thing of a configuration changed by hand: keys put into the tables of the file, which is then read as any other.
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value, json};
 
 use super::bridge::MEMBER;
@@ -10,10 +8,9 @@ use super::ipvlan::IPVLAN;
 use super::macvlan::MACVLAN;
 use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
-use super::route::parse_network;
 use super::upper::VLAN;
 use super::vlans::WAYS;
-use super::{Config, Document, host, suggest, tunnel::IPIP, vlan_edit};
+use super::{Config, Document, route_edit, suggest, tunnel::IPIP, vlan_edit};
 use crate::views::{EditAction, EditObject, EditRequest};
 
 impl Config {
@@ -32,12 +29,12 @@ impl Config {
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Ipvlan => edit_ipvlan(&mut document, edit)?,
-            EditObject::Address => edit_address(&mut document, edit)?,
+            EditObject::Address => route_edit::address(&mut document, edit)?,
             EditObject::Ipip => edit_device(&mut document, "ipip", &IPIP, edit)?,
             EditObject::Macvlan => edit_device(&mut document, "macvlan", &MACVLAN, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
-            EditObject::Neighbor => edit_neighbor(&mut document, edit)?,
-            EditObject::Route => edit_route(&mut document, edit)?,
+            EditObject::Neighbor => route_edit::neighbor(&mut document, edit)?,
+            EditObject::Route => route_edit::route(&mut document, edit)?,
         }
         let text = toml::to_string(&document).map_err(Refused::because)?;
         let problems = Problems::default();
@@ -150,97 +147,6 @@ fn edit_bridge(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> 
     Ok(())
 }
 
-/// An address is told with its prefix and its device, and has nothing else.
-fn edit_address(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
-    let address = host::address(&edit.name).map_or_else(|| edit.name.clone(), |address| address.to_string());
-    let device = edit.keys.get("device").and_then(Value::as_str).unwrap_or_default();
-    let addresses = list(document, "address");
-    let place = addresses.iter().position(|said| said["address"] == *address && said["device"] == *device);
-    match (edit.action, place) {
-        (EditAction::Del, Some(place)) => drop(addresses.remove(place)),
-        (EditAction::Del, None) => {
-            let why =
-                format!("{address} is no address of {device}: `rigswitch show config` lists those there are");
-            return Err(Refused::because(why));
-        }
-        (EditAction::Add, Some(_)) => {
-            return Err(Refused::because(format!("{address} is an address of {device} already")));
-        }
-        (EditAction::Add | EditAction::Set, _) => {
-            addresses.retain(|said| said["address"] != *address || said["device"] != *device);
-            let mut table = edit.keys.clone();
-            table.insert("address".into(), address.into());
-            addresses.push(table.into());
-        }
-    }
-    Ok(())
-}
-
-/// A route is told by the network that it leads to, and its metric if it says one.
-fn edit_route(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
-    let to = parse_network(&edit.name).map_or_else(|| edit.name.clone(), |network| network.to_string());
-    let routes = list(document, "route");
-    let metric = |metric: Option<&Value>| metric.and_then(Value::as_u64).filter(|&metric| metric != 0);
-    let said = metric(edit.keys.get("metric"));
-    // `ip route del` takes the first away if it is told no metric.
-    let is_any = edit.action == EditAction::Del && said.is_none();
-    let is_it = |route: &Value| route["to"] == *to && (is_any || metric(route.get("metric")) == said);
-    let place = routes.iter().position(is_it);
-    match (edit.action, place) {
-        (EditAction::Add, Some(_)) => {
-            let why = format!("there is a route to {to} already: `route replace` changes it");
-            return Err(Refused::because(why));
-        }
-        (EditAction::Del, Some(place)) => drop(routes.remove(place)),
-        (EditAction::Del, None) => {
-            let why = format!("there is no route to {to}: `rigswitch show routes` lists those there are");
-            return Err(Refused::because(why));
-        }
-        (EditAction::Add | EditAction::Set, place) => {
-            let mut table = edit.keys.clone();
-            table.insert("to".into(), to.into());
-            match place {
-                Some(place) => routes[place] = table.into(),
-                None => routes.push(table.into()),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A neighbour is told by its address, its bridge, and its VLAN if it has one.
-fn edit_neighbor(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
-    let address = edit.name.parse().map_or_else(|_| edit.name.clone(), |address: IpAddr| address.to_string());
-    let device = edit.keys.get("device").and_then(Value::as_str).unwrap_or_default();
-    let vlan = edit.keys.get("vlan").unwrap_or(&Value::Null);
-    let is_it =
-        |other: &Value| other["address"] == *address && other["device"] == *device && other["vlan"] == *vlan;
-    let neighbors = list(document, "neighbor");
-    let place = neighbors.iter().position(is_it);
-    match (edit.action, place) {
-        (EditAction::Add, Some(_)) => {
-            let why = format!("{address} is a neighbour of {device} already: `neighbor replace` changes it");
-            return Err(Refused::because(why));
-        }
-        (EditAction::Del, Some(place)) => drop(neighbors.remove(place)),
-        (EditAction::Del, None) => {
-            let why = format!(
-                "{address} is no neighbour of {device}: `rigswitch show neighbors` lists those there are"
-            );
-            return Err(Refused::because(why));
-        }
-        (EditAction::Add | EditAction::Set, place) => {
-            let mut table = edit.keys.clone();
-            table.insert("address".into(), address.into());
-            match place {
-                Some(place) => neighbors[place] = table.into(),
-                None => neighbors.push(table.into()),
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The table to be edited is there, or is put there if it is to be added.
 fn admit(document: &mut Value, object: &str, edit: &EditRequest) -> Result<(), Refused> {
     let name = &edit.name;
@@ -266,7 +172,7 @@ fn no_such(document: &mut Value, object: &str, name: &str) -> Refused {
 }
 
 /// The array of tables at `key`.
-fn list<'v>(table: &'v mut Value, key: &str) -> &'v mut Vec<Value> {
+pub(super) fn list<'v>(table: &'v mut Value, key: &str) -> &'v mut Vec<Value> {
     if !table[key].is_array() {
         table[key] = json!([]);
     }

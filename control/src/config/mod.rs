@@ -196,6 +196,7 @@ mod print;
 mod problem;
 mod roles;
 mod route;
+mod route_edit;
 mod spanning_tree;
 mod switch;
 #[cfg(test)]
