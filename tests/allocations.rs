@@ -16,6 +16,7 @@ use rigswitch_dataplane::watch::{Scope, Stages, Watch, WatchId, capture, follow}
 use rigswitch_dataplane::worker::{Command, Links};
 use support::ipvlan::{self, Packets};
 use support::tunnel::{self, Sender};
+use support::vxlan;
 use support::{Rig, access_and_trunks, device, domain, macvlans, one_bridge, worker};
 
 thread_local! {
@@ -130,6 +131,20 @@ fn sorting_out_to_macvlans_and_flooding_them_allocates_nothing() {
     assert_eq!(turn(&rig, &mut links[0], ports, 2_000), 0);
     assert!(rig.counters[0].surfaced.value() >= 64 * 4_000);
     assert_eq!(rig.ledger().imbalance(), (0, 0));
+}
+
+#[test]
+fn into_a_tunnel_and_out_of_one_allocates_nothing() {
+    // Stations inside send to those behind the far end, and those to them; or to somebody nobody knows, by three far ends.
+    for (there, far_ends) in [(1, 1), (9, 3)] {
+        let (rig, mut links) = Rig::new(1, vxlan::bridged(far_ends, true), PoolConfig::singles(2048), 1024);
+        let ports: Vec<Box<dyn PortQueue + Send>> =
+            vec![Box::new(Generator::new(64, 0, there, 64, 32)), Box::new(vxlan::Packets::new(64, 64))];
+        assert_eq!(turn(&rig, &mut links[0], ports, 20_000), 0);
+        assert!(rig.counters[0].device(vxlan::TUNNEL).sent.volume().packets > 1_000);
+        assert!(rig.counters[0].surfaced.value() > 1_000);
+        assert_eq!(rig.ledger().imbalance(), (0, 0));
+    }
 }
 
 /// A port whose station asks for a neighbour, again and again.

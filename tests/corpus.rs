@@ -1,6 +1,8 @@
 //! What fuzzing frames has found, replayed.
 #![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "../fuzz/targets/decap.rs"]
+mod decap;
 #[path = "../fuzz/targets/frames.rs"]
 mod frames;
 mod replay;
@@ -35,4 +37,9 @@ fn routes_lead_where_a_list_of_them_says() {
 #[test]
 fn packets_in_packets_survive() {
     replay("ipip", tunnels::ipip);
+}
+
+#[test]
+fn what_comes_to_a_tunnel_survives() {
+    replay("decap", decap::decap);
 }

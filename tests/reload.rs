@@ -268,7 +268,9 @@ fn a_hundred_reloads_between_real_devices() {
 }
 
 fn stations(switch: &Switch) -> Vec<(String, String)> {
-    let row = |entry: FdbView| (entry.mac[15..].to_owned(), format!("{} {}", entry.master, entry.ifname));
+    let row = |entry: FdbView| {
+        (entry.mac[15..].to_owned(), format!("{} {}", entry.master.unwrap_or_default(), entry.ifname))
+    };
     switch.fdb().into_iter().map(row).collect()
 }
 

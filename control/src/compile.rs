@@ -7,6 +7,7 @@ mod routing;
 mod tunnels;
 mod underlay;
 mod vlans;
+mod vxlan;
 
 pub(crate) use routing::{Inputs, Known, Origin, Routed, connected_metric, set_neighbors};
 pub(crate) use tunnels::{known_far_ends, narrow};
@@ -28,6 +29,7 @@ use rigswitch_dataplane::vlan::VlanConfig;
 
 use crate::config::Config;
 use crate::domains::Domains;
+use crate::far_ends::FarEnds;
 
 /// What is known of a port that no file says. A bridge's own is one too, under the bridge's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +63,7 @@ pub fn compile(
     mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
     counts: &VlanCounts,
     routing: &Arc<Routing>,
+    far_ends: &FarEnds,
 ) -> Tables {
     let named: Named<'_> = ports.iter().map(|port| (port.name, port)).collect();
     let numbers_of = |port: &PortFacts<'_>| port.id.index().max(port.inside.map_or(0, DeviceId::index)) + 1;
@@ -142,7 +145,11 @@ pub fn compile(
     }
     let tags = tags(config, &named, &mut devices);
     let macvlans = macvlan::macvlans(config, &named, &mut devices);
-    let tunnels = tunnels::tunnels(config, &named, routing, &mut devices);
+    let mut tunnels = tunnels::tunnels(config, &named, routing, &mut devices);
+    let work = vxlan::Work { config, named: &named, routing, domains: numbers, far_ends };
+    let mut remotes = tunnels.remotes.into_vec();
+    (tunnels.vxlans, tunnels.listeners) = vxlan::vxlans(&work, &mut remotes, &mut devices);
+    tunnels.remotes = remotes.into();
     let tables = Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into());
     let tables = tables.with_tags(tags).with_children(children).with_macvlans(macvlans);
     tables.with_tunnels(Arc::new(tunnels)).with_routing(Arc::clone(routing))
@@ -174,7 +181,12 @@ fn stand(config: &Config, named: &Named<'_>, devices: &mut [Device]) {
 
 /// What a device sends that stands on another leaves this way.
 fn descend(device: &mut Device, upper: &UpperConfig, descent: Descent) {
-    if upper.host.is_some() {
+    give_way(device, upper.host.is_some(), descent);
+}
+
+/// What a device without queues of its own sends leaves this way, or what the host sends by one that it has.
+fn give_way(device: &mut Device, is_hosts: bool, descent: Descent) {
+    if is_hosts {
         (device.role, device.longest) = (Role::Upper(descent), u32::MAX);
     } else {
         (device.descent, device.longest) = (descent, 0);
@@ -259,8 +271,16 @@ mod tests {
         };
         let ports: Vec<_> = (0..5).map(facts).collect();
         let mut domains = Domains::default();
-        domains.admit(&config.bridges).unwrap();
-        compile(&ports, &config, &domains, &BTreeMap::new(), &VlanCounts::new(), &Arc::default())
+        domains.admit(&config).unwrap();
+        compile(
+            &ports,
+            &config,
+            &domains,
+            &BTreeMap::new(),
+            &VlanCounts::new(),
+            &Arc::default(),
+            &FarEnds::default(),
+        )
     }
 
     fn domain(place: u16) -> DomainId {
@@ -346,6 +366,7 @@ mod tests {
             &BTreeMap::new(),
             &VlanCounts::new(),
             &Arc::default(),
+            &FarEnds::default(),
         );
         assert_eq!(tables.devices()[..2], [Device::NONE; 2]);
         assert_eq!([0, 2, 3].map(|id| tables.has(DeviceId(id))), [false, true, false]);

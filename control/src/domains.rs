@@ -1,25 +1,27 @@
 //! The numbers of learning domains: a bridge keeps its own, and those of its VLANs, for as long as they are there, whatever
-//! comes and goes beside them.
+//! comes and goes beside them; and so does a VXLAN device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rigswitch_dataplane::bridge::BridgeConfig;
 use rigswitch_dataplane::ids::{DomainId, VlanId};
 
-/// Which bridge, and which VLAN of a bridge that filters, has which domain.
+use crate::config::Config;
+
+/// Which bridge or VXLAN device, and which VLAN of a bridge that filters, has which domain.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Domains {
     places: Vec<Option<(Arc<str>, Option<VlanId>)>>,
     numbers: BTreeMap<Arc<str>, BTreeMap<Option<VlanId>, DomainId>>,
 }
 
-/// There are more bridges and VLANs than there are numbers.
+/// There are more bridges, VLANs and VXLAN devices than there are numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooMany;
 
 impl Domains {
-    /// As many bridges and VLANs of bridges as there can be together.
+    /// As many bridges, VLANs of bridges and VXLAN devices as there can be together.
     pub const LIMIT: usize = u16::MAX as usize;
 
     /// How many a bridge takes.
@@ -27,16 +29,16 @@ impl Domains {
         1 + bridge.vlans_in_use().len()
     }
 
-    /// Gives a number to every bridge and every VLAN that has none: the lowest that are free.
+    /// Gives a number to everything of this configuration that has none: the lowest that are free.
     ///
     /// # Errors
     /// [`TooMany`], and some have none.
-    pub fn admit(&mut self, bridges: &[BridgeConfig]) -> Result<(), TooMany> {
+    pub fn admit(&mut self, config: &Config) -> Result<(), TooMany> {
         let mut place = 0;
-        for bridge in bridges {
-            let name: Arc<str> = bridge.name.as_str().into();
+        for (name, vlans) in owners(config) {
+            let name: Arc<str> = name.into();
             let numbers = self.numbers.entry(Arc::clone(&name)).or_default();
-            for vlan in [None].into_iter().chain(bridge.vlans_in_use().into_iter().map(Some)) {
+            for vlan in [None].into_iter().chain(vlans.into_iter().map(Some)) {
                 if numbers.contains_key(&vlan) {
                     continue;
                 }
@@ -54,10 +56,9 @@ impl Domains {
         Ok(())
     }
 
-    /// Takes their numbers from all but these bridges and their VLANs. Nothing may be left in the tables of a number that is free.
-    pub fn release_all_but(&mut self, bridges: &[BridgeConfig]) {
-        let staying: BTreeMap<_, _> =
-            bridges.iter().map(|bridge| (&*bridge.name, bridge.vlans_in_use())).collect();
+    /// Takes their numbers from all that this configuration does not have. Nothing may be left in the tables of a number that is free.
+    pub fn release_all_but(&mut self, config: &Config) {
+        let staying: BTreeMap<_, _> = owners(config).collect();
         let stays = |name: &str, vlan: Option<VlanId>| {
             staying.get(name).is_some_and(|vlans| vlan.is_none_or(|vid| vlans.contains(&vid)))
         };
@@ -91,7 +92,7 @@ impl Domains {
         self.numbers.get(bridge).into_iter().flatten().map(|(_, domain)| *domain)
     }
 
-    /// The bridge of a domain.
+    /// The bridge or VXLAN device of a domain.
     pub fn bridge(&self, domain: DomainId) -> Option<&str> {
         Some(&self.place(domain)?.0)
     }
@@ -111,22 +112,27 @@ impl Domains {
     }
 }
 
+/// All that has domains, by name, and the VLANs that have one each.
+fn owners(config: &Config) -> impl Iterator<Item = (&str, BTreeSet<VlanId>)> {
+    let bridges = config.bridges.iter().map(|bridge| (&*bridge.name, bridge.vlans_in_use()));
+    bridges.chain(config.vxlans().map(|(tunnel, _)| (&*tunnel.name, BTreeSet::new())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
-    fn bridges(names: &[&str]) -> Vec<BridgeConfig> {
+    fn bridges(names: &[&str]) -> Config {
         let text: String = names.iter().map(|name| format!("[[bridge]]\nname = \"{name}\"\n")).collect();
-        Config::parse(&text, "rig.toml").unwrap().bridges
+        Config::parse(&text, "rig.toml").unwrap()
     }
 
-    fn filtering(vlans: &str) -> Vec<BridgeConfig> {
+    fn filtering(vlans: &str) -> Config {
         let text = format!(
             "[[bridge]]\nname = \"a\"\nvlan_filtering = true\nvlan = {{ tagged = [{vlans}] }}\n\
              [[bridge]]\nname = \"b\"\n"
         );
-        Config::parse(&text, "rig.toml").unwrap().bridges
+        Config::parse(&text, "rig.toml").unwrap()
     }
 
     #[test]
@@ -166,15 +172,16 @@ mod tests {
 
     #[test]
     fn there_are_no_more_domains_than_numbers() {
-        let mut bridges = Vec::new();
-        let [full, _] = &filtering("\"1-4094\"")[..] else { panic!("two bridges") };
+        let mut config = Config::default();
+        let bridges = &mut config.bridges;
+        let [full, _] = &filtering("\"1-4094\"").bridges[..] else { panic!("two bridges") };
         for number in 0..16 {
             bridges.push(BridgeConfig { name: format!("br{number}"), ..full.clone() });
         }
         assert_eq!(bridges.iter().map(Domains::needed).sum::<usize>(), Domains::LIMIT - 15);
         let mut domains = Domains::default();
-        domains.admit(&bridges).unwrap();
-        bridges.push(BridgeConfig { name: "br16".into(), ..full.clone() });
-        assert_eq!(domains.admit(&bridges), Err(TooMany));
+        domains.admit(&config).unwrap();
+        config.bridges.push(BridgeConfig { name: "br16".into(), ..full.clone() });
+        assert_eq!(domains.admit(&config), Err(TooMany));
     }
 }

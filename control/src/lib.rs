@@ -17,6 +17,7 @@ mod doctor;
 pub mod domains;
 pub mod events;
 pub mod explain;
+pub mod far_ends;
 pub mod lab;
 pub mod notify;
 mod replay;

@@ -83,6 +83,33 @@ impl fmt::Display for VlanId {
     }
 }
 
+/// A VXLAN network identifier: 24 bits (RFC 7348 §4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Vni(u32);
+
+impl Vni {
+    /// The highest.
+    pub const MAX: u32 = (1 << 24) - 1;
+
+    /// The identifier of this number; `None` if it has more than 24 bits.
+    #[inline]
+    pub const fn new(number: u32) -> Option<Self> {
+        if number <= Self::MAX { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Vni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// A 48-bit MAC address, in the low bits, first octet on the wire highest (IEEE 802-2014 §8.2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MacAddr(u64);

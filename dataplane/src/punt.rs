@@ -41,11 +41,13 @@ pub enum PuntReason {
     TunnelTooBig,
     /// It was dropped for its source is an address of the link that it came by only.
     BeyondScope,
+    /// A VXLAN device has met a far end that it has no number for. What control gets is the two, and no frame.
+    FarEnd,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ReservedAddress,
         Self::Membership,
         Self::Move,
@@ -59,6 +61,7 @@ impl PuntReason {
         Self::Outgoing,
         Self::TunnelTooBig,
         Self::BeyondScope,
+        Self::FarEnd,
     ];
 }
 

@@ -90,7 +90,9 @@ fn fdb(switch: &mut Switch, words: &str) {
             switch.flush_fdb(&flush).unwrap();
             return;
         }
-        "del" => return switch.remove_fdb(&FdbRemoval { mac, ifname, vlan }).unwrap(),
+        "del" => {
+            return switch.remove_fdb(&FdbRemoval { mac, ifname, vlan, ..FdbRemoval::default() }).unwrap();
+        }
         "add" => FdbHow::Add,
         _ => FdbHow::Replace,
     };
@@ -100,5 +102,7 @@ fn fdb(switch: &mut Switch, words: &str) {
         _ => FdbStateWord::Permanent,
     };
     let (sticky, extern_learn, is_use) = (has("sticky"), has("extern_learn"), has("use"));
-    switch.change_fdb(&FdbChange { mac, ifname, vlan, state, sticky, extern_learn, is_use, how }).unwrap();
+    let change =
+        FdbChange { mac, ifname, vlan, state, sticky, extern_learn, is_use, how, ..FdbChange::default() };
+    switch.change_fdb(&change).unwrap();
 }

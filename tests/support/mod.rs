@@ -4,6 +4,7 @@
 pub mod ipvlan;
 pub mod routes;
 pub mod tunnel;
+pub mod vxlan;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use rigswitch_dataplane::ids::{MacAddr, NotAMac, VlanId};
+use rigswitch_dataplane::ids::{MacAddr, NotAMac, VlanId, Vni};
 
 use super::{Failure, print, show};
 use crate::api::client::Client;
@@ -13,21 +13,26 @@ use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbVie
 pub(super) enum Fdb {
     /// Add an entry where there is none
     #[command(
-        override_usage = "rigswitch fdb add MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]"
+        override_usage = "rigswitch fdb add MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
+                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [self] [permanent|static|dynamic]"
     )]
     Add(Words),
     /// Add an entry beside others of its address
     #[command(
-        override_usage = "rigswitch fdb append MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky]"
+        override_usage = "rigswitch fdb append MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky]\n       \
+                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [self] [permanent|static]"
     )]
     Append(Words),
     /// Put an entry in place of whatever is there
     #[command(
-        override_usage = "rigswitch fdb replace MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]"
+        override_usage = "rigswitch fdb replace MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
+                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [self] [permanent|static|dynamic]"
     )]
     Replace(Words),
     /// Take an entry away
-    #[command(override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]")]
+    #[command(
+        override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]\n       rigswitch fdb del MAC dev VXLAN [dst IP] [port N] [vni N] [self]"
+    )]
     Del(Words),
     /// Show the entry of an address
     #[command(override_usage = "rigswitch fdb get MAC [br BRIDGE] [brport PORT] [vlan N] [-j]")]
@@ -41,7 +46,8 @@ pub(super) enum Fdb {
     /// Take many entries away
     #[command(
         override_usage = "rigswitch fdb flush dev BRIDGE [brport PORT] [vlan N] [[no]permanent] [[no]static] [[no]dynamic] \
-                          [[no]extern_learn] [[no]sticky] [[no]locked]"
+                          [[no]extern_learn] [[no]sticky] [[no]locked]\n       \
+                          rigswitch fdb flush dev VXLAN [dst IP] [vni N] [[no]permanent] [[no]static] [[no]dynamic]"
     )]
     Flush(Words),
 }
@@ -60,8 +66,11 @@ impl Fdb {
             Self::Append(Words { words }) => change(client, FdbHow::Append, &words),
             Self::Replace(Words { words }) => change(client, FdbHow::Replace, &words),
             Self::Del(Words { words }) => {
-                let said = Said::parse(&words, true, &["dev", "master", "vlan"])?;
-                let removal = FdbRemoval { mac: said.mac, ifname: said.dev, vlan: said.vlan };
+                let said =
+                    Said::parse(&words, true, &["dev", "master", "self", "vlan", "dst", "port", "vni"])?;
+                let master = said.flags.contains(&"master");
+                let Said { mac, dev: ifname, vlan, dst, port, vni, .. } = said;
+                let removal = FdbRemoval { mac, ifname, vlan, master, dst, port, vni };
                 Ok(client.send("DELETE", "/v1/fdb", &removal).map(|_: serde_json::Value| ())?)
             }
             Self::Get { words: Words { words }, json } => get(client, &words, json),
@@ -75,7 +84,9 @@ impl Fdb {
 
 fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure> {
     const STATES: [&str; 4] = ["permanent", "local", "static", "dynamic"];
-    let known = [&["dev", "master", "vlan", "sticky", "extern_learn", "use"][..], &STATES].concat();
+    let words_of_all =
+        ["dev", "master", "self", "vlan", "dst", "port", "vni", "sticky", "extern_learn", "use"];
+    let known = [&words_of_all[..], &STATES].concat();
     let said = Said::parse(words, true, &known)?;
     let state = match said.flags.iter().rev().find(|flag| STATES.contains(flag)) {
         Some(&"static") => FdbStateWord::Static,
@@ -84,8 +95,10 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
     };
     let is = |flag| said.flags.contains(&flag);
     let (sticky, extern_learn, is_use) = (is("sticky"), is("extern_learn"), is("use"));
-    let (mac, ifname, vlan) = (said.mac, said.dev, said.vlan);
-    let change = FdbChange { state, sticky, extern_learn, is_use, how, mac, ifname, vlan };
+    let master = is("master");
+    let Said { mac, dev: ifname, vlan, dst, port, vni, .. } = said;
+    let change =
+        FdbChange { state, sticky, extern_learn, is_use, how, mac, ifname, vlan, master, dst, port, vni };
     Ok(client.send("POST", "/v1/fdb", &change).map(|_: serde_json::Value| ())?)
 }
 
@@ -95,7 +108,7 @@ fn get(client: &Client, words: &[String], json: bool) -> Result<(), Failure> {
     let mac: MacAddr = said.mac.parse().map_err(|error: NotAMac| Failure::Usage(error.to_string()))?;
     let mut entries: Vec<FdbView> = client.get("/v1/fdb")?;
     let is_there = |entry: &FdbView| {
-        (said.dev.is_empty() || said.dev == entry.master || said.dev == entry.ifname)
+        (said.dev.is_empty() || Some(&said.dev) == entry.master.as_ref() || said.dev == entry.ifname)
             && said.brport.as_ref().is_none_or(|port| *port == entry.ifname)
             && said.vlan.is_none_or(|vlan| entry.vlan == Some(vlan))
     };
@@ -132,6 +145,9 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         "nosticky",
         "locked",
         "nolocked",
+        "self",
+        "dst",
+        "vni",
     ];
     let said = Said::parse(words, false, &known)?;
     let asked = |yes: &str, no: &str| {
@@ -145,14 +161,17 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         extern_learn: asked("extern_learn", "noextern_learn"),
         sticky: asked("sticky", "nosticky"),
         locked: asked("locked", "nolocked"),
+        master: said.flags.contains(&"master"),
         dev: said.dev,
         brport: said.brport,
         vlan: said.vlan,
+        dst: said.dst,
+        vni: said.vni,
     })
 }
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 8] = ["self", "dst", "vni", "port", "via", "src_vni", "nhid", "router"];
+const LATER: [&str; 4] = ["via", "src_vni", "nhid", "router"];
 
 /// What was said, whatever the order.
 struct Said<'w> {
@@ -160,6 +179,9 @@ struct Said<'w> {
     dev: String,
     brport: Option<String>,
     vlan: Option<u16>,
+    dst: Option<String>,
+    port: Option<u16>,
+    vni: Option<u32>,
     flags: Vec<&'w str>,
 }
 
@@ -169,6 +191,7 @@ impl<'w> Said<'w> {
         let mut words = words.iter().map(String::as_str);
         let mac = if with_mac { words.next().unwrap_or_default().to_owned() } else { String::new() };
         let (mut dev, mut brport, mut vlan, mut flags) = (None, None, None, Vec::new());
+        let (mut dst, mut port, mut vni) = (None, None, None);
         while let Some(word) = words.next() {
             if LATER.contains(&word) {
                 return Err(Failure::Refused(format!("`{word}`: this version does not have it yet")));
@@ -181,6 +204,9 @@ impl<'w> Said<'w> {
                 "dev" | "br" => &mut dev,
                 "brport" => &mut brport,
                 "vlan" => &mut vlan,
+                "dst" => &mut dst,
+                "port" => &mut port,
+                "vni" => &mut vni,
                 flag => {
                     flags.push(flag);
                     continue;
@@ -194,9 +220,19 @@ impl<'w> Said<'w> {
             vid.ok_or_else(|| usage(format!("`{text}` is no VLAN: give a number from 1 to {}", VlanId::MAX)))
         };
         let vlan = vlan.map(number).transpose()?;
+        let no_port = |text: String| {
+            let port = text.parse().ok().filter(|port| *port > 0);
+            port.ok_or_else(|| usage(format!("`{text}` is no UDP port: give a number from 1 to 65535")))
+        };
+        let port = port.map(no_port).transpose()?;
+        let no_network = |text: String| {
+            let vni = text.parse().ok().and_then(Vni::new).map(Vni::number);
+            vni.ok_or_else(|| usage(format!("`{text}` is no network: give a number from 0 to {}", Vni::MAX)))
+        };
+        let vni = vni.map(no_network).transpose()?;
         let dev = dev.or_else(|| brport.as_ref().map(|_| String::new()).filter(|_| with_mac));
         let dev = dev.ok_or_else(|| usage("say which device: dev NAME".into()))?;
-        Ok(Self { mac, dev, brport, vlan, flags })
+        Ok(Self { mac, dev, brport, vlan, dst, port, vni, flags })
     }
 }
 
@@ -230,8 +266,8 @@ mod tests {
         assert!(failure("02:0:0:0:0:1 static").contains("say which device"));
         assert!(failure("02:0:0:0:0:1 dev p0 static vlan 4095").contains("`4095` is no VLAN"));
         assert_eq!(
-            failure("02:0:0:0:0:1 dev p0 vni 10"),
-            "rigswitch: `vni`: this version does not have it yet"
+            failure("02:0:0:0:0:1 dev p0 src_vni 10"),
+            "rigswitch: `src_vni`: this version does not have it yet"
         );
     }
 }

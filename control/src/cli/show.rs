@@ -117,7 +117,7 @@ impl Show {
                 if self.json && !self.statistics {
                     entries.iter_mut().for_each(|entry| (entry.used, entry.updated) = (None, None));
                 }
-                self.render(&entries, fdb)
+                self.render(&entries, |entries| fdb(entries))
             }
             What::Vlans => {
                 let ports: Vec<PortVlansView> = client.get("/v1/vlans")?;
@@ -211,8 +211,36 @@ fn bridges(bridges: &Vec<BridgeView>) -> String {
     table.text(colour())
 }
 
-/// The table of `show fdb`.
-pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
+/// The tables of `show fdb`: what bridges know, and what VXLAN devices do.
+pub(crate) fn fdb(entries: &[FdbView]) -> String {
+    let (far_ends, entries): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.dst.is_some());
+    match (&far_ends[..], &entries[..]) {
+        ([], _) => stations(&entries),
+        (_, []) => self::far_ends(&far_ends),
+        _ => stations(&entries) + "\n" + &self::far_ends(&far_ends),
+    }
+}
+
+/// What VXLAN devices know.
+fn far_ends(entries: &[&FdbView]) -> String {
+    let mut table = Table::new(&["MAC", "TUNNEL", "FAR END", ">PORT", ">VNI", "STATE", ">AGE"]);
+    for entry in entries {
+        let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
+        table.row([
+            entry.mac.clone(),
+            entry.ifname.clone(),
+            entry.dst.clone().unwrap_or_default(),
+            entry.port.map(|port| port.to_string()).unwrap_or_default(),
+            entry.vni.map(|vni| vni.to_string()).unwrap_or_default(),
+            entry.state.clone(),
+            age.unwrap_or_default(),
+        ]);
+    }
+    table.text(colour())
+}
+
+/// What bridges know.
+fn stations(entries: &[&FdbView]) -> String {
     let has_vlans = entries.iter().any(|entry| entry.vlan.is_some());
     let mut table = Table::new(&["MAC", "PORT", "BRIDGE", "STATE", ">AGE"]);
     let mut by_vlan = Table::new(&["MAC", "PORT", "BRIDGE", ">VLAN", "STATE", ">AGE"]);
@@ -222,7 +250,7 @@ pub(crate) fn fdb(entries: &Vec<FdbView>) -> String {
     };
     for entry in entries {
         let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
-        let (port, bridge) = (entry.ifname.clone(), entry.master.clone());
+        let (port, bridge) = (entry.ifname.clone(), entry.master.clone().unwrap_or_default());
         let (mac, word, age) = (entry.mac.clone(), word(entry), age.unwrap_or_default());
         if has_vlans {
             let vlan = entry.vlan.map(|vlan| vlan.to_string()).unwrap_or_default();

@@ -33,7 +33,7 @@ pub(crate) fn known_far_ends(config: &Config, devices: &[Routed]) -> BTreeMap<Ip
     let mut known = BTreeMap::new();
     for tunnel in &config.tunnels {
         let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
-        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
         let far_end = FarEnd { tunnel: device.id, has_ttl: ipip.outer.ttl != 0 };
         known.extend(far_ends(config, &tunnel.name, ipip).into_iter().map(|end| (end.into(), far_end)));
     }
@@ -44,7 +44,7 @@ pub(crate) fn known_far_ends(config: &Config, devices: &[Routed]) -> BTreeMap<Ip
 /// it enters (`tnl_update_pmtu`).
 pub(crate) fn narrow(config: &Config, devices: &[Routed], routing: &mut Routing) {
     for tunnel in &config.tunnels {
-        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
         let (Some(remote), true) = (ipip.remote, ipip.outer.pmtudisc) else { continue };
         let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
         let ends = (ipip.local.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), remote.into());
@@ -68,7 +68,7 @@ pub(super) fn tunnels(
     let (mut ip, mut ends) = (Vec::new(), Vec::new());
     for tunnel in &config.tunnels {
         let Some(facts) = named.get(&*tunnel.name) else { continue };
-        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
         let Ok(number) = u16::try_from(ip.len()) else { break };
         let id = IpTunnelId(number);
         ip.push(work.ip(id, tunnel, ipip, facts));
@@ -83,6 +83,7 @@ pub(super) fn tunnels(
         ip: ip.into(),
         by_next_hop: work.by_next_hop.into(),
         demux: IpDemux::new(ends),
+        ..Tunnels::default()
     }
 }
 

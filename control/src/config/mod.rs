@@ -152,6 +152,30 @@
 //! # mode = "ipip"                     # or ip6ip (IPv6 in IPv4, as `type sit`), any (both)
 //! # mtu = 1480                        # 68 to 65515; else that of the device with `local`, less 20
 //!
+//! # [[vxlan]]                         # Ethernet frames in UDP packets, as `ip link add type vxlan`: a bridge's port, routed, or the host's
+//! # name = "vtep245"
+//! # id = 1                            # the network, 0 to 16777215
+//! # local = "192.168.32.245"          # or none: the address of the device that it leaves by
+//! # remote = "192.168.32.246"         # where what is for unknown stations goes; as an entry of 00:00:00:00:00:00
+//! # dev = "eth0"                      # or none: the device that it must leave by, whose MTU it then takes, less the outer headers
+//! # dstport = 8472                    # the kernel's; 4789 is that of RFC 7348
+//! # srcport = [32768, 60999]          # from the first to before the last, by flow
+//! # ttl = "auto"                      # 64; or 1 to 255, or "inherit"
+//! # tos = 0                           # or "inherit", "0x28"; its two bits of ECN are the inner packet's
+//! # df = "unset"                      # or set, inherit: whether outer IPv4 packets may not be fragmented
+//! # learning = true                   # who is behind which far end
+//! # ageing = "300s"                   # how long an entry that was learned lasts; 0: for ever
+//! # maxaddress = 0                    # addresses it may have entries of; 0: any number
+//! # udpcsum = true                    # outer UDP has a checksum over IPv4; over IPv6 it has one unless udp6zerocsumtx = true, and
+//! #                                   # must have one unless udp6zerocsumrx = true
+//! # compat = false                    # true: a header with any reserved bit set is refused, as the kernel does; RFC 7348 ignores them.
+//! #                                   # reserved_bits = "0x00000000000000ff" names some of them
+//! # address = "02:38:4a:12:3b:42"     # else one that its name makes
+//! # mtu = 1500                        # 68 to 65535; with dev at most what that carries, less the outer headers
+//! # host = true                       # as of a bridge
+//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, state = "static"; several of a group and of
+//! #                                   # 00:00:00:00:00:00, which stands for stations that nothing is known of
+//!
 //! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this
 //! # device = "iv1"                    # an ipvlan, or any device that has no other use, which is routed then: a port, a bridge, a VLAN
 //! # address = "10.66.0.1/24"          # or an IPv6 address with its prefix; of one ipvlan on a device only
@@ -206,6 +230,7 @@ mod upper;
 mod values;
 mod vlan_edit;
 mod vlans;
+mod vxlan;
 
 pub use plan::{Change, Edit, Frozen, Plan};
 pub use print::Document;
@@ -220,7 +245,7 @@ use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
-use rigswitch_dataplane::tunnels::TunnelConfig;
+use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig};
 use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
@@ -343,6 +368,14 @@ impl Config {
         links.chain(wired).chain(self.addresses.iter().map(|said| &*said.device)).collect()
     }
 
+    /// Every VXLAN device, and what sets it apart.
+    pub(crate) fn vxlans(&self) -> impl Iterator<Item = (&TunnelConfig, &VxlanConfig)> {
+        self.tunnels.iter().filter_map(|tunnel| match &tunnel.kind {
+            TunnelKind::Vxlan(vxlan) => Some((tunnel, vxlan)),
+            TunnelKind::Ipip(_) => None,
+        })
+    }
+
     /// The largest file that is read, in bytes.
     const LARGEST: usize = 64 << 20;
 
@@ -419,10 +452,10 @@ impl Config {
 const FILE: Shape = Shape {
     label: "the file",
     keys: &[
-        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "ipip", "address", "route",
-        "routing", "neighbor",
+        "switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "ipip", "vxlan", "address",
+        "route", "routing", "neighbor",
     ],
-    later: &["vxlan", "binding"],
+    later: &["binding"],
 };
 
 fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {

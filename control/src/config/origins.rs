@@ -42,6 +42,7 @@ impl Origins {
         found.addresses(document);
         found.tables(document, "macvlan", &["name"], &[]);
         found.tables(document, "ipip", &["name"], &[]);
+        found.tables(document, "vxlan", &["name"], &[]);
         found.tables(document, "xconnect", &["a"], &[]);
         found.tables(document, "xconnect", &["b"], &[]);
         found.tables(document, "neighbor", &["device", "address"], &[]);

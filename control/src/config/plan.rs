@@ -7,7 +7,7 @@ use rigswitch_dataplane::bridge::{
 };
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
-use rigswitch_dataplane::tunnels::TunnelConfig;
+use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig, VxlanEntryConfig};
 use rigswitch_dataplane::upper::UpperConfig;
 
 use super::Config;
@@ -48,8 +48,10 @@ pub enum Change {
     Wire(Edit<XconnectConfig>),
     /// A device that stands on another.
     Upper(Edit<UpperConfig>),
-    /// A tunnel.
+    /// A tunnel by itself: no entries are in it. What was in one that goes, goes too.
     Tunnel(Edit<TunnelConfig>),
+    /// An entry of this VXLAN device.
+    FarEnd(String, Edit<VxlanEntryConfig>),
     /// An `[[address]]`.
     Address(Edit<AddressConfig>),
     /// `[routing]`.
@@ -92,8 +94,9 @@ impl Plan {
         changes.extend(ports.into_iter().map(Change::Port));
         let uppers = edits(&running.uppers, &wanted.uppers, |upper| upper.name.clone());
         changes.extend(uppers.into_iter().map(Change::Upper));
-        let tunnels = edits(&running.tunnels, &wanted.tunnels, |tunnel| tunnel.name.clone());
-        changes.extend(tunnels.into_iter().map(Change::Tunnel));
+        for edit in edits(&running.tunnels, &wanted.tunnels, |tunnel| tunnel.name.clone()) {
+            tunnel(edit, &mut changes);
+        }
         for edit in edits(&running.bridges, &wanted.bridges, |bridge| bridge.name.clone()) {
             bridge(edit, &mut changes);
         }
@@ -161,6 +164,40 @@ fn alone(bridge: &BridgeConfig) -> BridgeConfig {
     BridgeConfig { ports: Vec::new(), fdb: Vec::new(), mdb: Vec::new(), ..bridge.clone() }
 }
 
+/// A tunnel's own change, and those of its entries.
+fn tunnel(edit: Edit<TunnelConfig>, changes: &mut Vec<Change>) {
+    let (from, to) = match edit {
+        Edit::Remove(from) => return changes.push(Change::Tunnel(Edit::Remove(empty(&from)))),
+        Edit::Add(to) => {
+            changes.push(Change::Tunnel(Edit::Add(empty(&to))));
+            (empty(&to), to)
+        }
+        Edit::Change { from, to } => {
+            let (before, after) = (empty(&from), empty(&to));
+            if before != after {
+                changes.push(Change::Tunnel(Edit::Change { from: before, to: after }));
+            }
+            (from, to)
+        }
+    };
+    let key = |entry: &VxlanEntryConfig| (entry.mac, entry.dst, entry.port, entry.vni);
+    let entries = edits(far_ends(&from), far_ends(&to), key);
+    changes.extend(entries.into_iter().map(|edit| Change::FarEnd(to.name.clone(), edit)));
+}
+
+/// The tunnel without what has changes of its own.
+fn empty(tunnel: &TunnelConfig) -> TunnelConfig {
+    let kind = match &tunnel.kind {
+        TunnelKind::Vxlan(vxlan) => TunnelKind::Vxlan(VxlanConfig { fdb: Vec::new(), ..vxlan.clone() }),
+        TunnelKind::Ipip(_) => tunnel.kind.clone(),
+    };
+    TunnelConfig { kind, ..tunnel.clone() }
+}
+
+fn far_ends(tunnel: &TunnelConfig) -> &[VxlanEntryConfig] {
+    if let TunnelKind::Vxlan(vxlan) = &tunnel.kind { &vxlan.fdb } else { &[] }
+}
+
 /// What makes `to` of `from`, where two of the same key are the same thing: first what goes, then the rest in the order
 /// of `to`.
 fn edits<T: Clone + PartialEq, K: Ord>(from: &[T], to: &[T], key: impl Fn(&T) -> K) -> Vec<Edit<T>> {
@@ -198,6 +235,7 @@ impl Change {
                 let (Edit::Add(tunnel) | Edit::Remove(tunnel) | Edit::Change { to: tunnel, .. }) = edit;
                 view(tunnel.kind.name(), None, edit, &["name"])
             }
+            Self::FarEnd(tunnel, edit) => view("fdb", Some(tunnel), edit, &["mac", "dst", "port", "vni"]),
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Routing(edit) => view("routing", None, edit, &[]),
             Self::Route(edit) => view("route", None, edit, &["to", "metric"]),

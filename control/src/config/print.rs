@@ -42,6 +42,8 @@ pub struct Document<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ipip: Vec<TunnelWords<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    vxlan: Vec<TunnelWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<AddressWords<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     routing: Option<RoutingWords>,
@@ -57,6 +59,9 @@ impl<'c> Document<'c> {
         let of = |kind: &str| {
             config.uppers.iter().filter(|upper| upper.kind.name() == kind).map(Into::into).collect()
         };
+        let tunnels = |kind: &str| {
+            config.tunnels.iter().filter(|tunnel| tunnel.kind.name() == kind).map(Into::into).collect()
+        };
         Self {
             switch: Switch::new(&config.switch),
             port: config.ports.iter().map(Port::new).collect(),
@@ -64,12 +69,8 @@ impl<'c> Document<'c> {
             xconnect: config.xconnects.iter().map(Xconnect::new).collect(),
             vlan: of("vlan"),
             ipvlan: of("ipvlan"),
-            ipip: config
-                .tunnels
-                .iter()
-                .filter(|tunnel| tunnel.kind.name() == "ipip")
-                .map(Into::into)
-                .collect(),
+            ipip: tunnels("ipip"),
+            vxlan: tunnels("vxlan"),
             address: config.addresses.iter().map(Into::into).collect(),
             routing: unless(config.routing, RoutingConfig::default()).map(Into::into),
             route: config.routes.iter().map(Into::into).collect(),
@@ -490,7 +491,7 @@ impl Printed for NeighborConfig {
     }
 }
 
-fn words(table: &impl Serialize) -> Words {
+pub(super) fn words(table: &impl Serialize) -> Words {
     // Only a path that is not UTF-8 does not serialise, and none that came from a file is.
     let value = serde_json::to_value(table).unwrap_or_default();
     value.as_object().cloned().unwrap_or_default()

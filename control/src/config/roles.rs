@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Ipvlan,
     Macvlan,
     Ipip,
+    Vxlan,
 }
 
 impl Kind {
@@ -33,6 +34,7 @@ impl Kind {
             Self::Ipvlan => "ipvlan",
             Self::Macvlan => "macvlan",
             Self::Ipip => "ipip",
+            Self::Vxlan => "vxlan",
         }
     }
 }

@@ -225,6 +225,39 @@ nodst = true
 name = "mv3"
 link = "whole"
 mode = "passthru"
+[[vxlan]]
+name = "vx0"
+id = 16777215
+local = "192.0.2.1"
+remote = "192.0.2.9"
+dev = "c1"
+dstport = 4789
+srcport = [49152, 65535]
+ttl = "inherit"
+tos = 0x28
+df = "inherit"
+learning = false
+ageing = "90s"
+maxaddress = 100
+udpcsum = false
+compat = true
+address = "02:00:00:00:0e:01"
+mtu = 1400
+host = { addresses = ["10.67.0.1/24"] }
+fdb = [
+  { mac = "00:00:00:00:00:00", dst = "192.0.2.2" },
+  { mac = "00:00:00:00:00:00", dst = "192.0.2.2", port = 8472 },
+  { mac = "02:00:00:00:00:01", dst = "192.0.2.2", vni = 7, state = "static" },
+]
+[[vxlan]]
+name = "vx1"
+id = 0
+local = "fd00::1"
+ttl = 9
+tos = "inherit"
+udp6zerocsumtx = true
+udp6zerocsumrx = true
+reserved_bits = "0x00000000000000ff"
 "#;
 
 #[test]
@@ -441,10 +474,10 @@ proptest! {
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
-            "link", "id", "protocol", "mode", "flag", "macaddr", "nodst", "compat", "bcqueuelen",
+            "link", "id", "protocol", "mode", "flag", "local", "remote", "dev", "dstport", "srcport", "ttl", "tos", "df", "ageing", "reserved_bits", "macaddr", "nodst", "compat", "bcqueuelen",
             "vlan", "vlan_filtering", "access", "trunk", "native", "tunnel", "translate", "mac_vlan",
         ]),
-        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "address", "route", "neighbor"]),
+        table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "vxlan", "address", "route", "neighbor"]),
         value in proptest::sample::select(vec![
             "1", "-1", "9223372036854775808", "0x10", "1.5", "inf", "true", "\"\"", "\"x\"", "[]", "[[]]", "[1, \"a\"]",
             "{}", "{ device = 1 }", "[{}]", "[{ device = \"x\" }]", "1979-05-27", "\"99999999999h\"",

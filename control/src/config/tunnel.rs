@@ -1,4 +1,4 @@
-//! Tunnels: `[[ipip]]`.
+//! Tunnels: `[[ipip]]`, and what those have in common with `[[vxlan]]`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::fields::{Fields, Shape, Text};
 use super::roles::{Kind, Roles};
 use super::values::{device_name, unless};
+use super::vxlan::{self, VxlanWords};
 
 pub(super) const IPIP: Shape = Shape {
     label: "[[ipip]]",
@@ -26,7 +27,8 @@ const LONGEST_MTU: i64 = 65_535 - 20;
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<TunnelConfig> {
     let mut ends = BTreeMap::new();
     let ipips = file.tables("ipip", &IPIP);
-    ipips.iter().filter_map(|fields| ipip(fields, roles, &mut ends)).collect()
+    let ipips: Vec<_> = ipips.iter().filter_map(|fields| ipip(fields, roles, &mut ends)).collect();
+    ipips.into_iter().chain(vxlan::read_all(file, roles)).collect()
 }
 
 /// Ends that are taken, and where; of IPv4 and of IPv6 packets.
@@ -111,7 +113,11 @@ fn outer(fields: &Fields<'_>) -> Outer {
 }
 
 /// A number, also as text in hex as iproute2 writes it, or `inherit`: none then. Nothing if it is not said.
-fn inherited(fields: &Fields<'_>, key: &str, bounds: std::ops::RangeInclusive<i64>) -> Option<Option<u8>> {
+pub(super) fn inherited(
+    fields: &Fields<'_>,
+    key: &str,
+    bounds: std::ops::RangeInclusive<i64>,
+) -> Option<Option<u8>> {
     let value = fields.value(key)?;
     let Some(text) = value.get_ref().as_str() else { return fields.integer(key, bounds).map(Some) };
     let hex = text.strip_prefix("0x").and_then(|digits| u8::from_str_radix(digits, 16).ok());
@@ -130,40 +136,48 @@ fn inherited(fields: &Fields<'_>, key: &str, bounds: std::ops::RangeInclusive<i6
 
 /// The same as it is printed.
 #[derive(Serialize)]
-pub(super) struct TunnelWords<'c> {
+#[serde(untagged)]
+pub(super) enum TunnelWords<'c> {
+    Ipip(IpipWords<'c>),
+    Vxlan(Box<VxlanWords<'c>>),
+}
+
+/// A tunnel of IP in IP as it is printed.
+#[derive(Serialize)]
+pub(super) struct IpipWords<'c> {
     name: &'c str,
-    #[serde(flatten)]
-    kind: KindWords,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tos: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pmtudisc: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_df: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u16>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum KindWords {
-    Ipip {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        local: Option<Ipv4Addr>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        remote: Option<Ipv4Addr>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ttl: Option<u8>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tos: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pmtudisc: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ignore_df: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        mode: Option<&'static str>,
-    },
-}
-
 impl<'c> From<&'c TunnelConfig> for TunnelWords<'c> {
     fn from(tunnel: &'c TunnelConfig) -> Self {
-        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        match &tunnel.kind {
+            TunnelKind::Ipip(ipip) => Self::Ipip(IpipWords::of(tunnel, ipip)),
+            TunnelKind::Vxlan(vxlan) => Self::Vxlan(VxlanWords::of(tunnel, vxlan).into()),
+        }
+    }
+}
+
+impl<'c> IpipWords<'c> {
+    fn of(tunnel: &'c TunnelConfig, ipip: &IpipConfig) -> Self {
         let (outer, default) = (ipip.outer, Outer::default());
-        let kind = KindWords::Ipip {
+        Self {
+            name: &tunnel.name,
             local: ipip.local,
             remote: ipip.remote,
             ttl: unless(outer.ttl, default.ttl),
@@ -171,8 +185,8 @@ impl<'c> From<&'c TunnelConfig> for TunnelWords<'c> {
             pmtudisc: unless(outer.pmtudisc, default.pmtudisc),
             ignore_df: unless(outer.ignore_df, default.ignore_df),
             mode: unless(ipip.carries, Carries::default()).map(|_| ipip.mode_name()),
-        };
-        Self { name: &tunnel.name, kind, mtu: tunnel.mtu }
+            mtu: tunnel.mtu,
+        }
     }
 }
 
@@ -187,7 +201,7 @@ mod tests {
     use crate::config::{Config, Document};
 
     fn ipip(tunnel: &TunnelConfig) -> &IpipConfig {
-        let TunnelKind::Ipip(ipip) = &tunnel.kind;
+        let TunnelKind::Ipip(ipip) = &tunnel.kind else { panic!("a VXLAN device") };
         ipip
     }
 

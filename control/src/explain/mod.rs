@@ -9,6 +9,7 @@ mod run;
 mod tunnels;
 mod view;
 mod vlans;
+mod vxlan;
 mod words;
 
 pub use frame::parse;

@@ -39,8 +39,8 @@ impl Story<'_, '_> {
                 self.push("neighbor", text, place);
             }
             Fate::Decapsulate(arrival) => {
-                let tunnel = self.setting.tables.tunnels().device_of(arrival);
-                self.push("route", format!("for the tunnel {}", self.name(tunnel)), None);
+                let text = self.arrival(arrival);
+                self.push("route", text, None);
             }
             Fate::Punt(PuntReason::Unresolved) => {
                 let text = next.map_or_else(

@@ -107,6 +107,7 @@ pub(super) fn heard(reason: PuntReason) -> &'static str {
         | PuntReason::Prohibited
         | PuntReason::BeyondScope => "its sender is told",
         PuntReason::Outgoing => "nobody knows the next hop to the far end",
+        PuntReason::FarEnd => "it came from a far end that nobody knows yet",
         PuntReason::TunnelTooBig => "the sender of what is inside is told",
     }
 }
@@ -187,6 +188,7 @@ impl Story<'_, '_> {
                 let (text, place) = tunnels::encapsulated(self.setting, device, remote);
                 self.push("tunnel", text, place);
             }
+            Step::Remotes(..) | Step::PathTold(..) | Step::LearnedBehind(..) => self.vxlan(step),
             Step::Fragmented(device, count) => {
                 let text =
                     format!("into {count} pieces, for {} carries no longer packets", self.name(device));

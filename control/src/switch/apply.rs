@@ -105,7 +105,7 @@ impl Switch {
         wanted: &Config,
         done: &mut Done,
     ) -> Result<(), SwitchError> {
-        self.domains.admit(&wanted.bridges).map_err(|_| SwitchError::TooManyDomains)?;
+        self.domains.admit(wanted).map_err(|_| SwitchError::TooManyDomains)?;
         let before = self.receiving();
         for (from, to) in &ports.adjusted {
             let Some(id) = self.ports.find(&to.name) else { continue };
@@ -178,9 +178,10 @@ impl Switch {
         self.rehome(ports);
         self.leave(&leaving);
         self.forget_what_has_gone(plan, ports);
-        self.sweep.configure(&self.config.bridges, &self.domains);
+        self.sweep.configure(&self.config, &self.domains);
+        self.place_vxlan_entries();
         self.retire(&leaving);
-        self.domains.release_all_but(&self.config.bridges);
+        self.domains.release_all_but(&self.config);
     }
 
     /// Has what the file says of a bridge's own addresses be of the inside of its device from when there is one, and of the
@@ -227,7 +228,7 @@ impl Switch {
                 self.warn_of(&error);
             }
         }
-        self.domains.release_all_but(&self.config.bridges);
+        self.domains.release_all_but(&self.config);
         self.reopen_queues();
         self.publish();
     }
@@ -275,8 +276,9 @@ impl Switch {
                 let (device, domain) = (entry.egress().device, key.domain());
                 let is_in =
                     |vid: VlanId| tables.vlan_port(device).is_some_and(|port| port.is_in(vid.number()));
-                tables.device(device).role.domain() == Some(tables.bridge_of(domain))
-                    && tables.domain(domain).of.is_none_or(|of| is_in(of.vid))
+                tables.vxlan_domain(device) == Some(domain)
+                    || tables.device(device).role.domain() == Some(tables.bridge_of(domain))
+                        && tables.domain(domain).of.is_none_or(|of| is_in(of.vid))
             };
             self.forget(|key, entry| !is_member(key, entry));
         }

@@ -160,6 +160,9 @@ pub enum SwitchError {
     /// A VLAN that an entry cannot be of.
     #[error("{0}")]
     Vlan(String),
+    /// An entry of a VXLAN device that cannot be.
+    #[error("{0}")]
+    FarEnd(String),
     /// More bridges and VLANs than there are numbers, while those that go are still there.
     #[error(
         "more bridges and VLANs of bridges than {} at one time, those that go with them: apply it in two steps",

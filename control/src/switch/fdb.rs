@@ -10,7 +10,9 @@ use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTabl
 
 use super::error::SwitchError;
 use super::{Switch, grace};
+use crate::config::Config;
 use crate::domains::Domains;
+use crate::far_ends::groups;
 use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
 
 /// Ageing: the table is gone through in slices, one a tick.
@@ -19,7 +21,7 @@ pub(super) struct Sweep {
     slice: Range<usize>,
     length: usize,
     buckets: usize,
-    grace: Generation, // when all workers have seen it, what was removed from the table is nobody's any more
+    pub(super) grace: Generation, // when all workers have seen it, what was removed from the table is nobody's any more
     pub(super) expired: u64,
 }
 
@@ -29,12 +31,16 @@ impl Sweep {
         Self { ageing: Vec::new(), slice: 0..0, length: buckets, buckets, grace, expired: 0 }
     }
 
-    /// Takes over the ageing times of these bridges.
-    pub(super) fn configure(&mut self, bridges: &[BridgeConfig], domains: &Domains) {
+    /// Takes over the ageing times of this configuration.
+    pub(super) fn configure(&mut self, config: &Config, domains: &Domains) {
         self.ageing = vec![u32::MAX; domains.places()];
-        for bridge in bridges {
-            for domain in domains.all(&bridge.name) {
-                self.ageing[usize::from(domain.number()) - 1] = ticks(bridge.ageing_time);
+        let bridges = config.bridges.iter().map(|bridge| (&bridge.name, ticks(bridge.ageing_time)));
+        // The kernel keeps what is learned for ever where the time is none (`vxlan_cleanup`, drivers/net/vxlan/vxlan_core.c, is not run then).
+        let time = |time: Duration| if time.is_zero() { u32::MAX } else { ticks(time) };
+        let vxlans = config.vxlans().map(|(tunnel, vxlan)| (&tunnel.name, time(vxlan.ageing)));
+        for (name, time) in bridges.chain(vxlans) {
+            for domain in domains.all(name) {
+                self.ageing[usize::from(domain.number()) - 1] = time;
             }
         }
         self.pace();
@@ -74,6 +80,9 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], when there is no such port, the address is no station's, or something is there that must not be.
     pub fn change_fdb(&mut self, change: &FdbChange) -> Result<(), SwitchError> {
+        if change.dst.is_some() || self.vxlan(&change.ifname).is_some() && !change.master {
+            return self.change_far_end(change);
+        }
         let mac = station(&change.mac)?;
         let (device, domain) = self.member(&change.ifname)?;
         let domains = self.domains_of_entry(&change.ifname, domain, change.vlan)?;
@@ -201,6 +210,9 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], when there is none behind that port.
     pub fn remove_fdb(&mut self, removal: &FdbRemoval) -> Result<(), SwitchError> {
+        if removal.dst.is_some() || self.vxlan(&removal.ifname).is_some() && !removal.master {
+            return self.remove_far_end(removal);
+        }
         let mac = station(&removal.mac)?;
         let (device, domain) = self.member(&removal.ifname)?;
         let domains = self.domains_of_entry(&removal.ifname, domain, removal.vlan)?;
@@ -239,6 +251,10 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], when the names are not a bridge's and its port's.
     pub fn flush_fdb(&mut self, flush: &FdbFlush) -> Result<u64, SwitchError> {
+        let is_vxlan = self.vxlan(&flush.dev).is_some() && !flush.master;
+        if is_vxlan || flush.dst.is_some() || flush.vni.is_some() {
+            return self.flush_far_ends(flush);
+        }
         let (domain, device) = match (self.domains.of(&flush.dev), &flush.brport) {
             (Some(domain), None) => (domain, None),
             (Some(domain), Some(port)) => {
@@ -341,6 +357,13 @@ impl Switch {
             let Some(domain) = self.domains.of(&bridge.name) else { continue };
             self.domains.all(&bridge.name).for_each(|of| table.share_quota(of, domain));
             table.set_limit(domain, bridge.fdb_max_learned);
+        }
+        for (tunnel, vxlan) in self.config.vxlans() {
+            let Some(domain) = self.domains.of(&tunnel.name) else { continue };
+            let fixed = u32::try_from(groups(vxlan).len()).unwrap_or(u32::MAX);
+            table.share_quota(domain, domain);
+            // Where there is no room at all the device does not learn.
+            table.set_limit(domain, vxlan.maxaddress.saturating_sub(fixed));
         }
     }
 

@@ -40,6 +40,7 @@ impl Switch {
             bridge.mtu = bridge.mtu.filter(|_| used.contains(&bridge.name));
         }
         config.uppers.iter_mut().for_each(|upper| upper.host = None);
+        config.tunnels.iter_mut().for_each(|tunnel| tunnel.host = None);
         let (mut switch, mut links) = Self::assemble(config, Time::by_hand(start), KEY)?;
         let mut device = None;
         let mut worker = by_hand(&mut links[0], (), &mut device);

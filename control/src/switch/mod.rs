@@ -26,6 +26,8 @@ mod trees;
 mod tunnels;
 mod uppers;
 mod vlans;
+mod vxlan;
+mod vxlan_fdb;
 mod watch;
 
 pub use error::SwitchError;
@@ -59,6 +61,7 @@ use ports::Ports;
 use routing::Roads;
 use time::Time;
 use trees::Trees;
+use vxlan::Vxlans;
 use watch::Watch;
 
 /// How often [`Switch::tick`] is to be called: the unit of MAC age.
@@ -86,6 +89,7 @@ pub struct Switch {
     moves: Moves,
     captures: Captures,
     roads: Roads,
+    vxlans: Vxlans,
     clock: Arc<Clock>,
     time: Time,
     looked: Duration, // after the start
@@ -121,9 +125,9 @@ impl Switch {
             Shared { publisher: &mut publisher, macs: macs.table(), clock: &clock, bell: &roads.bell };
         let (crew, links) = Crew::new(&config.switch, &memory, shared)?;
         let mut domains = Domains::default();
-        domains.admit(&config.bridges).map_err(|_| SwitchError::TooManyDomains)?;
+        domains.admit(&config).map_err(|_| SwitchError::TooManyDomains)?;
         let mut sweep = Sweep::new(macs.table(), publisher.advance());
-        sweep.configure(&config.bridges, &domains);
+        sweep.configure(&config, &domains);
         let switch = Self {
             crew,
             config,
@@ -142,6 +146,7 @@ impl Switch {
             moves: Moves::default(),
             captures: Captures::default(),
             roads,
+            vxlans: Vxlans::default(),
             clock,
             looked: time.elapsed(),
             time,
@@ -163,6 +168,7 @@ impl Switch {
         self.crew.wait_until_open(self.ports.iter().map(|(_, port)| port.open.len()).sum())?;
         self.claim_also(&self.config.clone())?;
         self.publish();
+        self.place_vxlan_entries();
         Ok(())
     }
 
@@ -343,7 +349,9 @@ impl Switch {
             .collect();
         let routing = self.roads.follow(&self.config, &self.ports, now);
         let mdbs = self.groups.mdbs(&self.domains);
-        let tables = compile(&facts, &self.config, &self.domains, &mdbs, &self.vlan_counts, &routing);
+        self.vxlans.far_ends.follow(&self.config);
+        let (counts, far_ends) = (&self.vlan_counts, &self.vxlans.far_ends);
+        let tables = compile(&facts, &self.config, &self.domains, &mdbs, counts, &routing, far_ends);
         self.bound_learning();
         self.name_captured();
         let generation = self.publisher.publish(tables);

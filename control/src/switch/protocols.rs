@@ -1,6 +1,7 @@
 //! What the switch does by itself: what ports have heard is given to whom it is for, and what is due is done.
 
 use rigswitch_dataplane::punt::{Move, PuntReason};
+use rigswitch_dataplane::tunnels::FarEnd;
 
 use super::Switch;
 
@@ -16,9 +17,13 @@ impl Switch {
                     PuntReason::Membership => {
                         self.groups.hear(punted.device, &frame, self.publisher.current(), now);
                     }
+                    PuntReason::FarEnd => self.vxlans.hear(punted.device, FarEnd::decode(&frame)),
                     reason => self.roads.hear(punted.device, reason, &frame, now),
                 }
             }
+        }
+        if self.vxlans.has_met() {
+            self.learn_far_ends();
         }
         let (queries, has_moved) = self.groups.tick(now);
         self.run_trees(has_moved);

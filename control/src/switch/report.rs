@@ -51,7 +51,8 @@ impl Switch {
     /// Every forwarding entry, by bridge, address and VLAN.
     pub fn fdb(&self) -> Vec<FdbView> {
         let now = self.clock.tick();
-        let mut entries: Vec<_> = self.macs.iter().collect();
+        let (of_far_ends, mut entries): (Vec<_>, Vec<_>) =
+            self.macs.iter().partition(|(key, _)| self.is_vxlan(key.domain()));
         entries.sort_by_cached_key(|(key, _)| {
             let domain = key.domain();
             (self.domains.of(self.bridge(domain)), key.mac(), self.domains.vlan(domain), domain)
@@ -62,13 +63,16 @@ impl Switch {
             mac: key.mac().to_string(),
             ifname: self.name(entry.egress().device).to_owned(),
             vlan: self.domains.vlan(key.domain()).map(VlanId::number),
+            dst: None,
+            port: None,
+            vni: None,
             used: Some(seconds(now.since(entry.updated()))),
             updated: Some(seconds(now.since(entry.updated()))),
             flags: flags(entry),
-            master: self.bridge(key.domain()).to_owned(),
+            master: Some(self.bridge(key.domain()).to_owned()),
             state: state(entry).to_owned(),
         };
-        entries.into_iter().map(view).collect()
+        entries.into_iter().map(view).chain(self.far_end_views(&of_far_ends)).collect()
     }
 
     /// Every neighbour that a bridge was told of, and every one that was looked for behind a routed device.
@@ -337,6 +341,6 @@ fn flags(entry: Entry) -> Vec<String> {
     words.iter().filter(|(flag, _)| entry.flags().has(*flag)).map(|(_, word)| (*word).to_owned()).collect()
 }
 
-fn seconds(ticks: u32) -> u32 {
+pub(super) fn seconds(ticks: u32) -> u32 {
     u32::try_from(u64::from(ticks) * Tick::MILLIS / 1000).unwrap_or(u32::MAX)
 }

@@ -64,7 +64,7 @@ impl Roads {
             mtu: port.mtu,
             is_up: port.is_usable(),
             has_neighbors: !matches!(port.config.kind, PortKind::Socket(_))
-                && !config.tunnels.iter().any(|tunnel| tunnel.name == **name),
+                && !packet_tunnels(config).any(|tunnel| tunnel == *name),
         };
         let devices: Vec<_> = known.iter().map(device).collect();
         let addresses = |name: &str| {
@@ -147,12 +147,18 @@ pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
         names.remove(&*wire.a);
         names.remove(&*wire.b);
     }
-    let hosts = config.uppers.iter().filter(|upper| upper.host.is_some());
-    hosts.for_each(|upper| {
-        names.remove(&*upper.name);
+    let hosts = config.uppers.iter().filter(|upper| upper.host.is_some()).map(|upper| &*upper.name);
+    let tunnels = config.tunnels.iter().filter(|tunnel| tunnel.host.is_some()).map(|tunnel| &*tunnel.name);
+    hosts.chain(tunnels).for_each(|name| {
+        names.remove(name);
     });
-    names.extend(config.tunnels.iter().map(|tunnel| &*tunnel.name));
+    names.extend(packet_tunnels(config));
     names
+}
+
+/// The tunnels that carry packets, by name: they have no other use than to be routed, whether or not they have an address.
+fn packet_tunnels(config: &Config) -> impl Iterator<Item = &str> {
+    config.tunnels.iter().filter(|tunnel| tunnel.kind.carries_packets()).map(|tunnel| &*tunnel.name)
 }
 
 impl Switch {

@@ -176,7 +176,7 @@ fn a_station_that_is_taken_away_is_learned_again_however_often() {
     for _ in 0..32 {
         carried(&mut switch, &p0, frame(1, 0), &p1);
         let learned = switch.fdb().pop().expect("a station");
-        let removal = FdbRemoval { mac: learned.mac, ifname: "p0".into(), vlan: None };
+        let removal = FdbRemoval { mac: learned.mac, ifname: "p0".into(), ..FdbRemoval::default() };
         switch.remove_fdb(&removal).unwrap();
         assert!(switch.fdb().is_empty());
     }

@@ -1,13 +1,15 @@
 //! Tunnels: what they take after from the device beneath them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::tables::{Descent, Reach, RemoteId};
+use rigswitch_dataplane::tables::{Descent, Df, Reach, RemoteId};
 use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind};
 
 use super::Switch;
-use super::port::Standing;
+use super::error::SwitchError;
+use super::port::{Likeness, Standing};
 use crate::compile::underlay_of;
 use crate::config::tos_word;
 use crate::views::{FarEndView, TunnelView};
@@ -20,29 +22,63 @@ impl Switch {
     pub(super) fn follow_underlays(&mut self) {
         for tunnel in self.config.tunnels.clone() {
             let standing = self.standing(&tunnel);
-            if let Some(port) = self.ports.find(&tunnel.name).and_then(|id| self.ports.get_mut(id)) {
+            let Some(port) = self.ports.find(&tunnel.name).and_then(|id| self.ports.get_mut(id)) else {
+                continue;
+            };
+            if tunnel.host.is_none() {
                 port.stand(standing, &mut self.events);
+                continue;
+            }
+            let said = (Some(standing.mac), tunnel.mtu.map(u32::from));
+            let likeness = Likeness { said, follows: (Some(standing.mac), standing.mtu) };
+            let followed = port.follow_below(likeness, &mut self.watch, &mut self.events);
+            port.set_carrier(standing.is_running);
+            if let Err(source) = followed {
+                self.warn_of(&SwitchError::Port { name: tunnel.name, source: source.into() });
             }
         }
     }
 
     /// Every tunnel, and where it sends.
     pub fn tunnels(&self) -> Vec<TunnelView> {
-        let end = |end: Option<Ipv4Addr>| end.map_or_else(|| "any".to_owned(), |end| end.to_string());
+        let end = |end: Option<IpAddr>| end.map_or_else(|| "any".to_owned(), |end| end.to_string());
         let view = |tunnel: &TunnelConfig| {
-            let TunnelKind::Ipip(ipip) = &tunnel.kind;
             let id = self.ports.find(&tunnel.name);
-            TunnelView {
+            let plain = TunnelView {
                 ifname: tunnel.name.clone(),
                 kind: tunnel.kind.name().to_owned(),
-                mode: ipip.mode_name().to_owned(),
-                local: end(ipip.local),
-                remote: end(ipip.remote),
-                ttl: if ipip.outer.ttl == 0 { "inherit".into() } else { ipip.outer.ttl.to_string() },
-                tos: tos_word(ipip.outer.tos),
-                pmtudisc: ipip.outer.pmtudisc,
+                mode: String::new(),
+                local: String::new(),
+                remote: String::new(),
+                ttl: String::new(),
+                tos: String::new(),
+                pmtudisc: false,
                 mtu: id.and_then(|id| self.ports.get(id)).map_or(0, |port| port.mtu),
                 far_ends: id.map(|id| self.far_ends(id)).unwrap_or_default(),
+            };
+            match &tunnel.kind {
+                TunnelKind::Ipip(ipip) => TunnelView {
+                    mode: ipip.mode_name().to_owned(),
+                    local: end(ipip.local.map(IpAddr::V4)),
+                    remote: end(ipip.remote.map(IpAddr::V4)),
+                    ttl: if ipip.outer.ttl == 0 { "inherit".into() } else { ipip.outer.ttl.to_string() },
+                    tos: tos_word(ipip.outer.tos),
+                    pmtudisc: ipip.outer.pmtudisc,
+                    ..plain
+                },
+                TunnelKind::Vxlan(vxlan) => TunnelView {
+                    mode: format!("network {} at port {}", vxlan.id, vxlan.dstport),
+                    local: end(vxlan.local),
+                    remote: end(vxlan.remote),
+                    ttl: match vxlan.ttl {
+                        None => "inherit".into(),
+                        Some(0) => "auto".into(),
+                        Some(ttl) => ttl.to_string(),
+                    },
+                    tos: tos_word(vxlan.tos),
+                    pmtudisc: vxlan.df == Df::Set,
+                    ..plain
+                },
             }
         };
         self.config.tunnels.iter().map(view).collect()
@@ -51,10 +87,17 @@ impl Switch {
     /// The far ends that workers send to by a tunnel.
     fn far_ends(&self, tunnel: DeviceId) -> Vec<FarEndView> {
         let tables = self.publisher.current();
-        let Descent::Ipip(way) = tables.device(tunnel).descent else { return Vec::new() };
-        let tunnels = tables.tunnels();
-        let by_next_hop = tunnels.by_next_hop.iter().filter(|row| row.0 == way.tunnel).map(|row| row.2);
-        let ends = tunnels.ip(way.tunnel).remote.into_iter().chain(by_next_hop);
+        let (of, tunnels) = (tables.device(tunnel), tables.tunnels());
+        let ends: Vec<_> = match of.role.way().unwrap_or(of.descent) {
+            Descent::Ipip(way) => {
+                let by_next_hop = tunnels.by_next_hop.iter().filter(|row| row.0 == way.tunnel);
+                tunnels.ip(way.tunnel).remote.into_iter().chain(by_next_hop.map(|row| row.2)).collect()
+            }
+            Descent::Vxlan(way) => {
+                tunnels.vxlan(way.vxlan).peers.all().collect::<BTreeSet<_>>().into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
         let view = |id: RemoteId| {
             let remote = tunnels.remote(id);
             let (dev, state) = match remote.reach {
@@ -71,20 +114,33 @@ impl Switch {
                 mtu: dev.map(|_| remote.mtu),
             }
         };
-        ends.map(view).collect()
+        ends.into_iter().map(view).collect()
     }
 
-    /// It is up whatever is beneath it, as the kernel's is; its MTU is that of the device beneath less the outer header (`ip_tunnel_bind_dev`,
-    /// net/ipv4/ip_tunnel.c).
+    /// It is up whatever is beneath it, as the kernel's is.
     fn standing(&self, tunnel: &TunnelConfig) -> Standing {
-        let TunnelKind::Ipip(ipip) = &tunnel.kind;
-        let beneath = underlay_of(&self.config, ipip.local.map(IpAddr::V4), ipip.remote.map(IpAddr::V4));
-        let mtu = beneath.and_then(|name| self.ports.find(name)).and_then(|id| self.ports.get(id));
-        let carried = mtu.map_or(UNKNOWN_MTU, |port| port.mtu).saturating_sub(tunnel.kind.overhead());
-        Standing {
-            is_running: true,
-            mac: MacAddr::of_name(&tunnel.name),
-            mtu: tunnel.mtu.map_or(carried, u32::from),
-        }
+        let mtu_of =
+            |name: &str| self.ports.find(name).and_then(|id| self.ports.get(id)).map(|port| port.mtu);
+        let overhead = tunnel.kind.overhead();
+        let (mac, mtu) = match &tunnel.kind {
+            // That of the device beneath less the outer header (`ip_tunnel_bind_dev`, net/ipv4/ip_tunnel.c).
+            TunnelKind::Ipip(ipip) => {
+                let beneath =
+                    underlay_of(&self.config, ipip.local.map(IpAddr::V4), ipip.remote.map(IpAddr::V4));
+                let beneath = beneath.and_then(mtu_of).unwrap_or(UNKNOWN_MTU).saturating_sub(overhead);
+                (MacAddr::of_name(&tunnel.name), tunnel.mtu.map_or(beneath, u32::from))
+            }
+            // The kernel looks at the device beneath only if it is named (`vxlan_config_apply`, drivers/net/vxlan/vxlan_core.c).
+            TunnelKind::Vxlan(vxlan) => {
+                let most = vxlan
+                    .dev
+                    .as_deref()
+                    .map(|name| mtu_of(name).unwrap_or(UNKNOWN_MTU).saturating_sub(overhead));
+                let said = tunnel.mtu.map(u32::from);
+                let mtu = said.map_or(most.unwrap_or(UNKNOWN_MTU), |said| said.min(most.unwrap_or(said)));
+                (vxlan.own_address(&tunnel.name), mtu)
+            }
+        };
+        Standing { is_running: true, mac, mtu }
     }
 }

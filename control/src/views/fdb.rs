@@ -13,16 +13,26 @@ pub struct FdbView {
     /// The VLAN that it is of, in a bridge that filters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// The far end of a tunnel that it is behind, of an entry of the tunnel's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    /// The UDP port there, if it is not the tunnel's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The network there, if it is not the tunnel's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
     /// As `updated`, for key-by-key comparison: what is looked up is not written down. With `-s` only, as that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u32>,
     /// Seconds since its station was last seen, or it was set; `bridge fdb show` has it with `-s` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u32>,
-    /// What else there is to say of it: `extern_learn`, `sticky`, `locked`, `held`.
+    /// What else there is to say of it: `self`, of an entry of a tunnel's own; `extern_learn`, `sticky`, `locked`, `held`.
     pub flags: Vec<String>,
-    /// The bridge.
-    pub master: String,
+    /// The bridge; not of an entry of a tunnel's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<String>,
     /// `static`, `permanent`, or nothing for one that ages.
     pub state: String,
 }
@@ -50,6 +60,18 @@ pub struct FdbChange {
     /// Whether its station is to count as just seen there, whatever the rest says.
     #[serde(default, rename = "use")]
     pub is_use: bool,
+    /// Whether that of a bridge is meant, though the port is a VXLAN device.
+    #[serde(default)]
+    pub master: bool,
+    /// The far end that it is behind, of an entry of a VXLAN device itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    /// The UDP port there, unless the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The network there, unless the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
     /// What may be there already.
     #[serde(default)]
     pub how: FdbHow,
@@ -92,13 +114,25 @@ pub struct FdbRemoval {
     /// The VLAN; in a bridge that filters every one of the port unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// Whether that of a bridge is meant, though the port is a VXLAN device.
+    #[serde(default)]
+    pub master: bool,
+    /// The far end that it is behind; of several only this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    /// The UDP port there, unless the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The network there, unless the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
 }
 
 /// Which entries to flush: all of a bridge, or those that match every word that is given.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FdbFlush {
-    /// The bridge, or one of its ports.
+    /// The bridge, or one of its ports; or a VXLAN device, whose own entries are meant.
     pub dev: String,
     /// Only those behind this port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +158,15 @@ pub struct FdbFlush {
     /// Only those of stations that may not send from where they are, or only others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<bool>,
+    /// Only those behind this far end of a VXLAN device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    /// Only those behind a far end in this network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+    /// Whether those of a bridge are meant, though `dev` is a VXLAN device that is a port of it.
+    #[serde(default)]
+    pub master: bool,
 }
 
 /// What a flush did.

@@ -17,7 +17,7 @@ pub use config::{
 pub use mac_moves::{MacMoveAction, MacMoves};
 pub use multicast::{MdbEntryConfig, MulticastConfig, MulticastPort, RouterPort, group_fault};
 pub use spanning_tree::{SpanningTreeConfig, SpanningTreePort};
-pub(crate) use stage::BridgeStage;
 pub use stage::Class;
+pub(crate) use stage::{BridgeStage, news};
 pub(crate) use vlans::VlanStage;
 pub use vlans::{MacVlanConfig, Membership, PortVlans, VlanConfig, VlanProtocol, vlan_of};

@@ -157,7 +157,7 @@ fn learn<O: Observer, T: Transmit>(
 
 /// Counts what a source address taught, and tells control of a station that has moved where it wants to know. It is told
 /// of no more than it can follow.
-pub(super) fn news<O: Observer, T: Transmit>(
+pub(crate) fn news<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     source: Spot,

@@ -222,7 +222,7 @@ impl Egress {
 
     /// A copy of a frame to go on with, when what waits is not too much for packet memory already; `None`, and that is counted,
     /// if there is none left.
-    pub(super) fn copy<O: Observer, T: Transmit>(
+    pub(crate) fn copy<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         to: DeviceId,
@@ -359,6 +359,7 @@ impl Egress {
             Descent::Vlan(way) => vlan::send(cx, way, frame, self),
             Descent::Ipvlan(way) => ipvlan::send(cx, upper, way, frame, self),
             Descent::Macvlan(way) => macvlan::send(cx, way, frame, self),
+            Descent::Vxlan(way) => tunnels::vxlan::send(cx, upper, way, frame, self),
             Descent::Ipip(way) => self.each_whole(cx, upper, frame, |egress, cx, frame| {
                 tunnels::ipip::send(cx, upper, way, frame, egress);
             }),

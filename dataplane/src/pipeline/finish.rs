@@ -10,7 +10,7 @@ use crate::wire::{self, ethernet::Ethernet, segment::Segmenter, vlan::TAG_LEN};
 
 impl Egress {
     /// Gives `each` a frame that nobody is to cut or complete any more, for it will be inside of another: a super-frame segment by segment.
-    pub(super) fn each_whole<O: Observer, T: Transmit>(
+    pub(crate) fn each_whole<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         tunnel: DeviceId,
@@ -83,13 +83,21 @@ pub(super) fn finish<O: Observer, T: Transmit>(
 /// What counts against an MTU, in bytes: of a super-frame its longest segment, and of a frame with a tag what is left without the
 /// outermost one, unless tags are measured too.
 pub(super) fn size(frame: &Frame, measures_tags: bool) -> Result<usize, DropReason> {
-    let longest = match frame.gso() {
-        Some(gso) => segmenter(frame, gso)?.longest(),
-        None => frame.len(),
-    };
+    let longest = longest(frame)?;
     let has_tag =
         !measures_tags && Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type().is_tag());
     Ok(if has_tag { longest - TAG_LEN } else { longest })
+}
+
+/// Bytes of the longest frame that it is on the wire: of a super-frame, its longest segment.
+///
+/// # Errors
+/// If it is not the super-frame that its offload state claims.
+pub(crate) fn longest(frame: &Frame) -> Result<usize, DropReason> {
+    match frame.gso() {
+        Some(gso) => Ok(segmenter(frame, gso)?.longest()),
+        None => Ok(frame.len()),
+    }
 }
 
 /// What cuts `frame`, if it is the super-frame that its offload state claims.
@@ -110,7 +118,7 @@ fn segment(pool: &mut Pool, segmenter: &Segmenter<'_>, n: usize) -> Option<Frame
 /// Frames of AF_XDP come with no word about their checksums: partial ones are found by looking, once, before any copy
 /// is made.
 #[cold]
-pub(super) fn find_partial_checksums<O: Observer, T: Transmit>(
+pub(crate) fn find_partial_checksums<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
     frame: &mut Frame,

@@ -21,6 +21,7 @@ mod surface;
 
 pub(crate) use egress::Leaving;
 pub use egress::{Egress, Transmit, TransmitIo};
+pub(crate) use finish::{find_partial_checksums, longest};
 pub use observer::{LeftOut, Lesson, Observer, Retag, Step, Verdict, VlanFrom};
 
 use crate::bridge::{BridgeStage, VlanStage};

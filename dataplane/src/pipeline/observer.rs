@@ -138,6 +138,13 @@ pub enum Step {
     Answered(DeviceId, IpAddr, MacAddr),
     /// It was routed, if it could be read where it goes.
     Routed(Option<IpAddr>, Fate),
+    /// The VXLAN device that it leaves by has looked for the far ends that its station is behind: the entry found, if one was.
+    /// Without an entry they are those of what nothing is known of.
+    Remotes(DeviceId, MacAddr, Option<Entry>),
+    /// It is too long for the way to a far end, and goes back to this device as what tells its sender how many bytes would not have been.
+    PathTold(DeviceId, u16),
+    /// Its station was learned to be behind this far end.
+    LearnedBehind(Lesson, IpAddr),
     /// It leaves by this tunnel, and is in its outer header now, to this far end.
     Encapsulated(DeviceId, RemoteId),
     /// It is too long for this device, and leaves by it in so many fragments.

@@ -307,7 +307,11 @@ impl Found {
 #[cold]
 fn arrive(tables: &Tables, frame: &Frame) -> Fate {
     let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let arrival = Ipv4::view(packet).ok().and_then(|ip| tunnels::find(tables.tunnels(), &ip));
+    let arrival = match (Ipv4::view(packet), Ipv6::view(packet)) {
+        (Ok(ip), _) => tunnels::find(tables.tunnels(), &ip),
+        (_, Ok(ip)) => tunnels::find_ipv6(tables.tunnels(), &ip),
+        _ => None,
+    };
     arrival.map_or(Fate::Punt(PuntReason::Local), Fate::Decapsulate)
 }
 

@@ -16,6 +16,7 @@ mod snapshot;
 mod stack;
 mod tunnels;
 mod vlans;
+mod vxlan;
 
 pub use adjacency::Adjacencies;
 pub use by_mac::MacSpot;
@@ -37,3 +38,4 @@ pub use tunnels::{
     next_hop_of, station_of,
 };
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};
+pub use vxlan::{Df, Listener, ListenerId, Peers, Vxlan, VxlanDescent, VxlanId};

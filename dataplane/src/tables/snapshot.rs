@@ -236,7 +236,7 @@ impl Tables {
             Descent::Vlan(way) => known(way.link),
             Descent::Ipvlan(way) => known(way.link),
             Descent::Macvlan(way) => known(way.link),
-            Descent::Ipip(_) => true, // until they are given: see `with_tunnels`
+            Descent::Ipip(_) | Descent::Vxlan(_) => true, // until they are given: see `with_tunnels`
             Descent::Patch(way) => known(way.peer),
         };
         let has_vlans = |number: usize, bridge: DomainId| {
@@ -350,7 +350,11 @@ impl Tables {
     #[must_use]
     pub fn with_tunnels(self, tunnels: Arc<Tunnels>) -> Self {
         assert!(tunnels.is_sound(self.devices.len()));
-        let has = |way| !matches!(way, Descent::Ipip(way) if usize::from(way.tunnel.0) >= tunnels.ip.len());
+        let has = |way| match way {
+            Descent::Ipip(way) => usize::from(way.tunnel.0) < tunnels.ip.len(),
+            Descent::Vxlan(way) => usize::from(way.vxlan.0) < tunnels.vxlans.len(),
+            _ => true,
+        };
         let ways = |device: &Device| [Some(device.descent), device.role.way()].into_iter().flatten().all(has);
         assert!(self.devices.iter().all(ways));
         Self { tunnels, ..self }
@@ -360,6 +364,14 @@ impl Tables {
     #[inline]
     pub fn tunnels(&self) -> &Tunnels {
         &self.tunnels
+    }
+
+    /// The domain of what a VXLAN device knows, if it is one.
+    pub fn vxlan_domain(&self, device: DeviceId) -> Option<DomainId> {
+        let of = self.device(device);
+        let ways = [Some(of.descent), of.role.way()].into_iter().flatten();
+        let ids = ways.filter_map(|way| if let Descent::Vxlan(way) = way { Some(way.vxlan) } else { None });
+        ids.map(|id| self.tunnels.vxlan(id).domain).next()
     }
 
     /// What routing goes by, in tables of which a device is routed.

@@ -1,6 +1,6 @@
 //! Devices that stand on others, compiled: how what they send leaves, and which frames of the device below are theirs.
 
-use super::{ChildrenId, IpipDescent, MacvlanDescent};
+use super::{ChildrenId, IpipDescent, MacvlanDescent, VxlanDescent};
 use crate::ids::{DeviceId, VlanId};
 use crate::wire::ethernet::EtherType;
 use crate::wire::vlan::Tci;
@@ -21,6 +21,8 @@ pub enum Descent {
     Ipip(IpipDescent),
     /// To the other end of a patch, which receives it.
     Patch(PatchDescent),
+    /// In packets to the far end that its station is behind.
+    Vxlan(VxlanDescent),
 }
 
 /// How what a VLAN's sub-interface sends leaves.
@@ -66,6 +68,7 @@ impl Descent {
             Self::Macvlan(way) => Some(way.longest),
             Self::Ipip(way) => Some(way.longest),
             Self::Patch(way) => Some(way.longest),
+            Self::Vxlan(way) => Some(way.longest),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::{Listener, ListenerId, Vxlan, VxlanId};
 use crate::ids::{DeviceId, MacAddr};
 use crate::wire::IpProtocol;
 use crate::wire::outer::OuterHeader;
@@ -155,6 +156,8 @@ impl IpDemux {
 pub enum Arrival {
     /// A tunnel of IP in IP.
     Ip(IpTunnelId),
+    /// A port at which VXLAN devices take packets.
+    Vxlan(ListenerId),
 }
 
 /// Every tunnel of a switch.
@@ -168,6 +171,10 @@ pub struct Tunnels {
     pub by_next_hop: Box<[(IpTunnelId, IpAddr, RemoteId)]>,
     /// Which of them takes what comes.
     pub demux: IpDemux,
+    /// VXLAN devices, by number.
+    pub vxlans: Box<[Vxlan]>,
+    /// The ports at which they take packets, by number.
+    pub listeners: Box<[Listener]>,
 }
 
 impl Tunnels {
@@ -183,6 +190,12 @@ impl Tunnels {
         self.remotes.iter().all(by)
             && self.ip.iter().all(|tunnel| has_device(tunnel.device) && tunnel.remote.is_none_or(has))
             && self.by_next_hop.iter().all(|(tunnel, _, remote)| of_demux(tunnel) && has(*remote))
+            && self.vxlans.iter().all(|vxlan| has_device(vxlan.device) && vxlan.peers.all().all(has))
+            && self
+                .listeners
+                .iter()
+                .flat_map(|of| &of.networks)
+                .all(|(_, id)| usize::from(id.0) < self.vxlans.len())
             && self.demux.ipv4.iter().chain(&self.demux.ipv6).all(|(_, tunnel)| of_demux(tunnel))
     }
 
@@ -198,11 +211,38 @@ impl Tunnels {
         &self.ip[usize::from(id.0)]
     }
 
-    /// The device on which what has arrived surfaces.
-    pub fn device_of(&self, arrival: Arrival) -> DeviceId {
+    /// The device on which what has arrived surfaces; `None` if what is inside has to be read first.
+    pub fn device_of(&self, arrival: Arrival) -> Option<DeviceId> {
         match arrival {
-            Arrival::Ip(tunnel) => self.ip(tunnel).device,
+            Arrival::Ip(tunnel) => Some(self.ip(tunnel).device),
+            Arrival::Vxlan(_) => None,
         }
+    }
+
+    /// A VXLAN device that a device of these tables tells of.
+    #[inline]
+    pub fn vxlan(&self, id: VxlanId) -> &Vxlan {
+        &self.vxlans[usize::from(id.0)]
+    }
+
+    /// The port of this number in these tables.
+    #[inline]
+    pub fn listener(&self, id: ListenerId) -> &Listener {
+        &self.listeners[usize::from(id.0)]
+    }
+
+    /// Any of the ports of a version of IP.
+    pub fn any_listener(&self, is_ipv6: bool) -> Option<ListenerId> {
+        let place = self.listeners.iter().position(|listener| listener.is_ipv6 == is_ipv6)?;
+        u16::try_from(place).ok().map(ListenerId)
+    }
+
+    /// The UDP port at which VXLAN devices take packets.
+    #[inline]
+    pub fn listens(&self, is_ipv6: bool, port: u16) -> Option<ListenerId> {
+        let is_it = |listener: &Listener| listener.port == port && listener.is_ipv6 == is_ipv6;
+        let place = self.listeners.iter().position(is_it)?;
+        u16::try_from(place).ok().map(ListenerId)
     }
 
     /// The far end behind a tunnel that names none, of a packet whose next hop is `router`.

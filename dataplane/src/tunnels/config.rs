@@ -1,10 +1,10 @@
 //! What an operator may say about every kind of tunnel, validated.
 
-use super::IpipConfig;
+use super::{IpipConfig, VxlanConfig};
 use crate::bridge::HostConfig;
 use crate::ports::{HostPortConfig, PortConfig, PortKind};
 
-/// One tunnel: an `[[ipip]]`.
+/// One tunnel: an `[[ipip]]` or a `[[vxlan]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TunnelConfig {
     /// Its name, 1 to 15 bytes.
@@ -22,6 +22,8 @@ pub struct TunnelConfig {
 pub enum TunnelKind {
     /// Of IP packets in IP packets.
     Ipip(IpipConfig),
+    /// Of Ethernet frames in UDP packets.
+    Vxlan(VxlanConfig),
 }
 
 impl TunnelKind {
@@ -29,13 +31,20 @@ impl TunnelKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Ipip(_) => "ipip",
+            Self::Vxlan(_) => "vxlan",
         }
+    }
+
+    /// Whether it carries packets, which have no link-layer addresses, and not frames.
+    pub fn carries_packets(&self) -> bool {
+        matches!(self, Self::Ipip(_))
     }
 
     /// Bytes that it adds to what it carries.
     pub fn overhead(&self) -> u32 {
         match self {
             Self::Ipip(_) => IpipConfig::OVERHEAD,
+            Self::Vxlan(vxlan) => vxlan.overhead(),
         }
     }
 }

@@ -7,7 +7,9 @@ mod config;
 pub(crate) mod ipip;
 mod receive;
 pub(crate) mod underlay;
+pub(crate) mod vxlan;
 
 pub use config::{TunnelConfig, TunnelKind};
 pub use ipip::IpipConfig;
-pub(crate) use receive::{find, receive};
+pub(crate) use receive::{find, find_ipv6, receive};
+pub use vxlan::{FarEnd, VxlanConfig, VxlanEntryConfig};

@@ -1,8 +1,11 @@
 //! Flow hashes: the same number for all packets of a flow, spread evenly over flows.
 
 use super::IpProtocol;
+use super::ethernet::{EtherType, Ethernet};
 use super::ipv4::Ipv4;
 use super::ipv6::{self, Ipv6};
+use super::vlan::{self, Vlan};
+use crate::ids::MacAddr;
 
 /// The hash of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -19,8 +22,37 @@ pub enum Policy {
     Ports,
 }
 
+/// The UDP source ports that say of which flow a tunnelled packet is (RFC 7348 §5), so that routers and queues on the way tell flows apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SourcePorts {
+    first: u16,
+    count: u16,
+}
+
+impl SourcePorts {
+    /// The kernel's own (`net.ipv4.ip_local_port_range`), of which it leaves out the last.
+    pub const DEFAULT: Self = Self { first: 32_768, count: 28_231 };
+
+    /// From the first to before the last, as `srcport` is read (`udp_flow_src_port`); [`DEFAULT`](Self::DEFAULT) where there are none between.
+    pub fn new(first: u16, last: u16) -> Self {
+        if first < last { Self { first, count: last - first } } else { Self::DEFAULT }
+    }
+
+    /// That of a flow.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "less than the count")]
+    pub fn of(self, flow: FlowHash) -> u16 {
+        self.first + ((u64::from(flow.0) * u64::from(self.count)) >> 32) as u16
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(self, port: u16) -> bool {
+        port.checked_sub(self.first).is_some_and(|place| place < self.count)
+    }
+}
+
 /// Hashes flows under a key, which keeps those who choose addresses and ports from choosing hashes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowHasher {
     key: [u64; 2],
 }
@@ -57,6 +89,30 @@ impl FlowHasher {
         let (words, _) = packet.addresses().as_chunks();
         let addresses = words.iter().fold(self.key[0], |sum, word| self.mix(sum, u64::from_be_bytes(*word)));
         self.finish(self.mix(addresses, rest))
+    }
+
+    /// The hash of an Ethernet frame, for the source port of what carries it: by the ports of the packet in it, as [`Policy::Ports`], else by
+    /// its addresses and type (`udp_flow_src_port`, include/net/udp.h). What is tagged counts as what it tags.
+    #[inline]
+    pub fn ethernet(&self, frame: &[u8]) -> FlowHash {
+        let Ok(header) = Ethernet::view(frame) else { return FlowHash(0) };
+        let (mut ether_type, mut payload) = (header.ether_type(), header.payload());
+        for _ in 0..vlan::MAX_TAGS {
+            if !ether_type.is_tag() {
+                break;
+            }
+            let Ok(tag) = Vlan::view(payload) else { break };
+            (ether_type, payload) = (tag.ether_type(), tag.payload());
+        }
+        let packet = match ether_type {
+            EtherType::IPV4 => Ipv4::view(payload).ok().map(|packet| self.ipv4(&packet, Policy::Ports)),
+            EtherType::IPV6 => Ipv6::view(payload).ok().map(|packet| self.ipv6(&packet, Policy::Ports)),
+            _ => None,
+        };
+        packet.unwrap_or_else(|| {
+            let [to, from] = [header.destination(), header.source()].map(MacAddr::bits);
+            self.finish(self.mix(self.mix(self.key[0], to | u64::from(ether_type.0) << 48), from))
+        })
     }
 
     /// Folds a product of 128 bits: every bit of either factor moves bits in the middle, which the fold brings to both ends.
@@ -136,6 +192,37 @@ mod tests {
 
     fn hash6(bytes: &[u8], policy: Policy) -> FlowHash {
         HASHER().ipv6(&Ipv6::view(bytes).unwrap(), policy)
+    }
+
+    #[test]
+    fn source_ports_are_those_of_the_range_but_the_last() {
+        for (ports, low, high) in [
+            (SourcePorts::new(1000, 1001), 1000, 1000),
+            (SourcePorts::new(0, 65535), 0, 65534),
+            (SourcePorts::new(5, 5), 32_768, 60_998),
+            (SourcePorts::new(9, 5), 32_768, 60_998),
+        ] {
+            assert_eq!([0, u32::MAX].map(|hash| ports.of(FlowHash(hash))), [low, high]);
+            assert_eq!([low, high].map(|port| ports.contains(port)), [true, true]);
+            assert!(!ports.contains(high + 1) && !ports.contains(low.wrapping_sub(1)));
+        }
+    }
+
+    #[test]
+    fn frames_of_one_flow_have_one_hash_tagged_or_not_and_others_another() {
+        let frame = |tags: &[u8], ether_type: u16, payload: &[u8]| {
+            [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], tags, &ether_type.to_be_bytes(), payload].concat()
+        };
+        let ports = |port: u8| v4([[10, 0, 0, 1], [10, 0, 0, 2]], 6, &[0, port, 0, 80, 0, 0, 0, 0], |_| ());
+        let hash = |frame: &[u8]| HASHER().ethernet(frame);
+        let plain = hash(&frame(&[], 0x0800, &ports(1)));
+        assert_eq!(plain, hash4(&ports(1), Policy::Ports));
+        assert_eq!(hash(&frame(&[0x81, 0, 0, 5, 0x88, 0xa8, 0, 6], 0x0800, &ports(1))), plain);
+        assert_ne!(hash(&frame(&[], 0x0800, &ports(2))), plain);
+        let others = [frame(&[], 0x0806, &[]), frame(&[], 0x88cc, &[]), frame(&[], 0x0800, &[0x45])];
+        let hashes: std::collections::BTreeSet<_> = others.iter().map(|frame| hash(frame)).collect();
+        assert_eq!(hashes.len(), 3, "by their type where there is no packet");
+        assert_eq!(hash(&[0; 13]), FlowHash(0));
     }
 
     proptest! {

@@ -221,6 +221,18 @@ pub fn report(
     emit(ip, error.fields(), about.get(..len.min(MAX_QUOTE_LEN))?, out)
 }
 
+/// The same in a packet with this header, and quoting just this.
+pub(super) fn report_as(ip: ipv4::Header, error: Error, quote: &[u8], out: &mut [u8]) -> Option<usize> {
+    emit(ip, error.fields(), quote, out)
+}
+
+/// Whether messages of this type are errors (`icmp_is_err`, include/net/icmp.h).
+pub(super) fn is_error(kind: u8) -> bool {
+    const SOURCE_QUENCH: u8 = 4;
+    const REDIRECT: u8 = 5;
+    matches!(kind, UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
+}
+
 fn emit(ip: ipv4::Header, fields: (u8, u8, [u8; 4]), data: &[u8], out: &mut [u8]) -> Option<usize> {
     let (kind, code, [a, b, c, d]) = fields;
     let packet = out.get_mut(..ipv4::HEADER_LEN + HEADER_LEN + data.len())?;

@@ -221,6 +221,11 @@ pub fn report(error: Error, about: &[u8], source: Ipv6Addr, out: &mut [u8]) -> O
     emit(ip, error.fields(), about.get(..len.min(MAX_QUOTE_LEN))?, out)
 }
 
+/// The same in a packet with this header, and quoting just this.
+pub(super) fn report_as(ip: ipv6::Header, error: Error, quote: &[u8], out: &mut [u8]) -> Option<usize> {
+    emit(ip, error.fields(), quote, out)
+}
+
 fn emit(ip: ipv6::Header, fields: (u8, u8, [u8; 4]), data: &[u8], out: &mut [u8]) -> Option<usize> {
     let (kind, code, [a, b, c, d]) = fields;
     let packet = out.get_mut(..ipv6::HEADER_LEN + HEADER_LEN + data.len())?;

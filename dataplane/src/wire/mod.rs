@@ -18,6 +18,7 @@ pub mod multicast;
 pub mod neighbor;
 pub mod outer;
 pub mod partial;
+pub mod path_mtu;
 pub mod segment;
 pub mod tcp;
 pub mod tunnel;

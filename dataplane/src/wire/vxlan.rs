@@ -1,6 +1,7 @@
 //! The VXLAN header (RFC 7348 §5).
 
 use super::Malformed;
+use crate::ids::Vni;
 
 /// Bytes in a header.
 pub const HEADER_LEN: usize = 8;
@@ -11,10 +12,17 @@ pub const PORT: u16 = 4789;
 /// UDP destination port of Linux before the RFC, still its default and flannel's.
 pub const LINUX_PORT: u16 = 8472;
 
+/// Every bit of the header that the RFC reserves: all but the I flag and the identifier. What the kernel takes for `reserved_bits` where
+/// nothing is said.
+pub const RESERVED: u64 = 0xf7ff_ffff_0000_00ff;
+
+/// The I flag: the identifier is valid.
+const VALID_VNI: u64 = 0x08 << 56;
+
 /// A VXLAN packet with a valid network identifier.
 #[derive(Clone, Copy, Debug)]
 pub struct Vxlan<'a> {
-    header: &'a [u8; HEADER_LEN],
+    header: u64,
     payload: &'a [u8],
 }
 
@@ -25,17 +33,26 @@ impl<'a> Vxlan<'a> {
     /// [`Malformed::Vxlan`] if the header is cut short or its I flag is clear.
     #[inline]
     pub fn view(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        const VALID_VNI: u8 = 0x08;
         match bytes.split_first_chunk::<HEADER_LEN>() {
-            Some((header, payload)) if header[0] & VALID_VNI != 0 => Ok(Self { header, payload }),
+            Some((header, payload)) if u64::from_be_bytes(*header) & VALID_VNI != 0 => {
+                Ok(Self { header: u64::from_be_bytes(*header), payload })
+            }
             _ => Err(Malformed::Vxlan),
         }
     }
 
-    /// VXLAN network identifier, 24 bits.
+    /// VXLAN network identifier.
     #[inline]
-    pub fn vni(&self) -> u32 {
-        u32::from_be_bytes([0, self.header[4], self.header[5], self.header[6]])
+    #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+    #[expect(clippy::missing_panics_doc, reason = "24 bits are an identifier")]
+    pub fn vni(&self) -> Vni {
+        Vni::new(self.header as u32 >> 8).expect("24 bits are an identifier")
+    }
+
+    /// The bits of the header that are among these, as they lie on the wire.
+    #[inline]
+    pub fn bits(&self, mask: u64) -> u64 {
+        self.header & mask
     }
 
     /// The inner Ethernet frame.
@@ -43,6 +60,12 @@ impl<'a> Vxlan<'a> {
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
+}
+
+/// The header of what is in this network.
+#[inline]
+pub fn header(vni: Vni) -> [u8; HEADER_LEN] {
+    (VALID_VNI | u64::from(vni.number()) << 8).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -55,7 +78,8 @@ mod tests {
     fn header_of_the_rfc_reads_back() {
         let view = [0x08, 0, 0, 0, 0x12, 0x34, 0x56, 0, 0xaa];
         let view = Vxlan::view(&view).unwrap();
-        assert_eq!((view.vni(), view.payload()), (0x0012_3456, &[0xaa][..]));
+        assert_eq!((view.vni().number(), view.payload()), (0x0012_3456, &[0xaa][..]));
+        assert_eq!(header(view.vni()), [0x08, 0, 0, 0, 0x12, 0x34, 0x56, 0]);
     }
 
     proptest! {
@@ -68,8 +92,12 @@ mod tests {
                 Err(why) => prop_assert_eq!((why, expected), (Malformed::Vxlan, false)),
                 Ok(view) => {
                     prop_assert!(expected);
-                    prop_assert_eq!(view.vni() << 8, u32::from_be_bytes([bytes[4], bytes[5], bytes[6], 0]));
+                    let number = view.vni().number();
+                    prop_assert_eq!(number << 8, u32::from_be_bytes([bytes[4], bytes[5], bytes[6], 0]));
                     prop_assert_eq!(view.payload(), &bytes[HEADER_LEN..]);
+                    // What is reserved, and what is not, is the whole of the header.
+                    let word = u64::from_be_bytes(*bytes.first_chunk().unwrap());
+                    prop_assert_eq!(view.bits(RESERVED) | u64::from_be_bytes(header(view.vni())), word);
                 }
             }
         }

@@ -186,6 +186,12 @@ impl Entry {
         self.flags().has(Flags::LOCAL)
     }
 
+    /// Whether it stays where it is when its station is seen elsewhere.
+    #[inline]
+    pub fn is_fixed(self) -> bool {
+        self.is_local() || self.flags().has(Flags::STICKY)
+    }
+
     /// Whether it goes when its station has not been seen for long enough (`has_expired`, net/bridge/br_fdb.c).
     pub fn ages(self) -> bool {
         const NEVER: u8 = Flags::STATIC.0 | Flags::LOCAL.0 | Flags::EXTERN_LEARN.0;

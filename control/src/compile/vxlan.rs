@@ -1,0 +1,136 @@
+//! VXLAN devices, compiled: the far ends behind every number, with their outer headers, and the ports that packets come to.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rigswitch_dataplane::ids::{DeviceId, MacAddr, Vni};
+use rigswitch_dataplane::tables::{
+    Descent, Device, Listener, Peer, Peers, Reach, Remote, RemoteId, Routing, Vxlan, VxlanDescent, VxlanId,
+};
+use rigswitch_dataplane::tunnels::{TunnelConfig, VxlanConfig};
+use rigswitch_dataplane::wire::flow::SourcePorts;
+use rigswitch_dataplane::wire::{udp, vxlan};
+
+use super::{Named, PortFacts, give_way, underlay};
+use crate::config::Config;
+use crate::domains::Domains;
+use crate::far_ends::{FarEnd, FarEnds, Numbers, groups};
+
+/// What VXLAN devices are compiled of.
+pub(super) struct Work<'c> {
+    pub(super) config: &'c Config,
+    pub(super) named: &'c Named<'c>,
+    pub(super) routing: &'c Routing,
+    pub(super) domains: &'c Domains,
+    pub(super) far_ends: &'c FarEnds,
+}
+
+/// Every VXLAN device and every port that packets come to; far ends join `remotes`. Their devices then tell how what they send leaves.
+pub(super) fn vxlans(
+    work: &Work<'_>,
+    remotes: &mut Vec<Remote>,
+    devices: &mut [Device],
+) -> (Box<[Vxlan]>, Box<[Listener]>) {
+    let (mut vxlans, mut listeners) = (Vec::new(), BTreeMap::<_, Ports>::new());
+    for (tunnel, config) in work.config.vxlans() {
+        let Some(facts) = work.named.get(&*tunnel.name) else { continue };
+        let Some(vxlan) = work.vxlan(tunnel, config, facts, remotes) else { continue };
+        let Ok(number) = u16::try_from(vxlans.len()) else { break };
+        let (vxlan_id, longest) = (VxlanId(number), Device::longest_for_mtu(facts.mtu));
+        vxlans.push(vxlan);
+        let way = Descent::Vxlan(VxlanDescent { vxlan: vxlan_id, longest });
+        give_way(&mut devices[facts.id.index()], tunnel.host.is_some(), way);
+        let ports = listeners.entry((config.dstport, config.is_ipv6())).or_default();
+        ports.takes_unsummed |= !config.is_ipv6() || config.udp6zerocsumrx;
+        ports.networks.insert(config.id, vxlan_id);
+    }
+    let listener = |((port, is_ipv6), of): ((u16, bool), Ports)| Listener {
+        port,
+        is_ipv6,
+        takes_unsummed: of.takes_unsummed,
+        networks: of.networks.into_iter().collect(),
+    };
+    (vxlans.into(), listeners.into_iter().map(listener).collect())
+}
+
+/// What is known of a port so far.
+#[derive(Default)]
+struct Ports {
+    takes_unsummed: bool,
+    networks: BTreeMap<Vni, VxlanId>,
+}
+
+impl Work<'_> {
+    fn vxlan(
+        &self,
+        tunnel: &TunnelConfig,
+        config: &VxlanConfig,
+        facts: &PortFacts<'_>,
+        remotes: &mut Vec<Remote>,
+    ) -> Option<Vxlan> {
+        let domain = self.domains.of(&tunnel.name)?;
+        let fixed = u32::try_from(groups(config).len()).unwrap_or(u32::MAX);
+        let (first, last) = config.srcport;
+        Some(Vxlan {
+            device: facts.id,
+            domain,
+            mac: facts.mac,
+            ttl: config.ttl,
+            tos: config.tos,
+            df: config.df,
+            has_checksum: config.has_checksum(),
+            source_ports: SourcePorts::new(first, last),
+            hasher: self.routing.hasher,
+            learns: config.learning && (config.maxaddress == 0 || config.maxaddress > fixed),
+            reserved: config.reserved_bits,
+            peers: self.peers(config, facts.id, self.far_ends.of(&tunnel.name)?, remotes),
+        })
+    }
+
+    /// What is behind each number.
+    fn peers(
+        &self,
+        config: &VxlanConfig,
+        device: DeviceId,
+        numbers: &Numbers,
+        remotes: &mut Vec<Remote>,
+    ) -> Peers {
+        let mut known: BTreeMap<FarEnd, RemoteId> = BTreeMap::new();
+        let mut place = |end: &FarEnd| {
+            let id = *known.entry(end.clone()).or_insert_with(|| {
+                remotes.push(self.remote(config, device, end));
+                RemoteId(u32::try_from(remotes.len() - 1).unwrap_or(u32::MAX))
+            });
+            (end.dst, id)
+        };
+        let places: Vec<Vec<_>> = numbers
+            .places()
+            .iter()
+            .map(|group| group.iter().flat_map(|of| of.iter()).map(&mut place).collect())
+            .collect();
+        let learned = (1..).zip(numbers.places()).filter_map(|(number, group)| match group.as_deref()? {
+            [FarEnd { dst, port: None, vni: None }] => Some((*dst, Peer(number))),
+            _ => None,
+        });
+        let default = groups(config).get(&MacAddr::ZERO).and_then(|group| numbers.number(group));
+        Peers::new(places.iter().map(Vec::as_slice), default, learned)
+    }
+
+    fn remote(&self, config: &VxlanConfig, device: DeviceId, end: &FarEnd) -> Remote {
+        let any: IpAddr =
+            if end.dst.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let source = || underlay::source(self.config, self.named, self.routing, end.dst);
+        let local = config.local.or_else(source).unwrap_or(any);
+        let mut tail = [0; udp::HEADER_LEN + vxlan::HEADER_LEN];
+        tail[2..4].copy_from_slice(&end.port.unwrap_or(config.dstport).to_be_bytes());
+        tail[udp::HEADER_LEN..].copy_from_slice(&vxlan::header(end.vni.unwrap_or(config.id)));
+        let remote = underlay::remote(self.routing, device, (local, end.dst), &tail);
+        let dev = config.dev.as_deref().map(|name| self.named.get(name).map(|port| port.id));
+        match (remote.reach, dev) {
+            (Reach::Ready(by) | Reach::Unresolved(by), Some(dev)) if dev != Some(by) => {
+                Remote { reach: Reach::NoRoute, ..remote }
+            }
+            _ => remote,
+        }
+    }
+}

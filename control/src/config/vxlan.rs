@@ -1,0 +1,432 @@
+//! `[[vxlan]]`: VXLAN devices and their entries.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use rigswitch_dataplane::bridge::FdbState;
+use rigswitch_dataplane::ids::{MacAddr, Vni};
+use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig, VxlanEntryConfig};
+use rigswitch_dataplane::wire::vxlan;
+use serde::Serialize;
+
+use super::fields::{Fields, Shape, Text};
+use super::host::{self, HostWords};
+use super::print::{Printed, Words, words};
+use super::roles::{Kind, Role, Roles};
+use super::tunnel::{inherited, tos_word};
+use super::values::{device_name, duration, duration_text, station, unless};
+
+pub(super) const VXLAN: Shape = Shape {
+    label: "[[vxlan]]",
+    keys: &[
+        "name",
+        "id",
+        "local",
+        "remote",
+        "dev",
+        "dstport",
+        "srcport",
+        "ttl",
+        "tos",
+        "df",
+        "learning",
+        "ageing",
+        "maxaddress",
+        "udpcsum",
+        "udp6zerocsumtx",
+        "udp6zerocsumrx",
+        "compat",
+        "reserved_bits",
+        "address",
+        "mtu",
+        "host",
+        "fdb",
+    ],
+    later: &[
+        "group",
+        "proxy",
+        "rsc",
+        "l2miss",
+        "l3miss",
+        "external",
+        "vnifilter",
+        "gbp",
+        "gpe",
+        "remcsumtx",
+        "remcsumrx",
+        "localbypass",
+        "label",
+        "label_policy",
+        "mcroute",
+    ],
+};
+
+const ENTRY: Shape = Shape {
+    label: "fdb of a [[vxlan]]",
+    keys: &["mac", "dst", "port", "vni", "state"],
+    later: &["via", "src_vni", "nhid", "router"],
+};
+
+/// The most bytes of payload that a device carries (`ETH_MAX_MTU`).
+const LONGEST_MTU: i64 = 65_535;
+
+/// The longest time that an entry lasts: a week, and more than a tick can tell is none.
+const LONGEST_AGEING: Duration = Duration::from_secs(604_800);
+
+/// Networks that are taken, and where: by identifier, port and version of IP.
+type Taken = BTreeMap<(Vni, u16, bool), Range<usize>>;
+
+/// Every VXLAN device, its name and its use by the host entered in `roles`.
+pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<TunnelConfig> {
+    let mut taken = Taken::new();
+    let tables = file.tables("vxlan", &VXLAN);
+    tables.iter().filter_map(|fields| read(fields, roles, &mut taken)).collect()
+}
+
+fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option<TunnelConfig> {
+    let text = fields.required("name", "\"vxlan0\"");
+    if let Some(text) = &text {
+        roles.declare(Kind::Vxlan, text);
+    }
+    let host = host::read(fields, text.as_ref(), roles);
+    if let (Some(_), Some(name)) = (&host, &text) {
+        roles.enter(Role::Host, name);
+    }
+    let name = text.and_then(|text| device_name(fields, "name", text));
+    let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
+    fields.required_integer("id", "100");
+    let id = fields.integer("id", 0..=i64::from(Vni::MAX)).and_then(Vni::new);
+    let plain = VxlanConfig::new(id.or(Vni::new(0))?);
+    let local = end(fields, "local");
+    let config = VxlanConfig {
+        remote: end(fields, "remote"),
+        dev: device(fields, roles),
+        dstport: fields.integer("dstport", 1..=65_535).unwrap_or(plain.dstport),
+        srcport: source_ports(fields).unwrap_or(plain.srcport),
+        ttl: time_to_live(fields).unwrap_or(plain.ttl),
+        tos: inherited(fields, "tos", 0..=255).unwrap_or(plain.tos),
+        df: fields.word("df", &VxlanConfig::DF).unwrap_or(plain.df),
+        learning: fields.boolean("learning").unwrap_or(plain.learning),
+        ageing: duration(fields, "ageing", LONGEST_AGEING).unwrap_or(plain.ageing),
+        maxaddress: fields.integer("maxaddress", 0..=i64::from(u32::MAX)).unwrap_or(plain.maxaddress),
+        udpcsum: fields.boolean("udpcsum").unwrap_or(plain.udpcsum),
+        udp6zerocsumtx: fields.boolean("udp6zerocsumtx").unwrap_or(plain.udp6zerocsumtx),
+        udp6zerocsumrx: fields.boolean("udp6zerocsumrx").unwrap_or(plain.udp6zerocsumrx),
+        reserved_bits: reserved_bits(fields).unwrap_or(plain.reserved_bits),
+        address: fields.text("address").and_then(|text| station(fields, &text)),
+        local,
+        ..plain
+    };
+    check_versions(fields, &config);
+    if id.is_some() {
+        take(fields, roles, &config, taken);
+    }
+    let fdb = entries(fields, &config, roles);
+    let kind = TunnelKind::Vxlan(VxlanConfig { fdb, ..config });
+    id.and(name).map(|name| TunnelConfig { name, kind, mtu, host })
+}
+
+/// No two devices take one network at one port (`vxlan_config_validate`).
+fn take(fields: &Fields<'_>, roles: &Roles<'_>, config: &VxlanConfig, taken: &mut Taken) {
+    let key = (config.id, config.dstport, config.is_ipv6());
+    if let Some(first) = taken.insert(key, fields.span.clone()) {
+        let rule = format!(
+            "network {} at UDP port {} has a device: line {} is it",
+            config.id,
+            config.dstport,
+            roles.line(&first)
+        );
+        fields.problems.push(fields.span.clone(), rule, "give this one another `id` or `dstport`");
+    }
+}
+
+/// The address of one station at `key`.
+fn end(fields: &Fields<'_>, key: &'static str) -> Option<IpAddr> {
+    end_at(fields, key, &fields.text(key)?)
+}
+
+fn end_at(fields: &Fields<'_>, key: &'static str, text: &Text<'_>) -> Option<IpAddr> {
+    let refuse = |rule: String, remedy: &str| {
+        fields.problems.push(text.span.clone(), rule, remedy);
+        None
+    };
+    match text.value.parse::<IpAddr>() {
+        Err(_) => refuse(
+            format!("`{key}` is `{}`, which is not an IP address", text.value),
+            "write one as 192.0.2.1 or 2001:db8::1",
+        ),
+        Ok(address) if address.is_multicast() => refuse(
+            format!("`{key}` is {address}, a group: this version does not have that yet"),
+            "name the far ends one by one: fdb = [{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.1\" }]",
+        ),
+        Ok(address) if address.is_unspecified() || address == IpAddr::from([255; 4]) => {
+            refuse(format!("`{key}` is {address}, which is no station's"), "name the address of one station")
+        }
+        Ok(address) => Some(address),
+    }
+}
+
+/// The addresses are of one version.
+fn check_versions(fields: &Fields<'_>, config: &VxlanConfig) {
+    let (Some(local), Some(remote)) = (config.local, config.remote) else { return };
+    if let Some(value) = fields.value("remote").filter(|_| local.is_ipv4() != remote.is_ipv4()) {
+        let rule = format!("`local` is {local} and `remote` {remote}, of another version of IP");
+        fields.problems.push(value.span(), rule, "give both addresses of one version");
+    }
+    if let Some(value) = fields.value("remote").filter(|_| local == remote) {
+        let rule = "`remote` is the address that `local` is";
+        fields.problems.push(value.span(), rule, "name the far end's");
+    }
+}
+
+/// The device that it leaves by.
+fn device(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<String> {
+    let text = fields.text("dev")?;
+    if roles.kind(text.value).is_none() {
+        let rule = format!("`dev`: there is no device `{}`", text.value);
+        fields.problems.push(text.span, rule, roles.suggest(text.value));
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+/// `srcport = [49152, 65535]`, as `srcport MIN MAX` of ip-link(8).
+fn source_ports(fields: &Fields<'_>) -> Option<(u16, u16)> {
+    let value = fields.value("srcport")?;
+    let Some([first, last]) = value.get_ref().as_array().and_then(|array| array.first_chunk()) else {
+        fields.wrong_type("srcport", value, "two ports, such as [49152, 65535]");
+        return None;
+    };
+    let [first, last] = [first, last].map(|port| fields.integer_of::<u16>("srcport", port, 0..=65_535));
+    let (first, last) = (first?, last?);
+    if value.get_ref().as_array().is_some_and(|array| array.len() > 2) {
+        fields.wrong_type("srcport", value, "two ports, such as [49152, 65535]");
+    }
+    if first >= last && (first, last) != (0, 0) {
+        let rule = format!(
+            "`srcport` is from {first} to {last}, and there are no ports between: the last is not taken"
+        );
+        fields.problems.push(value.span(), rule, "write the lower one first, as [49152, 65535]");
+    }
+    Some((first, last))
+}
+
+/// A number, `auto` or `inherit`, which is none.
+fn time_to_live(fields: &Fields<'_>) -> Option<Option<u8>> {
+    let is_auto = fields.value("ttl").and_then(|value| value.get_ref().as_str()) == Some("auto");
+    if is_auto { Some(Some(0)) } else { inherited(fields, "ttl", 0..=255) }
+}
+
+/// What may not be set in the header, as a word in hex; or with `compat` what the kernel takes.
+fn reserved_bits(fields: &Fields<'_>) -> Option<u64> {
+    let is_compat = fields.boolean("compat").unwrap_or(false);
+    let Some(value) = fields.value("reserved_bits") else { return is_compat.then_some(vxlan::RESERVED) };
+    let text = fields.text("reserved_bits")?;
+    if is_compat {
+        let rule = "`compat` stands for `reserved_bits = \"0xf7ffffff000000ff\"`, and both are there";
+        fields.problems.push(value.span(), rule, "keep one of the two");
+    }
+    let bits = text.value.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    if bits.is_none_or(|bits| bits & !vxlan::RESERVED != 0) {
+        let rule = format!(
+            "`reserved_bits` is `{}`, which is not a word of bits that RFC 7348 reserves",
+            text.value
+        );
+        fields.problems.push(
+            text.span,
+            rule,
+            "write 64 bits in hex, as 0xf7ffffff000000ff, which are all of them",
+        );
+        return None;
+    }
+    bits
+}
+
+/// Every entry of a device of which all else is known.
+fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'_>) -> Vec<VxlanEntryConfig> {
+    let mut entries: Vec<VxlanEntryConfig> = Vec::new();
+    let mut seen: BTreeMap<MacAddr, Vec<(VxlanEntryConfig, Range<usize>)>> = BTreeMap::new();
+    if let (Some(remote), Some(value)) = (config.remote, fields.value("remote")) {
+        let own = config.entries().find(|entry| entry.dst == remote);
+        seen.entry(MacAddr::ZERO).or_default().extend(own.map(|own| (own, value.span())));
+    }
+    for table in fields.tables("fdb", &ENTRY) {
+        let Some((text, entry)) = entry(&table, config) else { continue };
+        let before = seen.entry(entry.mac).or_default();
+        let is_it =
+            |other: &VxlanEntryConfig| VxlanEntryConfig { state: entry.state, ..other.clone() } == entry;
+        let refuse = |first: &Range<usize>, what: &str, remedy: &str| {
+            let rule = format!("{} {what}: line {} has it", entry.mac, roles.line(first));
+            table.problems.push(text.span.clone(), rule, remedy);
+        };
+        if let Some((_, first)) = before.iter().find(|(other, _)| is_it(other)) {
+            refuse(first, &format!("is behind {} twice", entry.dst), "keep one of the two");
+        } else if let Some((other, first)) = before.first().filter(|_| !entry.may_have_several()) {
+            let what = format!("is one station, and behind {} already", other.dst);
+            let remedy = "keep one of the two; only a group and 00:00:00:00:00:00 have several far ends";
+            refuse(first, &what, remedy);
+        } else {
+            before.push((entry.clone(), text.span.clone()));
+            entries.push(entry);
+        }
+    }
+    let count = u32::try_from(seen.values().filter(|of| !of.is_empty()).count()).unwrap_or(u32::MAX);
+    if let Some(value) =
+        fields.value("maxaddress").filter(|_| config.maxaddress > 0 && count > config.maxaddress)
+    {
+        let rule = format!("`maxaddress` is {}, and there are {count} addresses already", config.maxaddress);
+        fields.problems.push(value.span(), rule, format!("make it {count} at least, or 0 for any number"));
+    }
+    entries
+}
+
+fn entry<'d>(table: &Fields<'d>, config: &VxlanConfig) -> Option<(Text<'d>, VxlanEntryConfig)> {
+    let text = table.required("mac", "\"00:00:00:00:00:00\"");
+    let far_end = table.required("dst", "\"192.0.2.1\"");
+    let dst = far_end.as_ref().and_then(|text| end_at(table, "dst", text));
+    let port = table.integer("port", 1..=65_535);
+    let vni = table.integer("vni", 0..=i64::from(Vni::MAX)).and_then(Vni::new);
+    let states = [FdbState::Permanent, FdbState::Static].map(|state| (state.name(), state));
+    let state = table.word("state", &states).unwrap_or(FdbState::Permanent);
+    if let Some(text) = far_end
+        && dst.is_some_and(|dst| dst.is_ipv4() == config.is_ipv6())
+    {
+        let version = if config.is_ipv6() { 6 } else { 4 };
+        let rule = format!("`dst` is {}, and the device sends over IPv{version}", text.value);
+        table.problems.push(
+            text.span,
+            rule,
+            format!("name an IPv{version} address, or give the device another `local`"),
+        );
+    }
+    let text = text?;
+    let mac = match text.value.parse::<MacAddr>() {
+        Ok(mac) => mac,
+        Err(_) => {
+            let rule = format!("`{}` is not a MAC address", text.value);
+            table.problems.push(text.span, rule, "write six octets in hex, as 02:00:00:00:00:01");
+            return None;
+        }
+    };
+    let (port, vni) = (port.filter(|port| *port != config.dstport), vni.filter(|vni| *vni != config.id));
+    Some((text, VxlanEntryConfig { mac, dst: dst?, port, vni, state }))
+}
+
+/// A VXLAN device as it is printed.
+#[derive(Serialize)]
+pub(super) struct VxlanWords<'c> {
+    name: &'c str,
+    id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<&'c str>,
+    dstport: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    srcport: Option<(u16, u16)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<TtlWord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tos: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    df: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learning: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ageing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maxaddress: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udpcsum: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp6zerocsumtx: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp6zerocsumrx: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compat: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserved_bits: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fdb: Vec<EntryWords>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TtlWord {
+    Fixed(u8),
+    Inherited(&'static str),
+}
+
+/// An entry as it is printed.
+#[derive(Serialize)]
+pub(super) struct EntryWords {
+    mac: String,
+    dst: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vni: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+}
+
+impl<'c> VxlanWords<'c> {
+    pub(super) fn of(tunnel: &'c TunnelConfig, vxlan: &'c VxlanConfig) -> Self {
+        let plain = VxlanConfig::new(vxlan.id);
+        let ttl = unless(vxlan.ttl, plain.ttl);
+        let is_compat = vxlan.reserved_bits == vxlan::RESERVED;
+        let bits = unless(vxlan.reserved_bits, plain.reserved_bits).filter(|_| !is_compat);
+        Self {
+            name: &tunnel.name,
+            id: vxlan.id.number(),
+            local: vxlan.local,
+            remote: vxlan.remote,
+            dev: vxlan.dev.as_deref(),
+            dstport: vxlan.dstport,
+            srcport: unless(vxlan.srcport, plain.srcport),
+            ttl: ttl.map(|ttl| ttl.map_or(TtlWord::Inherited("inherit"), TtlWord::Fixed)),
+            tos: unless(vxlan.tos, plain.tos).map(tos_word),
+            df: unless(vxlan.df, plain.df).map(|_| vxlan.df_name()),
+            learning: unless(vxlan.learning, plain.learning),
+            ageing: unless(vxlan.ageing, plain.ageing).map(duration_text),
+            maxaddress: unless(vxlan.maxaddress, plain.maxaddress),
+            udpcsum: unless(vxlan.udpcsum, plain.udpcsum),
+            udp6zerocsumtx: unless(vxlan.udp6zerocsumtx, plain.udp6zerocsumtx),
+            udp6zerocsumrx: unless(vxlan.udp6zerocsumrx, plain.udp6zerocsumrx),
+            compat: is_compat.then_some(true),
+            reserved_bits: bits.map(|bits| format!("{bits:#018x}")),
+            address: vxlan.address.map(|address| address.to_string()),
+            mtu: tunnel.mtu,
+            host: HostWords::of(tunnel.host.as_ref()),
+            fdb: vxlan.fdb.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&VxlanEntryConfig> for EntryWords {
+    fn from(entry: &VxlanEntryConfig) -> Self {
+        Self {
+            mac: entry.mac.to_string(),
+            dst: entry.dst,
+            port: entry.port,
+            vni: entry.vni.map(Vni::number),
+            state: unless(entry.state, FdbState::Permanent).map(FdbState::name),
+        }
+    }
+}
+
+impl Printed for VxlanEntryConfig {
+    fn words(&self) -> Words {
+        words(&EntryWords::from(self))
+    }
+}

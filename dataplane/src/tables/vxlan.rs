@@ -1,0 +1,199 @@
+//! VXLAN devices, compiled: the far ends that stations of each are behind, and which device takes what comes.
+
+use std::net::IpAddr;
+
+use super::{Peer, RemoteId};
+use crate::ids::{DeviceId, DomainId, MacAddr, Vni};
+use crate::wire::flow::{FlowHasher, SourcePorts};
+
+/// The number of a [`Vxlan`] in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VxlanId(pub u16);
+
+/// How what a VXLAN device sends leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VxlanDescent {
+    /// Which.
+    pub vxlan: VxlanId,
+    /// The longest frame it sends, as [`Device::longest`](super::Device::longest), without the outer header.
+    pub longest: u32,
+}
+
+/// When an outer IPv4 header says that its packet may not be fragmented (`df` of ip-link(8)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Df {
+    /// Never.
+    #[default]
+    Unset,
+    /// Always.
+    Set,
+    /// When the packet inside does, or is IPv6.
+    Inherit,
+}
+
+/// A VXLAN device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vxlan {
+    /// It.
+    pub device: DeviceId,
+    /// The domain of its entries in the MAC table.
+    pub domain: DomainId,
+    /// Its address: what comes from it is what it has sent.
+    pub mac: MacAddr,
+    /// Time to live of outer headers; `None` for that of what is inside.
+    pub ttl: Option<u8>,
+    /// Type of service of outer headers, of which the two bits of ECN do not count; `None` for that of what is inside.
+    pub tos: Option<u8>,
+    /// Whether they say that they may not be fragmented.
+    pub df: Df,
+    /// Whether outer UDP has a checksum.
+    pub has_checksum: bool,
+    /// The source ports that tell of flows.
+    pub source_ports: SourcePorts,
+    /// Tells flows apart.
+    pub hasher: FlowHasher,
+    /// Whether it learns who is behind which far end.
+    pub learns: bool,
+    /// Bits of the header that have no meaning, and are not taken.
+    pub reserved: u64,
+    /// The far ends.
+    pub peers: Peers,
+}
+
+/// The far ends of a VXLAN device, by the numbers that its entries in the MAC table have for them. What is for a group may have several.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Peers {
+    groups: Box<[Group]>, // by number, less one
+    remotes: Box<[RemoteId]>,
+    of_unknown: Option<Peer>,
+    by_address: Box<[(IpAddr, Peer)]>, // sorted
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Group {
+    first: u32, // of the remotes
+    count: u32,
+    address: Option<IpAddr>, // of the first
+}
+
+impl Peers {
+    /// Those behind every number from 1 on, each with its address, in order; a number without any is not in use. `of_unknown` is the one for
+    /// stations that nothing is known of, and `learned` have the numbers that stations are learned under.
+    pub fn new<'g>(
+        groups: impl IntoIterator<Item = &'g [(IpAddr, RemoteId)]>,
+        of_unknown: Option<Peer>,
+        learned: impl IntoIterator<Item = (IpAddr, Peer)>,
+    ) -> Self {
+        let (mut places, mut remotes) = (Vec::new(), Vec::new());
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        for group in groups {
+            let address = group.first().map(|(address, _)| *address);
+            places.push(Group { first: number(remotes.len()), count: number(group.len()), address });
+            remotes.extend(group.iter().map(|(_, remote)| *remote));
+        }
+        let mut by_address: Vec<_> = learned.into_iter().collect();
+        by_address.sort_unstable();
+        Self { groups: places.into(), remotes: remotes.into(), of_unknown, by_address: by_address.into() }
+    }
+
+    /// The far ends of this number, in order; none of a number that is not in use.
+    #[inline]
+    pub fn remotes(&self, peer: Peer) -> &[RemoteId] {
+        let Some(group) = self.group(peer) else { return &[] };
+        self.remotes
+            .get(group.first as usize..)
+            .and_then(|rest| rest.get(..group.count as usize))
+            .unwrap_or(&[])
+    }
+
+    /// The address of the first of them.
+    #[inline]
+    pub fn address(&self, peer: Peer) -> Option<IpAddr> {
+        self.group(peer)?.address
+    }
+
+    /// Where what is for a station goes that nothing is known of.
+    #[inline]
+    pub fn of_unknown(&self) -> Option<Peer> {
+        self.of_unknown
+    }
+
+    /// The number that stations behind this address are learned under.
+    pub fn find(&self, address: IpAddr) -> Option<Peer> {
+        let place = self.by_address.binary_search_by_key(&address, |(address, _)| *address).ok()?;
+        Some(self.by_address[place].1)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = RemoteId> {
+        self.remotes.iter().copied()
+    }
+
+    #[inline]
+    fn group(&self, peer: Peer) -> Option<&Group> {
+        self.groups.get(usize::from(peer.0).wrapping_sub(1))
+    }
+}
+
+/// The number of a [`Listener`] in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerId(pub u16);
+
+/// A UDP port at which VXLAN devices take packets of one version of IP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// The port.
+    pub port: u16,
+    /// Whether of IPv6, or else of IPv4.
+    pub is_ipv6: bool,
+    /// Whether packets without a checksum are taken (of IPv4 they are always: RFC 768).
+    pub takes_unsummed: bool,
+    /// Who takes which network, sorted.
+    pub networks: Box<[(Vni, VxlanId)]>,
+}
+
+impl Listener {
+    /// The device that takes this network.
+    #[inline]
+    pub fn find(&self, vni: Vni) -> Option<VxlanId> {
+        let place = self.networks.binary_search_by_key(&vni, |(vni, _)| *vni).ok()?;
+        Some(self.networks[place].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_ends_are_found_by_number_and_by_address() {
+        let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let remote = |n: u8| (address(n), RemoteId(n.into()));
+        let groups = [vec![remote(2)], vec![], vec![remote(3), remote(4)]];
+        let peers = Peers::new(
+            groups.iter().map(Vec::as_slice),
+            Some(Peer(3)),
+            [(address(9), Peer(2)), (address(2), Peer(1))],
+        );
+        let found: Vec<_> = (0..5).map(|n| peers.remotes(Peer(n)).to_vec()).collect();
+        assert_eq!(found, [vec![], vec![RemoteId(2)], vec![], vec![RemoteId(3), RemoteId(4)], vec![]]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|n| peers.address(Peer(n))),
+            [None, Some(address(2)), None, Some(address(3))]
+        );
+        assert_eq!([2, 3, 9].map(|n| peers.find(address(n))), [Some(Peer(1)), None, Some(Peer(2))]);
+        assert_eq!((peers.of_unknown(), peers.all().count()), (Some(Peer(3)), 3));
+        assert_eq!(Peers::default().remotes(Peer(1)), []);
+    }
+
+    #[test]
+    fn a_port_has_a_device_for_each_network() {
+        let vni = |n| Vni::new(n).unwrap();
+        let networks = Box::new([(vni(1), VxlanId(4)), (vni(7), VxlanId(0))]);
+        let listener = Listener { port: 4789, is_ipv6: false, takes_unsummed: true, networks };
+        assert_eq!(
+            [0, 1, 7, 8].map(|n| listener.find(vni(n))),
+            [None, Some(VxlanId(4)), Some(VxlanId(0)), None]
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! What an operator may say about a VXLAN device, validated.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::bridge::FdbState;
+use crate::ids::{MacAddr, Vni};
+use crate::tables::Df;
+use crate::wire::{ethernet, ipv4, ipv6, udp, vxlan};
+
+/// What sets one `[[vxlan]]` apart from other tunnels.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VxlanConfig {
+    /// The network that its frames are of.
+    pub id: Vni,
+    /// The address that it sends from; `None` for that of the device it leaves by.
+    pub local: Option<IpAddr>,
+    /// Where what is for a station goes that nothing is known of: an entry of 00:00:00:00:00:00 that the device comes with.
+    pub remote: Option<IpAddr>,
+    /// The device that it leaves by; of the file's routes only those by this one count.
+    pub dev: Option<String>,
+    /// The UDP port that it sends to and takes packets at.
+    pub dstport: u16,
+    /// The first and the last, itself not taken, of the UDP ports that it sends from.
+    pub srcport: (u16, u16),
+    /// Time to live of outer headers: 0 for the default, `None` for that of what is inside (`inherit`).
+    pub ttl: Option<u8>,
+    /// Their type of service; `None` for that of what is inside (`inherit`).
+    pub tos: Option<u8>,
+    /// Whether they may not be fragmented.
+    pub df: Df,
+    /// Whether it learns who is behind which far end.
+    pub learning: bool,
+    /// How long an entry lasts whose station is not seen.
+    pub ageing: Duration,
+    /// How many entries it may have; 0 for any number.
+    pub maxaddress: u32,
+    /// Whether outer UDP over IPv4 has a checksum.
+    pub udpcsum: bool,
+    /// Whether outer UDP over IPv6 has none.
+    pub udp6zerocsumtx: bool,
+    /// Whether outer UDP over IPv6 is taken without.
+    pub udp6zerocsumrx: bool,
+    /// Bits of the VXLAN header, as they lie on the wire, with which a packet is not taken. RFC 7348 says to ignore what it reserves; the
+    /// kernel takes [`vxlan::RESERVED`].
+    pub reserved_bits: u64,
+    /// Its own address; `None` for one that its name makes.
+    pub address: Option<MacAddr>,
+    /// Its entries, in the order of the file.
+    pub fdb: Vec<VxlanEntryConfig>,
+}
+
+/// An entry: a station, and a far end that it is behind. Stations that are groups, and 00:00:00:00:00:00, which stands for all that nothing is
+/// known of, may have several.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VxlanEntryConfig {
+    /// The station.
+    pub mac: MacAddr,
+    /// The far end.
+    pub dst: IpAddr,
+    /// Its UDP port; `None` for the device's own.
+    pub port: Option<u16>,
+    /// The network there; `None` for the device's own.
+    pub vni: Option<Vni>,
+    /// How long it lasts.
+    pub state: FdbState,
+}
+
+impl VxlanConfig {
+    /// What `ip link add type vxlan id …` takes where nothing is said, but for the reserved bits.
+    pub fn new(id: Vni) -> Self {
+        Self {
+            id,
+            local: None,
+            remote: None,
+            dev: None,
+            dstport: vxlan::LINUX_PORT,
+            srcport: (0, 0),
+            ttl: Some(0),
+            tos: Some(0),
+            df: Df::Unset,
+            learning: true,
+            ageing: Self::AGEING,
+            maxaddress: 0,
+            udpcsum: true,
+            udp6zerocsumtx: false,
+            udp6zerocsumrx: false,
+            reserved_bits: 0,
+            address: None,
+            fdb: Vec::new(),
+        }
+    }
+
+    /// Its address, if it has this name.
+    pub fn own_address(&self, name: &str) -> MacAddr {
+        self.address.unwrap_or_else(|| MacAddr::of_name(name))
+    }
+
+    /// The kernel's `FDB_AGE_DEFAULT`.
+    pub const AGEING: Duration = Duration::from_secs(300);
+
+    /// ip-link(8)'s words for `df`.
+    pub const DF: [(&str, Df); 3] = [("unset", Df::Unset), ("set", Df::Set), ("inherit", Df::Inherit)];
+
+    /// The word for `df`.
+    pub fn df_name(&self) -> &'static str {
+        Self::DF.iter().find(|(_, df)| *df == self.df).map_or("", |(word, _)| word)
+    }
+
+    /// Whether its packets are of IPv6: its addresses say, and where it has none they are of IPv4 (`vxlan_config_validate`).
+    pub fn is_ipv6(&self) -> bool {
+        self.local.or(self.remote).is_some_and(|address| address.is_ipv6())
+    }
+
+    /// Bytes that it adds to what it carries, the header of the frame inside with them.
+    pub fn overhead(&self) -> u32 {
+        const TAIL: usize = udp::HEADER_LEN + vxlan::HEADER_LEN + ethernet::HEADER_LEN;
+        const OVER_IPV4: u32 = 50;
+        const OVER_IPV6: u32 = 70;
+        const _: () = assert!(ipv4::HEADER_LEN + TAIL == OVER_IPV4 as usize);
+        const _: () = assert!(ipv6::HEADER_LEN + TAIL == OVER_IPV6 as usize);
+        if self.is_ipv6() { OVER_IPV6 } else { OVER_IPV4 }
+    }
+
+    /// Whether what it sends has a UDP checksum.
+    pub fn has_checksum(&self) -> bool {
+        if self.is_ipv6() { !self.udp6zerocsumtx } else { self.udpcsum }
+    }
+
+    /// Every entry that it has: the one it comes with, and the file's.
+    pub fn entries(&self) -> impl Iterator<Item = VxlanEntryConfig> {
+        let own = self.remote.map(|dst| VxlanEntryConfig {
+            mac: MacAddr::ZERO,
+            dst,
+            port: None,
+            vni: None,
+            state: FdbState::Permanent,
+        });
+        own.into_iter().chain(self.fdb.iter().cloned())
+    }
+}
+
+impl VxlanEntryConfig {
+    /// Whether its station may be behind several far ends at once.
+    pub fn may_have_several(&self) -> bool {
+        self.mac.is_group() || self.mac.is_zero()
+    }
+}

@@ -1,0 +1,10 @@
+//! Ethernet frames in UDP packets (RFC 7348): what `ip link add type vxlan` makes (drivers/net/vxlan of the kernel).
+
+mod config;
+mod receive;
+mod send;
+
+pub use config::{VxlanConfig, VxlanEntryConfig};
+pub use receive::FarEnd;
+pub(crate) use receive::unwrap;
+pub(crate) use send::send;

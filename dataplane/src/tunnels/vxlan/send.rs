@@ -1,0 +1,166 @@
+//! Into an outer header: which far ends a frame is for, whether it fits on the way there, and off (`vxlan_xmit`).
+
+use crate::drops::DropReason;
+use crate::frames::{Checksum, Frame};
+use crate::ids::DeviceId;
+use crate::pipeline::{Context, Egress, Observer, Step, Transmit, longest};
+use crate::tables::{Df, Key, Remote, RemoteId, Vxlan, VxlanDescent};
+use crate::tunnels::underlay;
+use crate::wire::checksum::{Sum, pseudo_header};
+use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
+use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::Ipv6;
+use crate::wire::tunnel::{Ecn, Inner};
+use crate::wire::{IpProtocol, path_mtu, udp};
+
+/// Sends what leaves by a VXLAN device: to the far end that the station is behind, or to all of those that take part in the group or stand for
+/// what nothing is known of (head-end replication).
+pub(crate) fn send<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    way: VxlanDescent,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    let tables = cx.tables;
+    let tunnels = tables.tunnels();
+    let vxlan = tunnels.vxlan(way.vxlan);
+    let Ok(header) = Ethernet::view(frame.bytes()) else {
+        return egress.refuse(cx, device, DropReason::Truncated, frame);
+    };
+    let station = header.destination();
+    let entry = cx.macs.find(cx.macs.locate(Key::new(vxlan.domain, station)));
+    let peer = entry.map(|entry| entry.egress().peer).or(vxlan.peers.of_unknown());
+    cx.observer.see(Step::Remotes(device, station, entry), &frame);
+    let remotes = peer.map_or(&[][..], |peer| vxlan.peers.remotes(peer));
+    let Some((&last, others)) = remotes.split_first() else {
+        return egress.refuse(cx, device, DropReason::VxlanNoRemote, frame);
+    };
+    for &other in others {
+        if let Some(copy) = egress.copy(cx, device, &frame) {
+            to_one(cx, device, vxlan, other, copy, egress);
+        }
+    }
+    to_one(cx, device, vxlan, last, frame, egress);
+}
+
+/// Sends a frame, which may be a super-frame, to one far end.
+#[inline]
+fn to_one<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    vxlan: &Vxlan,
+    id: RemoteId,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    let tables = cx.tables;
+    let remote = tables.tunnels().remote(id);
+    let most = (remote.mtu as usize + HEADER_LEN).saturating_sub(remote.header.len().into());
+    let frame = match frame.len() > most {
+        true => match too_long(cx, device, most, frame, egress) {
+            Some(frame) => frame,
+            None => return,
+        },
+        false => frame,
+    };
+    if frame.is_wire_ready() {
+        return encapsulate(cx, device, vxlan, (id, remote), frame, egress);
+    }
+    egress.each_whole(cx, device, frame, |egress, cx, frame| {
+        encapsulate(cx, device, vxlan, (id, remote), frame, egress);
+    });
+}
+
+/// Puts the outer header before a frame that is fit for the wire, and sends it.
+#[inline]
+fn encapsulate<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    vxlan: &Vxlan,
+    (id, remote): (RemoteId, &Remote),
+    mut frame: Frame,
+    egress: &mut Egress,
+) {
+    match wrap(vxlan, remote, &mut frame, egress) {
+        Ok(()) => underlay::send(cx, device, id, frame, egress),
+        Err(reason) => egress.refuse(cx, device, reason, frame),
+    }
+}
+
+/// Puts the outer header before a frame.
+#[inline]
+fn wrap(vxlan: &Vxlan, remote: &Remote, frame: &mut Frame, egress: &mut Egress) -> Result<(), DropReason> {
+    let flow = vxlan.hasher.ethernet(frame.bytes());
+    let fields = fields(vxlan, frame.bytes());
+    underlay::wrap(remote, frame, IpProtocol::UDP, fields, egress)?;
+    let start = remote.header.tail_start();
+    let (before, datagram) = frame.bytes_mut().split_at_mut(start);
+    let length = u16::try_from(datagram.len()).map_err(|_| DropReason::MtuExceeded)?;
+    let Some(header) = datagram.first_chunk_mut::<{ udp::HEADER_LEN }>() else {
+        unreachable!("the tail of the header begins with it")
+    };
+    header[..2].copy_from_slice(&vxlan.source_ports.of(flow).to_be_bytes());
+    header[udp::LENGTH_OFFSET..][..2].copy_from_slice(&length.to_be_bytes());
+    if vxlan.has_checksum {
+        let addresses = if start == HEADER_LEN + ipv4::HEADER_LEN { 8 } else { 32 };
+        let sum = pseudo_header(&before[start - addresses..], IpProtocol::UDP, length) + Sum::of(datagram);
+        datagram[udp::CHECKSUM_OFFSET..][..2].copy_from_slice(&sum.checksum_not_zero().to_be_bytes());
+    }
+    Ok(())
+}
+
+/// What the outer header says, of a frame that has this inside (`vxlan_xmit_one`).
+#[inline]
+fn fields(vxlan: &Vxlan, frame: &[u8]) -> Inner {
+    const NOT_IP: Inner = Inner { tos: 0, ttl: 0, dont_fragment: false };
+    let packet = frame.get(HEADER_LEN..).unwrap_or_default();
+    let ether_type = Ethernet::view(frame).map_or(EtherType(0), |header| header.ether_type());
+    let inner = match ether_type {
+        EtherType::IPV4 => Ipv4::view(packet).map_or(NOT_IP, |packet| Inner::from(&packet)),
+        EtherType::IPV6 => {
+            Ipv6::view(packet).map_or(NOT_IP, |packet| Inner { dont_fragment: true, ..Inner::from(&packet) })
+        }
+        _ => NOT_IP,
+    };
+    let ttl = vxlan.ttl.unwrap_or(inner.ttl);
+    Inner {
+        tos: Ecn::of(inner.tos).encapsulated().set_in(vxlan.tos.unwrap_or(inner.tos)),
+        ttl: if ttl == 0 { ipv4::Header::DEFAULT_TTL } else { ttl },
+        dont_fragment: match vxlan.df {
+            Df::Unset => false,
+            Df::Set => true,
+            Df::Inherit => inner.dont_fragment,
+        },
+    }
+}
+
+/// A frame longer than `most` is on its way to a far end. Its sender is told, in the name of the receiver (`skb_tunnel_check_pmtu`): what comes back
+/// from the device is an answer as if the far end had sent it. The frame, if it goes on all the same, in pieces if need be.
+#[cold]
+fn too_long<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    most: usize,
+    mut frame: Frame,
+    egress: &mut Egress,
+) -> Option<Frame> {
+    match longest(&frame) {
+        Err(reason) => {
+            egress.refuse(cx, device, reason, frame);
+            return None;
+        }
+        Ok(longest) if longest <= most => return Some(frame),
+        Ok(_) => {}
+    }
+    let mtu = u16::try_from(most.saturating_sub(HEADER_LEN)).unwrap_or(u16::MAX);
+    let mut answer = [0; path_mtu::MAX_LEN];
+    let Some(length) = path_mtu::answer(frame.bytes(), mtu, &mut answer) else { return Some(frame) };
+    frame.set_gso(None);
+    frame.set_checksum(Checksum::Complete);
+    let filled = answer.get(..length).is_some_and(|answer| frame.fill(answer));
+    debug_assert!(filled, "it is shorter than what it answers");
+    cx.observer.see(Step::PathTold(device, mtu), &frame);
+    egress.rise(cx, device, frame);
+    None
+}

@@ -1,0 +1,17 @@
+//! VXLAN: between real hosts, against this kernel's, and rule by rule.
+#![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // helpers of tests are tests
+
+#[path = "vxlan/changes.rs"]
+mod changes;
+mod command;
+#[path = "vxlan/example.rs"]
+mod example;
+#[path = "vxlan/hosts.rs"]
+mod hosts;
+#[path = "vxlan/kernel.rs"]
+mod kernel;
+#[path = "vxlan/packets.rs"]
+mod packets;
+mod rig;
+#[path = "vxlan/rules.rs"]
+mod rules;
