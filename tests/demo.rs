@@ -39,6 +39,8 @@ fn a_demo_removes_what_a_killed_one_left_passes_every_path_and_leaves_nothing() 
             let path = format!("pass  h{from} → h{to} ");
             let line = out.lines().find(|line| line.starts_with(&path)).expect(&out);
             assert!(line.contains(" 20/20 ") && line.ends_with(" Gbit/s"), "{line}");
+            let role = |host: usize| ["access", "trunk", "access", "routed"][host - 1];
+            assert!(line.contains(&format!(" {} → {} ", role(from), role(to))), "{line}");
         }
     }
     assert!(out.contains("every frame accounted for: received "), "{out}");
@@ -90,7 +92,10 @@ fn its_configuration_is_a_file_to_start_from() {
     let folder = Folder::new("demo-config");
     let config = folder.ask("demo --print-config");
     folder.write("rig.toml", &config);
-    assert_eq!(folder.ask("check rig.toml"), "rig.toml: valid: 4 ports, 1 bridge, 0 cross-connects\n");
+    assert_eq!(
+        folder.ask("check rig.toml"),
+        "rig.toml: valid: 4 ports, 1 bridge, 0 cross-connects, 1 device on others, 2 addresses\n"
+    );
 }
 
 /// A demo that runs, killed with this.

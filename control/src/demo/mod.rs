@@ -96,6 +96,7 @@ impl Demo {
         self.rig.plug_taps()?;
         self.switch.up().await?;
         self.trunk.up().await?;
+        self.rig.route()?;
         let stations = self.rig.stations.clone();
         let pinged = self.watch(screen, move |tell| traffic::ping_all(&stations, tell)).await?;
         let offender = &self.rig.stations[0];

@@ -1,7 +1,7 @@
 //! What the demo is made of: four hosts, each behind a port of the switch.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use rigswitch_dataplane::ids::MacAddr;
 
@@ -38,14 +38,21 @@ pub(super) enum Role {
     Access,
     /// It tags what it sends, by a switch of its own.
     Trunk,
+    /// It is in another network: the switch routes to it.
+    Routed,
 }
 
 impl Role {
+    fn network(self) -> u8 {
+        if self == Self::Routed { ROUTED } else { BRIDGED }
+    }
+
     /// As the lines of paths have it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Access => "access",
             Self::Trunk => "trunk",
+            Self::Routed => "routed",
         }
     }
 }
@@ -55,8 +62,16 @@ const STATIONS: [(Wire, Role); 4] = [
     (Wire::Veth, Role::Access),
     (Wire::Veth, Role::Trunk),
     (Wire::Tap, Role::Access),
-    (Wire::Tap, Role::Access),
+    (Wire::Tap, Role::Routed),
 ];
+
+/// The network of the bridge's hosts, and that of the routed one. The switch has the last address of either.
+const BRIDGED: u8 = 0;
+const ROUTED: u8 = 1;
+
+fn address(network: u8, host: u8) -> Ipv4Addr {
+    Ipv4Addr::from([10, 79, network, host])
+}
 
 /// What is between a host and its port.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +108,7 @@ impl Rig {
         for (number, (wire, role)) in (1..).zip(STATIONS) {
             let (name, port) = (format!("h{number}"), format!("p{number}"));
             let device = if wire == Wire::Veth { "eth0".to_owned() } else { port.clone() };
-            let address = IpAddr::from([10, 79, 0, number]);
+            let address = address(role.network(), number).into();
             let mac = MacAddr::new([2, 0, 0, 0, 0, number]);
             let host = lab.host(&name)?;
             quieten(&host)?;
@@ -122,6 +137,17 @@ impl Rig {
         self.stations.iter().find(is_trunk).unwrap_or(&self.stations[0])
     }
 
+    /// Tells every host of the switch as its router to the other network.
+    pub(super) fn route(&self) -> Result<(), LabError> {
+        const SWITCH: u8 = 254;
+        for station in &self.stations {
+            let own = station.role.network();
+            let other = if own == ROUTED { BRIDGED } else { ROUTED };
+            station.host.add_route(address(other, 0), 24, address(own, SWITCH))?;
+        }
+        Ok(())
+    }
+
     /// Removes it all.
     pub(super) fn remove(self) -> Result<(), LabError> {
         self.lab.remove()
@@ -132,7 +158,7 @@ impl Station {
     /// Gives the host's end of the wire its addresses, and brings it up. A trunk host has its IP address in its VLAN.
     fn set_up(&self) -> Result<(), LabError> {
         self.host.set_mac(&self.device, self.mac)?;
-        if self.role == Role::Access {
+        if self.role != Role::Trunk {
             self.host.add_address(&self.device, self.address, 24)?;
         }
         self.host.set_up(&self.device)

@@ -14,7 +14,9 @@ rigswitch demo: four hosts, each in its own network namespace, on one switch
 
     h1 10.79.0.1 ───────── veth ── p1 access ┐             ┌ access p3 ── TAP ── h3 10.79.0.3
                                       AF_XDP ├ br0 VLAN 10 ┤
-    h2 10.79.0.2 eth0.10 ─ veth ── p2  trunk ┘             └ access p4 ── TAP ── h4 10.79.0.4
+    h2 10.79.0.2 eth0.10 ─ veth ── p2  trunk ┘             └ br0.10 10.79.0.254
+                                                             router
+                                                             p4 10.79.1.254 ── TAP ── h4 10.79.1.4
 
 While the demo runs, the switch answers on {}.
 
