@@ -125,6 +125,19 @@ pub fn capture(
 }
 
 impl Capture {
+    /// The device of a step that a capture may look at.
+    #[inline(always)]
+    pub(super) fn device_of(step: Step) -> Option<DeviceId> {
+        match step {
+            Step::Received(device)
+            | Step::Surfaced(device)
+            | Step::Queued(device)
+            | Step::Descended(device)
+            | Step::Dropped(device, ..) => Some(device),
+            _ => None,
+        }
+    }
+
     pub(super) fn see(&mut self, scope: &Scope, step: Step, frame: &Frame) {
         let (device, stage) = match step {
             Step::Received(device) | Step::Surfaced(device) if self.stages.rx => (device, Stage::Rx),

@@ -64,6 +64,46 @@ pub enum Watch {
 #[derive(Default)]
 pub struct Watchers {
     watches: Vec<(WatchId, Scope, Watch)>,
+    looks: Looks,
+}
+
+/// What any of them looks at: steps that none does are not shown to them.
+#[derive(Default)]
+struct Looks {
+    /// One follows frames, step by step.
+    follows: bool,
+    /// One captures from all devices.
+    all: bool,
+    /// One captures from these.
+    devices: Box<[bool]>,
+}
+
+impl Looks {
+    fn of(watches: &[(WatchId, Scope, Watch)]) -> Self {
+        let mut looks = Self::default();
+        for (_, scope, watch) in watches {
+            match (watch, &scope.devices) {
+                (Watch::Follow(_), _) => looks.follows = true,
+                (Watch::Capture(_), None) => looks.all = true,
+                (Watch::Capture(_), Some(devices)) => {
+                    let length = devices.len().max(looks.devices.len());
+                    let has = |of: &[bool], place| of.get(place).is_some_and(|&has| has);
+                    looks.devices =
+                        (0..length).map(|place| has(&looks.devices, place) || has(devices, place)).collect();
+                }
+            }
+        }
+        looks
+    }
+
+    /// Whether one looks at this step. Which kind it is is known where the line is compiled.
+    #[inline(always)]
+    fn at(&self, step: Step) -> bool {
+        self.follows
+            || Capture::device_of(step).is_some_and(|device| {
+                self.all || self.devices.get(device.index()).is_some_and(|&looks| looks)
+            })
+    }
 }
 
 impl Watchers {
@@ -76,11 +116,13 @@ impl Watchers {
     /// Arms with one more watch.
     pub fn add(&mut self, id: WatchId, scope: Scope, watch: Watch) {
         self.watches.push((id, scope, watch));
+        self.looks = Looks::of(&self.watches);
     }
 
     /// Takes a watch away; its queue ends.
     pub fn remove(&mut self, id: WatchId) {
         self.watches.retain(|(watch, ..)| *watch != id);
+        self.looks = Looks::of(&self.watches);
     }
 
     /// Has no watch look at `device` that does not look at all: its number is another's from here on.
@@ -90,6 +132,7 @@ impl Watchers {
                 *of = false;
             }
         }
+        self.looks = Looks::of(&self.watches);
     }
 
     /// What is seen from here on is seen at this time.
@@ -113,13 +156,23 @@ impl Watchers {
     }
 }
 
-impl Observer for Watchers {
-    fn see(&mut self, step: Step, frame: &Frame) {
+impl Watchers {
+    /// Shows a step to whom it may concern.
+    fn show(&mut self, step: Step, frame: &Frame) {
         for (_, scope, watch) in &mut self.watches {
             match watch {
                 Watch::Capture(capture) => capture.see(scope, step, frame),
                 Watch::Follow(follow) => follow.see(scope, step, frame),
             }
+        }
+    }
+}
+
+impl Observer for Watchers {
+    #[inline(always)]
+    fn see(&mut self, step: Step, frame: &Frame) {
+        if self.looks.at(step) {
+            self.show(step, frame);
         }
     }
 
