@@ -121,3 +121,53 @@ fn packets_in_packets_end_on_a_device_that_the_host_uses_too() {
     });
     nodes.settled();
 }
+
+/// A switch whose container, 10.66.0.1, is bridged through VXLAN with 10.66.0.2, which is the kernel's VXLAN device on the host at the
+/// other end of the wire.
+#[test]
+fn frames_in_packets_go_by_either_to_the_kernels_vxlan() {
+    const TEST: &str = "underlay-vxlan";
+    for (underlay, [near, far]) in [
+        ("socket = { udp = [4789] }", ["192.168.32.5", "192.168.32.246"]),
+        ("socket = { udp = [4789] }", ["fd32::5", "fd32::246"]),
+        ("xdp = { device = \"p1\", take = \"mine\" }", ["192.168.32.245", "192.168.32.246"]),
+        ("xdp = { device = \"p1\", take = \"mine\" }", ["fd32::245", "fd32::246"]),
+    ] {
+        let Some(rig) = has(TEST, "ip").then(|| Rig::new(TEST, &[Plug::Veth, Plug::Veth], 1500)).flatten()
+        else {
+            return;
+        };
+        let [container, node] = &rig.hosts[..] else { panic!("two hosts") };
+        for (host, device, number) in [(&rig.center, "p1", 5), (node, NIC, 246)] {
+            for knob in ["all", device] {
+                run_in(host, &format!("sysctl -q -w net.ipv6.conf.{knob}.disable_ipv6=0"));
+            }
+            host.add_address(device, address(&format!("192.168.32.{number}")), 24).unwrap();
+            host.add_address(device, address(&format!("fd32::{number}")), 64).unwrap();
+        }
+        let vxlan = format!("ip link add vx0 type vxlan id 42 dstport 4789 local {far} remote {near}");
+        run_in(node, &vxlan);
+        run_in(node, "ip addr add 10.66.0.2/24 dev vx0");
+        run_in(node, "ip link set vx0 up");
+        container.add_address(NIC, address("10.66.0.1"), 24).unwrap();
+        let (netns, length) = (rig.center.name(), if near.contains(':') { 64 } else { 24 });
+        let _switch = rig.folder.start(&format!(
+            "[switch]\nmac_table = 1024\n\
+             [[port]]\nname = \"u0\"\n{underlay}\nnetns = \"{netns}\"\n\
+             [[port]]\nname = \"c0\"\nxdp = \"p0\"\nnetns = \"{netns}\"\n\
+             [[address]]\ndevice = \"u0\"\naddress = \"{near}/{length}\"\n\
+             [[vxlan]]\nname = \"vx0\"\nid = 42\ndstport = 4789\nlocal = \"{near}\"\n\
+             fdb = [{{ mac = \"00:00:00:00:00:00\", dst = \"{far}\" }}]\n\
+             [[bridge]]\nname = \"br0\"\nport = [{{ device = \"c0\" }}, {{ device = \"vx0\" }}]\n"
+        ));
+        for (from, to, target) in [(container, node, "10.66.0.2"), (node, container, "10.66.0.1")] {
+            reaches(from, target);
+            lab::tcp_transfer(from, to, (address(target), 0).into(), 2 << 20).unwrap();
+        }
+        // The host itself goes on.
+        reaches(node, "192.168.32.5");
+        let metrics = command::http(&rig.folder.socket(), "GET /metrics HTTP/1.0\r\n\r\n");
+        assert!(metrics.contains("rigswitch_receive_packets_total{device=\"u0\"}"), "{metrics}");
+        rig.settled();
+    }
+}
