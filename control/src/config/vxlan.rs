@@ -91,9 +91,6 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
         roles.declare(Kind::Vxlan, text);
     }
     let host = host::read(fields, text.as_ref(), roles);
-    if let (Some(_), Some(name)) = (&host, &text) {
-        roles.enter(Role::Host, name);
-    }
     let name = text.and_then(|text| device_name(fields, "name", text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
     fields.required_integer("id", "100");
