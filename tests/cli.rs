@@ -160,7 +160,7 @@ fn the_forwarding_database_is_changed_in_bridge_8s_words() {
     );
     assert_eq!(
         refused("fdb add 02:00:00:00:00:09 dev p1 vni 10"),
-        "rigswitch: `vni`: this version does not have it yet"
+        "rigswitch: p1 is no VXLAN device, and only those have entries with far ends: `rigswitch show tunnels` lists them"
     );
     assert_eq!(
         refused("fdb add 02:00:00:00:00:09 dev p1 vlan 10"),

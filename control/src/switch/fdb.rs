@@ -80,7 +80,7 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], when there is no such port, the address is no station's, or something is there that must not be.
     pub fn change_fdb(&mut self, change: &FdbChange) -> Result<(), SwitchError> {
-        if change.dst.is_some() || self.vxlan(&change.ifname).is_some() && !change.master {
+        if change.names_far_end() || self.vxlan(&change.ifname).is_some() && !change.master {
             return self.change_far_end(change);
         }
         let mac = station(&change.mac)?;
@@ -210,7 +210,7 @@ impl Switch {
     /// # Errors
     /// [`SwitchError`], when there is none behind that port.
     pub fn remove_fdb(&mut self, removal: &FdbRemoval) -> Result<(), SwitchError> {
-        if removal.dst.is_some() || self.vxlan(&removal.ifname).is_some() && !removal.master {
+        if removal.names_far_end() || self.vxlan(&removal.ifname).is_some() && !removal.master {
             return self.remove_far_end(removal);
         }
         let mac = station(&removal.mac)?;

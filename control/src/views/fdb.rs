@@ -77,6 +77,13 @@ pub struct FdbChange {
     pub how: FdbHow,
 }
 
+impl FdbChange {
+    /// Whether it says something that only an entry of a VXLAN device itself has.
+    pub fn names_far_end(&self) -> bool {
+        self.dst.is_some() || self.port.is_some() || self.vni.is_some()
+    }
+}
+
 /// How an entry that is put there lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -126,6 +133,13 @@ pub struct FdbRemoval {
     /// The network there, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+}
+
+impl FdbRemoval {
+    /// Whether it says something that only an entry of a VXLAN device itself has.
+    pub fn names_far_end(&self) -> bool {
+        self.dst.is_some() || self.port.is_some() || self.vni.is_some()
+    }
 }
 
 /// Which entries to flush: all of a bridge, or those that match every word that is given.
