@@ -195,10 +195,10 @@ fn own_addresses(side: &Side) -> BTreeSet<(String, String)> {
         Kind::Ours(..) => side.rig.folder.ask("show fdb -j"),
         Kind::Kernels => run_in(&side.rig.center, "bridge -j fdb show br br0"),
     };
+    let entries: Vec<FdbView> = serde_json::from_str(&shown).unwrap();
     // What the kernel says of devices by themselves has no master.
-    let entries: Vec<serde_json::Value> = serde_json::from_str(&shown).unwrap();
-    let entries = entries.into_iter().filter_map(|entry| serde_json::from_value::<FdbView>(entry).ok());
-    entries.filter(|entry| entry.state == "permanent").map(|entry| (entry.mac, entry.ifname)).collect()
+    let own = |entry: &FdbView| entry.master.is_some() && entry.state == "permanent";
+    entries.into_iter().filter(own).map(|entry| (entry.mac, entry.ifname)).collect()
 }
 
 #[test]
