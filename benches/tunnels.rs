@@ -24,8 +24,10 @@ use support::{Rig, one_bridge, worker};
 /// Bytes of payload of a datagram in the shortest frame.
 const PAYLOAD: usize = 26;
 
-/// What is measured, what it is measured with, and where from.
-fn cases() -> [(&'static str, fn() -> Tables, fn() -> Sender, u16); 4] {
+/// What is measured: its name, the tables, who sends, and the device that it comes from.
+type Case = (&'static str, fn() -> Tables, fn() -> Sender, u16);
+
+fn cases() -> [Case; 4] {
     [
         ("bridge", || one_bridge(2, 1), || Sender::inside(PAYLOAD), 0),
         ("route", || tunnel::tables(false), || Sender::inside(PAYLOAD), 0),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::fields::{Fields, Shape, Text};
 use super::host::{self, HostWords};
 use super::print::{Printed, Words, words};
-use super::roles::{Kind, Role, Roles};
+use super::roles::{Kind, Roles};
 use super::tunnel::{inherited, tos_word};
 use super::values::{device_name, duration, duration_text, station, unless};
 
