@@ -5,17 +5,14 @@ use super::{Cell, Report, Section, number};
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page forbids itself to fetch anything.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+/// What every page begins with. It forbids itself to fetch anything.
+const HEAD: &str = include_str!("head.html");
 
 pub(super) fn html(report: &Report) -> String {
     let title = escape(&report.title);
     let sections: String = report.sections.iter().map(section).collect();
     format!(
-        "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n\
+        "{HEAD}\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{}{sections}{}</main>\n</body>\n</html>\n",
         header(report),
         footer(report),
