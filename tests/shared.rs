@@ -60,7 +60,6 @@ impl Session {
                     (&stream).read_exact(&mut answer).unwrap_or_else(|e| panic!("TCP, {count}: {e}"));
                     assert_eq!(answer, message);
                     count += 1;
-                    thread::sleep(Duration::from_micros(500));
                 }
                 stream.flush().unwrap();
                 count
@@ -74,7 +73,6 @@ impl Session {
                     let length = client.recv(&mut answer).unwrap_or_else(|e| panic!("UDP, {count}: {e}"));
                     assert_eq!(answer[..length], message);
                     count += 1;
-                    thread::sleep(Duration::from_micros(500));
                 }
                 count
             }),
