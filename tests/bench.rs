@@ -128,6 +128,13 @@ fn encapsulation_is_measured_and_reported() {
     }
 }
 
+/// Hundredths of a second that a process has run for (`utime`, proc_pid_stat(5)).
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(") ").unwrap();
+    after_name.split(' ').nth(11).unwrap().parse().unwrap()
+}
+
 #[test]
 fn an_interrupted_run_keeps_what_was_measured() {
     let folder = Folder::new("bench-interrupted");
@@ -146,9 +153,8 @@ fn an_interrupted_run_keeps_what_was_measured() {
         "r",
     ]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Once it has made the directory, it is at it.
-    wait_for("the directory", || folder.path("r").exists().then_some(()));
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // Once it has worked for a second, it has measured something: a trial takes a quarter of that.
+    wait_for("work", || (cpu_ticks(child.id()) >= 100).then_some(()));
     signal("INT", child.id());
     let status = wait_for("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(1));
