@@ -2,9 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use rtnetlink::packet_route::link::VlanProtocol;
+use rigswitch_dataplane::ids::MacAddr;
+use rtnetlink::packet_route::link::{MacVlanMode, VlanProtocol};
 use rtnetlink::{
-    LinkBridge, LinkIpIp, LinkMessageBuilder, LinkUnspec, LinkVlan, LinkVxlan, RouteMessageBuilder,
+    LinkBridge, LinkIpIp, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan, LinkVxlan,
+    RouteMessageBuilder,
 };
 
 use super::link::{index_of, request};
@@ -45,6 +47,17 @@ impl Host {
         let protocol = if is_service { VlanProtocol::Ieee8021Ad } else { VlanProtocol::Ieee8021Q };
         let new =
             LinkMessageBuilder::<LinkVlan>::new(device).id(id).protocol(protocol).link(index).up().build();
+        request(self.netns(), doing, move |netlink| async move { netlink.link().add(new).execute().await })
+    }
+
+    /// Makes a macvlan of `link` in bridge mode, down, with this address.
+    ///
+    /// # Errors
+    /// When the kernel has no such devices, or there is no `link`.
+    pub fn add_macvlan(&self, device: &str, link: &str, mac: MacAddr) -> Result<(), LabError> {
+        let doing = format!("making the macvlan {device}");
+        let index = index_of(self.netns(), link, &doing)?;
+        let new = LinkMacVlan::new(device, index, MacVlanMode::Bridge).address(mac.octets().to_vec()).build();
         request(self.netns(), doing, move |netlink| async move { netlink.link().add(new).execute().await })
     }
 

@@ -1,16 +1,19 @@
 //! Traffic to measure with: a generator and a sink, both in the kernel, so that neither is what limits.
 //!
-//! The generator is an XDP program that the kernel runs on frames of its own making and that redirects each of them to a device;
-//! the sink one that counts what arrives on a device. `stream` says what the frames look like, `stamp` what they carry to be
-//! checked by, `load` how many are sent and how fast, and `pair` has both at the ends of what is measured. Nothing of it outlives the process, however it ends.
+//! The generator is an XDP program that the kernel runs on frames of its own making and that redirects each of them to a device
+//! (`made`), where that can be, and else this process (`written`); the sink one that counts what arrives on a device. `stream` says what
+//! the frames look like, `stamp` what they carry to be checked by, `load` how many are sent and how fast, and `pair` has both at the
+//! ends of what is measured. Nothing of it outlives the process, however it ends.
 
 mod generator;
 mod load;
+mod made;
 mod pair;
 mod port;
 mod sink;
 mod stamp;
 mod stream;
+mod written;
 
 pub use generator::{Generator, Sent};
 pub use load::{Amount, Load, Rate};

@@ -14,6 +14,8 @@ pub struct Pair {
     sink: Sink,
     /// The CPU that frames are made on.
     cpu: Option<usize>,
+    /// How long it has to be quiet for none to be on its way any more.
+    quiet: Duration,
     run: u8,
 }
 
@@ -38,7 +40,8 @@ impl Outcome {
     }
 }
 
-/// How long frames may stay out after the last one was sent (RFC 2544 §23), and how long it has to be quiet for there to be none.
+/// How long frames may stay out after the last one was sent (RFC 2544 §23), and how long it has to be quiet for there to be none,
+/// unless somebody knows better.
 const RESIDUE: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_millis(200);
 
@@ -52,7 +55,13 @@ impl Pair {
     /// When nothing can be counted there.
     pub fn new(from: Port, to: Port, expect: Expect, cpu: Option<usize>) -> Result<Self, TrafficError> {
         let sink = Sink::new(to.clone(), expect)?;
-        Ok(Self { from, to, sink, cpu, run: 0 })
+        Ok(Self { from, to, sink, cpu, quiet: QUIET, run: 0 })
+    }
+
+    /// A trial is over when nothing has come for so long.
+    #[must_use]
+    pub fn with_quiet(self, quiet: Duration) -> Self {
+        Self { quiet, ..self }
     }
 
     /// The sink, which has what came of the last trial.
@@ -90,9 +99,12 @@ impl Pair {
     fn drain(&self, sent: u64, stop: &AtomicBool) {
         let end = Instant::now() + RESIDUE;
         let (mut seen, mut since) = (self.sink.frames(), Instant::now());
-        while seen < sent && Instant::now() < end && since.elapsed() < QUIET && !stop.load(Ordering::Relaxed)
+        while seen < sent
+            && Instant::now() < end
+            && since.elapsed() < self.quiet
+            && !stop.load(Ordering::Relaxed)
         {
-            thread::sleep(QUIET / 40);
+            thread::sleep(self.quiet / 40);
             let now = self.sink.frames();
             if now != seen {
                 (seen, since) = (now, Instant::now());

@@ -9,7 +9,7 @@ use rigswitch_dataplane::sys::bpf::insn::{Insn, Label, Math, Program as Code, Re
 use rigswitch_dataplane::sys::bpf::{Attach, Kind, Link, Program, Traits};
 use rigswitch_dataplane::sys::cpu;
 
-use super::{LONGEST, Port, TrafficError, stamp};
+use super::{Port, TrafficError, made, stamp};
 
 use Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 
@@ -29,8 +29,8 @@ pub struct Sink {
 pub struct Expect {
     /// Whose order is checked: so many flows, from the first on.
     pub flows: u32,
-    /// Whether frames arrive with a tag.
-    pub tagged: bool,
+    /// Bytes before the IP header that a plain frame has not: 4 where they arrive with a tag.
+    pub added: usize,
 }
 
 /// What has arrived.
@@ -78,13 +78,13 @@ impl Sink {
         let cpus = cpu::possible() as u32;
         let counters = Array::new(cpus, COUNTERS as u32).map_err(&map)?;
         let flows = Array::new(expect.flows.clamp(1, stamp::FLOWS), FLOW_WORDS).map_err(&map)?;
-        let code = program(&counters, &flows, expect);
-        let load = |traits| {
-            Program::load(Kind::Xdp(traits), "rsw_sink", &code)
+        let load = |frags| {
+            let code = program(&counters, &flows, expect, frags);
+            Program::load(Kind::Xdp(Traits { frags, bound_to: None }), "rsw_sink", &code)
                 .map_err(TrafficError::program("a program for the sink"))
         };
         // With frames in several buffers a veth keeps its MTU, where the kernel knows of them.
-        let program = load(Traits { frags: true, bound_to: None }).or_else(|_| load(Traits::default()))?;
+        let program = load(true).or_else(|_| load(false))?;
         let attach = |mode| port.run(|| program.attach_xdp(port.index, mode)).map(|link| (link, mode));
         let (link, attach) = match attach(Attach::Native)? {
             (Err(error), _) if error.kind() != io::ErrorKind::ResourceBusy => attach(Attach::Generic)?,
@@ -145,8 +145,9 @@ impl Sink {
 pub struct Latencies(Vec<u64>);
 
 impl Latencies {
-    /// Nanoseconds up to 128 one by one, then 64 steps from each power of two to the next, up to 2³².
-    const BUCKETS: usize = 128 + 25 * 64;
+    /// Nanoseconds up to 128 one by one, then 64 steps from each power of two to the next, up to 2³⁸, which is more than four
+    /// minutes; in the last one is what takes longer.
+    const BUCKETS: usize = 128 + 31 * 64;
 
     /// How many frames were on their way for so long: the longest time of each step, and how many.
     pub fn steps(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
@@ -216,6 +217,10 @@ const PASS: i32 = 2;
 const MAP_LOOKUP: i32 = 1;
 const KTIME_GET_NS: i32 = 5;
 const GET_SMP_PROCESSOR_ID: i32 = 8;
+const XDP_GET_BUFF_LEN: i32 = 188;
+
+/// Where on the stack the frame's length is.
+const LENGTH: i16 = -16;
 
 /// Where a word of a row is.
 const fn at(word: usize) -> i16 {
@@ -234,12 +239,17 @@ fn look_up(code: &mut Code, map: &Array) {
     code.load_map(R1, map.fd()).copy(R2, R10).add(R2, KEY.into()).call(MAP_LOOKUP);
 }
 
-/// The frame is from `R6` to `R7` all the way.
-fn program(counters: &Array, flows: &Array, expect: Expect) -> Vec<Insn> {
-    let stamp_at: i16 = if expect.tagged { 46 } else { 42 };
+/// The frame is from `R6` to `R7` all the way, or, of one in several buffers (`frags`), its first.
+fn program(counters: &Array, flows: &Array, expect: Expect, frags: bool) -> Vec<Insn> {
+    let stamp_at = 42 + expect.added as i16;
     let mut code = Code::new();
     let (foreign, pass, checked) = (code.label(), code.label(), code.label());
     code.load(Size::Word, R6, R1, 0).load(Size::Word, R7, R1, 4); // data, data_end
+    match frags {
+        true => code.call(XDP_GET_BUFF_LEN),
+        false => code.copy(R0, R7).math(Math::Subtract, R0, R6),
+    };
+    code.store(Size::Double, R10, LENGTH, R0);
     code.call(GET_SMP_PROCESSOR_ID).copy(R1, R0);
     look_up(&mut code, counters);
     code.jump_value(When::Equal, R0, 0, pass).copy(R8, R0);
@@ -254,7 +264,7 @@ fn program(counters: &Array, flows: &Array, expect: Expect) -> Vec<Insn> {
     code.place(wanted);
 
     count(&mut code, FRAMES);
-    code.copy(R1, R7).math(Math::Subtract, R1, R6);
+    code.load(Size::Double, R1, R10, LENGTH);
     code.load(Size::Double, R0, R8, at(BYTES)).math(Math::Add, R0, R1).store(Size::Double, R8, at(BYTES), R0);
     measure(&mut code, stamp_at);
     check_order(&mut code, stamp_at, flows, checked);
@@ -268,14 +278,14 @@ fn program(counters: &Array, flows: &Array, expect: Expect) -> Vec<Insn> {
     code.finish()
 }
 
-/// The length that the IP header tells, and the pattern.
+/// The length that the IP header tells, and the pattern, which is not looked at beyond the first buffer.
 fn check_bytes(code: &mut Code, stamp_at: i16) {
     let (bad, good) = (code.label(), code.label());
     let ip = stamp_at - 28;
     code.load(Size::Half, R1, R6, ip + 2).network_order(R1, 16).add(R1, ip.into());
-    code.copy(R2, R7).math(Math::Subtract, R2, R6).jump(When::NotEqual, R1, R2, bad);
+    code.load(Size::Double, R2, R10, LENGTH).jump(When::NotEqual, R1, R2, bad);
     code.copy(R2, R6).add(R2, i32::from(stamp_at) + stamp::LEN as i32);
-    stamp::check_pattern(code, R7, LONGEST, bad);
+    stamp::check_pattern(code, R7, made::LONGEST, bad);
     code.go(good).place(bad);
     count(code, CORRUPTED);
     code.place(good);
@@ -288,17 +298,26 @@ fn measure(code: &mut Code, stamp_at: i16) {
     code.load(Size::Double, R1, R8, at(FIRST)).jump_value(When::NotEqual, R1, 0, later);
     code.store(Size::Double, R8, at(FIRST), R0).place(later);
 
+    // 48 bits of time, of both.
+    code.load(Size::Half, R1, R6, stamp_at + stamp::TIME).network_order(R1, 16).math_value(
+        Math::Left,
+        R1,
+        32,
+    );
+    code.load(Size::Word, R2, R6, stamp_at + stamp::TIME + 2).network_order(R2, 32).math(Math::Or, R1, R2);
+    code.math(Math::Subtract, R0, R1).math_value(Math::Left, R0, 16).math_value(Math::Right, R0, 16);
     // The bucket: nanoseconds halved until they are less than 128, and 64 more for each time.
-    code.load(Size::Word, R1, R6, stamp_at + stamp::TIME).network_order(R1, 32).math(Math::Subtract, R0, R1);
-    code.math_value(Math::Left, R0, 32).math_value(Math::Right, R0, 32).set(R2, 0);
+    let in_range = code.label();
+    code.set_whole(R3, longest(Latencies::BUCKETS - 1)).jump(When::GreaterOrEqual, R3, R0, in_range);
+    code.copy(R0, R3).place(in_range).set(R2, 0);
     for halvings in [16, 8, 4, 2, 1] {
         let enough = code.label();
-        let most = (64 << halvings) - 1;
-        code.set(R3, most).jump(When::GreaterOrEqual, R3, R0, enough);
+        code.set_whole(R3, (64 << halvings) - 1).jump(When::GreaterOrEqual, R3, R0, enough);
         code.math_value(Math::Right, R0, halvings).add(R2, halvings * 64).place(enough);
     }
-    code.math(Math::Add, R0, R2).math_value(Math::And, R0, 2047);
+    // The verifier does not see that it is one of them.
     let beyond = code.label();
+    code.math(Math::Add, R0, R2).math_value(Math::And, R0, 4095);
     code.jump_value(When::GreaterOrEqual, R0, Latencies::BUCKETS as i32, beyond);
     code.math_value(Math::Left, R0, 3).copy(R1, R8).math(Math::Add, R1, R0);
     code.load(Size::Double, R0, R1, at(BUCKETS)).add(R0, 1).store(Size::Double, R1, at(BUCKETS), R0);
@@ -373,7 +392,7 @@ mod tests {
         let nanoseconds = |part| latencies.quantile(part).unwrap().as_nanos();
         assert_eq!(latencies.count(), 100);
         assert_eq!([0.0, 0.5, 0.51, 0.99].map(nanoseconds), [100, 100, 129, 129]);
-        assert_eq!(latencies.max().unwrap().as_nanos(), u128::from(u32::MAX));
+        assert_eq!(latencies.max().unwrap().as_nanos(), (1 << 38) - 1);
         assert_eq!(Latencies::default().quantile(0.5), None);
     }
 

@@ -6,7 +6,7 @@
 //! | 1 | the run, so that what an earlier one left on its way is told apart |
 //! | 3 | the flow |
 //! | 4 | the frame's number in its flow, from 0 |
-//! | 4 | when it was made: nanoseconds of `CLOCK_MONOTONIC`, the low 32 bits |
+//! | 6 | when it was made: nanoseconds of `CLOCK_MONOTONIC`, the low 48 bits, which last three days |
 //! | … | the pattern, to the end of the frame |
 
 use rigswitch_dataplane::sys::bpf::insn::{Label, Math, Program, Reg, Size, When};
@@ -17,7 +17,7 @@ use Reg::{R1, R2, R3, R4};
 pub(super) const MAGIC: u32 = 0x5253_7742;
 
 /// Bytes of the stamp, the pattern left out.
-pub(super) const LEN: usize = 16;
+pub(super) const LEN: usize = 18;
 
 /// Where in the stamp the run and the flow are.
 pub(super) const FLOW: i16 = 4;

@@ -17,14 +17,17 @@ pub const GAP: usize = 20;
 /// The shortest frame of Ethernet, with its FCS.
 const SHORTEST: usize = 64;
 
-/// The longest frame that can be made here: a page with the kernel's own notes of it in it (net/bpf/test_run.c).
-pub const LONGEST: usize = 3400;
+/// The longest frame: a jumbo frame as most cards have it.
+pub const LONGEST: usize = 9216;
 
 /// Frames of the Internet mix: of twelve, seven, four and one.
 pub const IMIX: [(usize, usize); 3] = [(7, 64), (4, 594), (1, 1518)];
 
 /// As many sizes as may take turns.
 const MOST_SIZES: usize = 32;
+
+/// What may be before the IP header: that and 28 bytes more are written at once.
+const OUTER: usize = 92;
 
 /// Where addresses begin: stations behind the two ends of what is measured.
 const SOURCE_MAC: MacAddr = MacAddr::new([0x02, 0x52, 0x53, 0, 0, 0]);
@@ -69,6 +72,8 @@ pub struct Stream {
     pub ports: u32,
     /// The VLAN whose 802.1Q tag the frames carry.
     pub vlan: Option<u16>,
+    /// What is before the IP header in place of MAC addresses and a tag: headers of an encapsulation, as frames of one size have them.
+    pub outer: Option<Vec<u8>>,
     /// Which run the frames are of.
     pub run: u8,
 }
@@ -84,6 +89,7 @@ impl Default for Stream {
             destination_ips: Range::one(DESTINATION_IP),
             ports: 1,
             vlan: None,
+            outer: None,
             run: 0,
         }
     }
@@ -121,7 +127,7 @@ impl Stream {
 
     /// The smallest frame that a stream like this one can have, in bytes with the FCS.
     pub fn shortest(&self) -> usize {
-        SHORTEST + self.tag_len()
+        SHORTEST + self.added()
     }
 
     /// How many flows it takes for every destination to have been one's.
@@ -159,6 +165,13 @@ impl Stream {
                 "size {size}: a frame{tagged} has {shortest} to {LONGEST} bytes, the FCS among them"
             ));
         }
+        if self
+            .outer
+            .as_ref()
+            .is_some_and(|outer| !(14..=OUTER).contains(&outer.len()) || self.sizes.len() > 1)
+        {
+            return refuse(format!("headers of an encapsulation have 14 to {OUTER} bytes, and fit one size"));
+        }
         if let Some(vlan) = self.vlan.filter(|vlan| !(1..=4094).contains(vlan)) {
             return refuse(format!("vlan {vlan}: not in 1..=4094"));
         }
@@ -188,22 +201,26 @@ impl Stream {
 
     /// Where the stamp begins.
     pub(super) fn stamp_at(&self) -> usize {
-        14 + self.tag_len() + 20 + 8
+        self.ip_at() + 20 + 8
     }
 
-    fn tag_len(&self) -> usize {
+    /// Where the IP header does.
+    pub(super) fn ip_at(&self) -> usize {
+        14 + self.added()
+    }
+
+    /// Bytes before the IP header that a plain frame has not.
+    pub fn added(&self) -> usize {
+        self.outer.as_ref().map_or(self.tag_len(), |outer| outer.len().saturating_sub(14))
+    }
+
+    pub(super) fn tag_len(&self) -> usize {
         if self.vlan.is_some() { 4 } else { 0 }
     }
 
     /// The headers of a frame of `size` bytes, of the first flow.
     pub(super) fn head(&self, size: usize) -> Vec<u8> {
-        let mut head = Vec::with_capacity(size);
-        head.extend(self.destination_macs.first.octets());
-        head.extend(self.source_macs.first.octets());
-        if let Some(vlan) = self.vlan {
-            head.extend([0x8100_u16, vlan].map(u16::to_be_bytes).concat());
-        }
-        head.extend([0x08, 0x00]);
+        let mut head = self.outer.clone().unwrap_or_else(|| self.plain());
         let ip = head.len();
         head.resize(size - FCS, 0);
         let header = Header {
@@ -223,6 +240,13 @@ impl Stream {
         head.truncate(ip + 20);
         head.extend(udp.map(u16::to_be_bytes).concat());
         head
+    }
+
+    /// MAC addresses, the tag if there is one, and that IP follows.
+    fn plain(&self) -> Vec<u8> {
+        let [to, from] = [self.destination_macs.first, self.source_macs.first].map(MacAddr::octets);
+        let tag = self.vlan.map(|vlan| [0x8100_u16, vlan].map(u16::to_be_bytes).concat());
+        [&to[..], &from, &tag.unwrap_or_default(), &[0x08, 0x00]].concat()
     }
 
     /// Where the frames with the first addresses and ports keep what counts: the low half of each.

@@ -90,6 +90,7 @@ impl Frames {
             destination_ips: range(self.dst_ip, self.dst_ips, default.destination_ips),
             ports: self.flows,
             vlan: self.vlan,
+            outer: None,
             run: default.run,
         }
     }

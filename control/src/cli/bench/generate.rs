@@ -11,7 +11,7 @@ use crate::cli::{Failure, print};
 use crate::config::parse_duration;
 use crate::traffic::{Amount, Generator, Load, Port, Rate, Sent, Stream, TrafficError};
 
-/// Send test frames from a device, made in the kernel
+/// Send test frames from a device, made in the kernel where it can
 ///
 /// They carry a number, a time and a pattern, by which `bench sink` checks them at the far end. Rates in bits are those of a link, with
 /// FCS, preamble and gap; a rate that is not reached is a failure.
@@ -70,6 +70,8 @@ struct Told {
     asked_pps: Option<f64>,
     /// Frames that the device did not take.
     refused: u64,
+    /// Else they were written by this process.
+    made_in_kernel: bool,
 }
 
 impl Generate {
@@ -87,7 +89,8 @@ impl Generate {
         let sent = generator.run(load, &stop)?;
         let stream = generator.stream();
         let asked = self.rate.frames(stream);
-        print(&if self.json { self.as_json(&sent, asked)? } else { text(&sent, stream) })?;
+        let by = generator.is_in_kernel();
+        print(&if self.json { self.as_json(&sent, asked, by)? } else { text(&sent, stream, by) })?;
         match asked {
             Some(asked) if sent.frames > 1 && sent.rate() < asked * REACHED => {
                 Err(Failure::Refused(format!(
@@ -100,7 +103,7 @@ impl Generate {
         }
     }
 
-    fn as_json(&self, sent: &Sent, asked_pps: Option<f64>) -> Result<String, Failure> {
+    fn as_json(&self, sent: &Sent, asked_pps: Option<f64>, made_in_kernel: bool) -> Result<String, Failure> {
         let told = Told {
             dev: self.dev.clone(),
             frames: sent.frames,
@@ -109,6 +112,7 @@ impl Generate {
             pps: sent.rate(),
             asked_pps,
             refused: sent.refused,
+            made_in_kernel,
         };
         serde_json::to_string(&told)
             .map(|text| text + "\n")
@@ -116,10 +120,15 @@ impl Generate {
     }
 }
 
-fn text(sent: &Sent, stream: &Stream) -> String {
+fn text(sent: &Sent, stream: &Stream, made_in_kernel: bool) -> String {
     let (pps, wire) = (sent.rate(), sent.rate() * stream.bits() / 1e9);
+    let by = if made_in_kernel {
+        ""
+    } else {
+        "made     by this process, for a packet socket, which is slower: the kernel makes none of more than a page, nor for this device\n"
+    };
     format!(
-        "sent     {} frames, {} bytes, in {:.3} s: {}, {wire:.3} Gbit/s on the wire\nrefused  {} of them by the device\n",
+        "sent     {} frames, {} bytes, in {:.3} s: {}, {wire:.3} Gbit/s on the wire\nrefused  {} of them by the device\n{by}",
         sent.frames,
         sent.bytes,
         sent.time.as_secs_f64(),

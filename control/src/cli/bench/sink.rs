@@ -70,7 +70,7 @@ impl SinkArgs {
         // Signals first: from here on nothing ends the process before it has told what has come.
         let stop = stop_on_signal()?;
         let port = Port::open(&self.dev, self.netns.as_deref())?;
-        let sink = Sink::new(port, Expect { flows: self.flows, tagged: self.tagged })?;
+        let sink = Sink::new(port, Expect { flows: self.flows, added: if self.tagged { 4 } else { 0 } })?;
         // For whoever starts a generator next.
         let _ = writeln!(
             io::stderr(),
