@@ -122,7 +122,7 @@ fn what_is_not_reached_or_cannot_be_is_one_clear_line() {
     for (words, part) in [
         ("generate --dev nowhere --netns {0} --count 1", "nowhere"),
         ("generate --dev net0 --netns rsw-nowhere --count 1", "rsw-nowhere"),
-        ("generate --dev net0 --netns {0} --size 64,9000", "64 to 3400"),
+        ("generate --dev net0 --netns {0} --size 64,9300", "64 to 9216"),
         ("generate --dev net0 --netns {0} --size 1600", "MTU of net0, 1500"),
         ("generate --dev net0 --netns {0} --cpu 4096 --count 1", "CPU 4096"),
         ("sink --dev nowhere --netns {0}", "nowhere"),
@@ -155,6 +155,12 @@ fn what_is_not_reached_or_cannot_be_is_one_clear_line() {
     let said = say(&format!("generate {near} --count 1"));
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("net0 is down: ip link set net0 up"), "{}", said.err);
+    for (from, to, part) in [(0, 1, "net0 is down: ip link set net0 up"), (1, 0, "net0 is down")] {
+        let (from, to) = (netns(&rig, from), netns(&rig, to));
+        let said = say(&format!("rfc2544 --from {NIC} --netns {from} --to {NIC} --to-netns {to}"));
+        assert_eq!((said.code, said.err.lines().count()), (Some(1), 1), "{said:?}");
+        assert!(said.err.contains(part), "{}", said.err);
+    }
 }
 
 #[test]
@@ -196,6 +202,15 @@ fn a_running_switch_is_measured_as_rfc_2544_has_it_and_an_interrupted_run_keeps_
     for name in ["report.html", "report.json", "report.md"] {
         assert!(std::fs::metadata(folder.join(name)).unwrap().len() > 0, "{name}");
     }
+    assert_no_programs(&rig);
+
+    // A rate beyond the generator is not claimed: what was sent is told, and that it was less.
+    let words = "--trial 40ms --rate 900Mpps --loss 99 --rounds 1 --size 64";
+    let said = say(&format!("rfc2544 {ends} {words} -j"));
+    let throughput = json(&said.out)["sections"][0].clone();
+    assert!(throughput["notes"].to_string().contains("less was sent than should have been"), "{throughput}");
+    let found = throughput["rows"][0]["cells"][0]["figure"]["median"].as_f64().unwrap();
+    assert!(found < 100.0, "{found} Mpps");
     assert_no_programs(&rig);
 
     // Interrupted in the second round, which never ends: the first size of it has begun.

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::report::Report;
 use super::search::Tried;
+use super::trial::{Disturbed, ProcStat, undisturbed};
 use crate::traffic::{Amount, Expect, Load, Outcome, Pair, Port, Rate, Stream, TrafficError};
 
 /// Why no more trials are made.
@@ -23,6 +25,7 @@ pub(crate) struct Ends<'a> {
     pair: Pair,
     trial: Duration,
     stop: &'a AtomicBool,
+    disturbed: Disturbed,
 }
 
 /// Flows whose order is checked.
@@ -32,19 +35,19 @@ impl<'a> Ends<'a> {
     pub(crate) fn new(
         from: Port,
         to: Port,
-        tagged: bool,
+        added: usize,
         cpu: Option<usize>,
         trial: Duration,
         stop: &'a AtomicBool,
     ) -> Result<Self, TrafficError> {
-        let pair = Pair::new(from, to, Expect { flows: FLOWS, tagged }, cpu)?;
-        Ok(Self { pair, trial, stop })
+        let pair = Pair::new(from, to, Expect { flows: FLOWS, added }, cpu)?;
+        Ok(Self { pair, trial, stop, disturbed: Disturbed::default() })
     }
 
     /// Has whatever learns learn where the stream's destinations are.
     pub(crate) fn teach(&mut self, stream: &Stream) -> Result<(), Ended> {
         self.pair.teach(stream, self.stop)?;
-        self.check()
+        check(self.stop)
     }
 
     /// A trial as long as trials are, at this rate or as fast as can be.
@@ -53,22 +56,37 @@ impl<'a> Ends<'a> {
         self.send(stream, Load { rate, amount: Amount::For(self.trial) })
     }
 
-    /// A trial of so many frames.
+    /// A trial of so many frames; one that was disturbed is made again.
     pub(crate) fn send(&mut self, stream: &Stream, load: Load) -> Result<Outcome, Ended> {
-        self.check()?;
-        let outcome = self.pair.trial(stream, load, self.stop)?;
-        self.check()?; // what was cut short says nothing
-        Ok(outcome)
+        let Self { pair, stop, disturbed, .. } = self;
+        undisturbed(&mut ProcStat, disturbed, || {
+            check(stop)?;
+            let outcome = pair.trial(stream, load, stop)?;
+            check(stop)?; // what was cut short says nothing
+            Ok(outcome)
+        })
+    }
+
+    /// Has the report tell of trials that were disturbed.
+    pub(crate) fn tell_disturbed(&self, report: &mut Report) {
+        report.disturbed += u64::from(self.disturbed.discarded);
+        if self.disturbed.taken > 0 {
+            report.method.push(format!(
+                "{} trials were disturbed by CPU steal however often they were made, and were taken as they are: figures are too low rather \
+                 than too high.",
+                self.disturbed.taken
+            ));
+        }
     }
 
     /// Waits so long.
     pub(crate) fn wait(&self, time: Duration) -> Result<(), Ended> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.check()?;
+            check(self.stop)?;
             thread::sleep(Duration::from_millis(20).min(time));
         }
-        self.check()
+        check(self.stop)
     }
 
     /// How frames are made and counted.
@@ -79,14 +97,16 @@ impl<'a> Ends<'a> {
             "in the stack, for its driver has no XDP"
         };
         format!(
-            "Frames are made in the kernel by an XDP program that is run on live frames, one by one against the clock, and counted by another \
-             {place}. Each carries its number, the time it was made at and a pattern."
+            "Frames are made in the kernel by an XDP program that is run on live frames, one by one against the clock (those that are longer than \
+             a page, or for a device that takes none from XDP, by this process and a packet socket), and counted by another {place}. Each \
+             carries its number, the time it was made at and a pattern. A trial during which the hypervisor took more than 1 % of the CPU \
+             time was thrown away, counted, and made again."
         )
     }
+}
 
-    fn check(&self) -> Result<(), Ended> {
-        if self.stop.load(Ordering::Relaxed) { Err(Ended::Interrupted) } else { Ok(()) }
-    }
+fn check(stop: &AtomicBool) -> Result<(), Ended> {
+    if stop.load(Ordering::Relaxed) { Err(Ended::Interrupted) } else { Ok(()) }
 }
 
 /// What a search wants to know of a trial.

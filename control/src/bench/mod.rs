@@ -59,6 +59,8 @@ pub(crate) struct Measured {
     pub(crate) drivers: Vec<String>,
     pub(crate) offloads: Vec<String>,
     pub(crate) ended_early: Option<String>,
+    /// Trials thrown away, because the hypervisor took the CPU during them.
+    pub(crate) disturbed: u64,
 }
 
 /// Who waits for it: a bar that shows how far it is, and a word that ends it.
@@ -96,6 +98,7 @@ impl Watch {
             self.bar.inc(1);
             sample
         });
+        measured.disturbed += trials.iter().map(|trials| u64::from(trials.disturbed)).sum::<u64>();
         if let Err((case, error)) = done {
             measured.ended_early = Some(format!("{}: {error}", name(case)));
         } else if self.is_stopped() && measured.ended_early.is_none() {

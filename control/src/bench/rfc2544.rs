@@ -165,7 +165,8 @@ fn throughput_section(all: &[Named<'_>]) -> Section {
     let held_back: u32 = all.iter().map(|(.., measured)| measured.held_back).sum();
     if held_back > 0 {
         notes.push(format!(
-            "In {held_back} trials less was sent than should have been: something else on the machine kept the generator from its work."
+            "In {held_back} trials less was sent than should have been: the rate is beyond what the generator makes here of such frames, or \
+             something else on the machine kept it from its work."
         ));
     }
     Section {

@@ -99,6 +99,38 @@ pub(crate) fn interleave<T, E>(
     (trials, Ok(()))
 }
 
+/// Trials that the hypervisor disturbed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Disturbed {
+    /// Thrown away, and made again.
+    pub(crate) discarded: u32,
+    /// Taken all the same, for those before were no better.
+    pub(crate) taken: u32,
+}
+
+/// Trials in a row that are thrown away: a search cannot go on without an answer.
+const PATIENCE: u32 = 4;
+
+/// Makes a trial, again while it was disturbed, and counts that.
+pub(crate) fn undisturbed<T, E>(
+    steal: &mut impl StealClock,
+    disturbed: &mut Disturbed,
+    mut run: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    for _ in 0..PATIENCE {
+        let before = steal.read();
+        let sample = run()?;
+        if steal.read().since(before) <= BEARABLE {
+            return Ok(sample);
+        }
+        disturbed.discarded += 1;
+    }
+    let before = steal.read();
+    let sample = run()?;
+    disturbed.taken += u32::from(steal.read().since(before) > BEARABLE);
+    Ok(sample)
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -159,6 +191,20 @@ mod tests {
         let (order, trials) = order(Schedule { rounds: 2, warm_up: 1 }, |_| true);
         assert_eq!(order.len(), 2 * 5);
         assert_eq!(trials[0], Trials { kept: vec![], disturbed: 4 });
+    }
+
+    #[test]
+    fn a_trial_of_a_search_is_made_until_nothing_is_stolen_and_not_for_ever() {
+        let mut made = 0;
+        let mut disturbed = Disturbed::default();
+        let mut trial = |steals| {
+            undisturbed(&mut Told::new(steals), &mut disturbed, || {
+                made += 1;
+                Ok::<_, Infallible>(made)
+            })
+        };
+        assert_eq!((trial(|_| false), trial(|trial| trial < 2), trial(|_| true)), (Ok(1), Ok(4), Ok(9)));
+        assert_eq!(disturbed, Disturbed { discarded: 6, taken: 1 });
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn markdown(report: &Report) -> String {
     let _ = write!(
         out,
         "\nFigures are medians with 95 % bootstrap intervals; {} trials were disturbed by CPU steal and thrown away.\n",
-        report.disturbed()
+        report.disturbed
     );
     out
 }

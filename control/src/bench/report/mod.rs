@@ -39,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) method: Vec<String>,
     /// Why it ended before it was done, if it did. What is in the sections was measured by then.
     pub(crate) ended_early: Option<String>,
+    /// Trials that were thrown away, because the hypervisor took the CPU during them.
+    pub(crate) disturbed: u64,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -180,18 +182,9 @@ impl Report {
             machine: Machine::look(),
             method: Vec::new(),
             ended_early: None,
+            disturbed: 0,
             sections: Vec::new(),
         }
-    }
-
-    /// How many trials were thrown away in all.
-    pub(crate) fn disturbed(&self) -> u64 {
-        let cells = self.sections.iter().flat_map(|section| &section.rows).flat_map(|row| &row.cells);
-        let figures = cells.filter_map(|cell| match cell {
-            Cell::Figure(figure) => Some(u64::from(figure.disturbed)),
-            _ => None,
-        });
-        figures.sum()
     }
 }
 
@@ -236,6 +229,7 @@ impl Cell {
     pub(crate) fn of(samples: Vec<f64>, disturbed: u32) -> Self {
         match Figure::of(samples, disturbed) {
             Some(figure) => Self::Figure(figure),
+            None if disturbed == 1 => Self::Text("the only trial was disturbed by steal".to_owned()),
             None if disturbed > 0 => Self::Text(format!("all {disturbed} trials were disturbed by steal")),
             None => Self::Text("not measured".to_owned()),
         }
@@ -243,6 +237,12 @@ impl Cell {
 
     pub(crate) fn text(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+
+    /// As many cells, of which the first says why there is nothing in them.
+    pub(crate) fn words(text: &str, cells: usize) -> Vec<Self> {
+        let texts = [text].into_iter().chain(std::iter::repeat(""));
+        texts.take(cells).map(Self::text).collect()
     }
 
     fn is_number(&self) -> bool {
@@ -326,6 +326,7 @@ pub(crate) mod tests {
         let mut report = Report::new("A <title>", "rigswitch bench forward --size 64".into());
         report.method.push("By turns & often.".into());
         report.ended_early = Some("interrupted".into());
+        report.disturbed = 1;
         report.sections.push(Section {
             id: "memory".into(),
             title: "In memory".into(),
@@ -361,7 +362,6 @@ pub(crate) mod tests {
         let report = example();
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
-        assert_eq!(report.disturbed(), 1);
     }
 
     #[test]
@@ -380,6 +380,7 @@ pub(crate) mod tests {
         let cell = Cell::of(vec![25.88, 26.11, 25.0], 0);
         assert_eq!(cell.to_string(), "25.9 (25.0–26.1)");
         assert_eq!(Cell::of(vec![], 3).to_string(), "all 3 trials were disturbed by steal");
+        assert_eq!(Cell::of(vec![], 1).to_string(), "the only trial was disturbed by steal");
         assert_eq!(Cell::of(vec![], 0).to_string(), "not measured");
     }
 }

@@ -108,7 +108,7 @@ fn with_spread(cell: &Cell) -> String {
 }
 
 fn footer(report: &Report) -> String {
-    let disturbed = match report.disturbed() {
+    let disturbed = match report.disturbed {
         0 => "No trial was disturbed by CPU steal.".to_owned(),
         1 => "One trial was disturbed by CPU steal, thrown away and made up for.".to_owned(),
         count => format!("{count} trials were disturbed by CPU steal, thrown away and made up for."),

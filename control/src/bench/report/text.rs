@@ -21,10 +21,9 @@ impl Report {
             let _ = writeln!(out, "{line}");
         }
         self.sections.iter().for_each(|section| section.write_text(&mut out, colour));
-        let disturbed = self.disturbed();
         let _ = write!(out, "\nmedians (95 % bootstrap interval)");
-        if disturbed > 0 {
-            let _ = write!(out, "; {disturbed} trials disturbed by CPU steal thrown away");
+        if self.disturbed > 0 {
+            let _ = write!(out, "; {} trials disturbed by CPU steal thrown away", self.disturbed);
         }
         out + "\n"
     }
@@ -34,12 +33,7 @@ impl Section {
     fn write_text(&self, out: &mut String, colour: bool) {
         let _ = write!(out, "\n{}: {}\n", self.title, self.about);
         if !self.rows.is_empty() {
-            // Units stay as they are written.
-            let upper = |head: String| match head.split_once(" (") {
-                Some((name, unit)) => format!("{} ({unit}", name.to_uppercase()),
-                None => head.to_uppercase(),
-            };
-            let heads: Vec<_> = self.heads().map(upper).collect();
+            let heads: Vec<_> = self.heads().map(|head| upper(&head)).collect();
             let heads = heads.iter().enumerate().map(|(column, head)| {
                 let is_number = self.rows.iter().any(|row| {
                     column.checked_sub(row.keys.len()).is_some_and(|cell| row.cells[cell].is_number())
@@ -56,5 +50,40 @@ impl Section {
         for note in &self.notes {
             let _ = writeln!(out, "{note}");
         }
+    }
+}
+
+/// As heads of tables are written; units stay as they are.
+fn upper(head: &str) -> String {
+    match head.split_once(" (") {
+        Some((name, unit)) => format!("{} ({unit}", upper(name)),
+        // Of what is no ASCII, as in µs, the capital would be another letter.
+        None => head.to_ascii_uppercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::example;
+    use super::*;
+
+    #[test]
+    fn heads_are_in_capitals_and_units_are_not() {
+        for (head, said) in [
+            ("way", "WAY"),
+            ("round trip, 99 % (µs)", "ROUND TRIP, 99 % (µs)"),
+            ("ns, µs", "NS, µS"),
+            ("into it: instructions", "INTO IT: INSTRUCTIONS"),
+        ] {
+            assert_eq!(upper(head), said);
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_disturbed_says_so() {
+        let mut report = example();
+        assert!(report.text(false).contains("; 1 trials disturbed by CPU steal thrown away\n"));
+        report.disturbed = 0;
+        assert!(report.text(false).ends_with("medians (95 % bootstrap interval)\n"));
     }
 }

@@ -54,6 +54,7 @@ impl Measure {
         report.machine.drivers.extend(measured.drivers);
         report.machine.offloads.extend(measured.offloads);
         (report.sections, report.ended_early) = (measured.sections, measured.ended_early);
+        report.disturbed = measured.disturbed;
         self.output.deliver(&report, folder.as_ref())
     }
 

@@ -91,7 +91,7 @@ impl Between {
     fn measure(
         self,
         title: &str,
-        vlan: bool,
+        added: usize,
         measure: impl FnOnce(&mut Ends<'_>, &mut Report, &dyn Fn(&str)),
     ) -> Result<(), Failure> {
         // Signals first: from here on nothing ends the process before it has told what there is.
@@ -101,7 +101,7 @@ impl Between {
         let to = Port::open(&self.to, self.to_netns.as_deref().or(self.netns.as_deref()))?;
         let mut report = Report::new(title, as_typed());
         let stolen = StolenSince::now();
-        let mut ends = Ends::new(from, to, vlan, self.cpu, self.trial, &stop)?;
+        let mut ends = Ends::new(from, to, added, self.cpu, self.trial, &stop)?;
         report.method = vec![self.method(), ends.method()];
         let bar = ProgressBar::new_spinner();
         measure(&mut ends, &mut report, &|what| {
@@ -110,6 +110,7 @@ impl Between {
         });
         bar.finish_and_clear();
         report.machine.steal_percent = stolen.percent();
+        ends.tell_disturbed(&mut report);
         self.output.deliver(&report, folder.as_ref())
     }
 }
@@ -139,8 +140,8 @@ impl Rfc2544 {
             precision: self.between.precision(),
             rounds: self.between.rounds,
         };
-        let tagged = plan.streams.iter().any(|(_, stream)| stream.vlan.is_some());
-        self.between.measure("RFC 2544 benchmarks", tagged, move |ends, report, tell| {
+        let added = plan.streams.first().map_or(0, |(_, stream)| stream.added());
+        self.between.measure("RFC 2544 benchmarks", added, move |ends, report, tell| {
             rfc2544::measure(ends, &plan, report, tell);
         })
     }
@@ -178,7 +179,7 @@ impl Rfc2889 {
         let Some(careful) = self.careful.frames(&stream) else {
             return Err(Failure::Usage("--careful: a rate at which nothing is lost, not max".into()));
         };
-        let tagged = stream.vlan.is_some();
+        let added = stream.added();
         let plan = rfc2889::Plan {
             stream,
             most: self.between.rate,
@@ -188,7 +189,7 @@ impl Rfc2889 {
             careful,
             ageing: self.ageing.unwrap_or_default(),
         };
-        self.between.measure("RFC 2889 benchmarks", tagged, move |ends, report, tell| {
+        self.between.measure("RFC 2889 benchmarks", added, move |ends, report, tell| {
             rfc2889::measure(ends, &plan, report, tell);
         })
     }
