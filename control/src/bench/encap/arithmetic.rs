@@ -1,7 +1,7 @@
 //! What encapsulation adds, and what share of the wire is left: by the standards, and as frames that were encapsulated have it.
 
 use super::Encap;
-use super::ways::{NOWHERE, WAYS, Way};
+use super::ways::Way;
 use crate::bench::BenchError;
 use crate::bench::memory::through;
 use crate::bench::report::{Axis, AxisScale, Better, Cell, Chart, Column, Kind, Point, Row, Section, Series};
@@ -38,7 +38,7 @@ impl Encap {
         sizes.dedup();
         let mut rows = Vec::new();
         let mut series = Vec::new();
-        for way in WAYS.iter().filter(|way| way.name != NOWHERE) {
+        for way in &self.ways {
             let mut points = Vec::new();
             for &size in &sizes {
                 let limit = share(size.into(), usize::from(size) + way.added);
@@ -70,7 +70,7 @@ impl Encap {
             caption: "Counted on frames that this switch has encapsulated; cross-connect, macvlan and host-gw add nothing, as the bridge."
                 .into(),
         };
-        let standards = WAYS.iter().filter(|way| way.added > 0);
+        let standards = self.ways.iter().filter(|way| way.added > 0);
         let standards = standards.map(|way| format!("{}: {}", way.name, way.standard));
         Section {
             id: "overhead".into(),
@@ -86,7 +86,7 @@ impl Encap {
             ],
             rows,
             charts: vec![chart],
-            notes: vec![standards.collect::<Vec<_>>().join(". ") + "."],
+            notes: Some(standards.collect::<Vec<_>>().join(". ") + ".").filter(|text| text.len() > 1).into_iter().collect(),
         }
     }
 }
@@ -103,6 +103,7 @@ fn seen(way: &Way, size: usize) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ways::{NOWHERE, WAYS};
     use super::*;
 
     #[test]

@@ -36,7 +36,7 @@ impl Encap {
     /// Measures them.
     pub(super) fn in_memory(&self, watch: &Watch, measured: &mut Measured) {
         let mut cases = Vec::new();
-        for way in WAYS.iter().filter(|way| missing(way).is_none()) {
+        for way in WAYS.iter().filter(|way| self.needs(way) && missing(way).is_none()) {
             for &size in &self.sizes {
                 let directions = if way.name == NOWHERE { &DIRECTIONS[..1] } else { &DIRECTIONS };
                 cases.extend(directions.iter().map(|&(direction, _)| Case { way, direction, size }));
@@ -48,7 +48,18 @@ impl Encap {
             let length = if counts { self.length } else { self.length / 8 };
             cases[case].measure(Trial { beforehand: 4096, length, forwards: cases[case].way.name != NOWHERE })
         });
-        measured.sections.push(section(&self.sizes, &cases, &trials));
+        measured.sections.push(section(self, &cases, &trials));
+    }
+
+    /// Whether it is compared, or one that is compared is it with something more.
+    fn needs(&self, way: &Way) -> bool {
+        let is_below = |above: &Way| {
+            let steps = std::iter::successors(Some(above), |way| {
+                way.on.and_then(|(base, _)| WAYS.iter().find(|way| way.name == base))
+            });
+            steps.into_iter().any(|below| below.name == way.name)
+        };
+        self.ways.iter().any(|above| is_below(above))
     }
 }
 
@@ -79,7 +90,8 @@ impl Case {
     }
 }
 
-fn section(sizes: &[u16], cases: &[Case], trials: &[Trials<Sample>]) -> Section {
+fn section(encap: &Encap, cases: &[Case], trials: &[Trials<Sample>]) -> Section {
+    let (sizes, ways) = (&encap.sizes, &encap.ways);
     let of = |way: &str, direction: Direction, size: u16| {
         let is_it = |case: &Case| case.way.name == way && case.direction == direction && case.size == size;
         cases.iter().position(is_it).map(|place| &trials[place])
@@ -90,7 +102,7 @@ fn section(sizes: &[u16], cases: &[Case], trials: &[Trials<Sample>]) -> Section 
     };
     let uncounted = not_counted();
     let mut rows = Vec::new();
-    for way in WAYS.iter().filter(|way| way.name != NOWHERE) {
+    for way in ways {
         for &size in sizes {
             let cells = DIRECTIONS.iter().flat_map(|&(direction, _)| match of(way.name, direction, size) {
                 Some(trials) => {
@@ -109,7 +121,7 @@ fn section(sizes: &[u16], cases: &[Case], trials: &[Trials<Sample>]) -> Section 
             rows.push(Row { keys: vec![way.name.into(), size.to_string()], cells });
         }
     }
-    let rates = WAYS.iter().filter(|way| way.name != NOWHERE).map(|way| {
+    let rates = ways.iter().map(|way| {
         let point = |&size: &u16| Some(Point::of(size.into(), &figure(way.name, size)?.map(|ns| 1e3 / ns)?));
         Series { name: way.name.into(), is_limit: false, points: sizes.iter().filter_map(point).collect() }
     });
@@ -138,21 +150,20 @@ fn section(sizes: &[u16], cases: &[Case], trials: &[Trials<Sample>]) -> Section 
         keys: vec!["way".into(), "frame (bytes)".into()],
         columns: columns.chain(counted).collect(),
         rows,
-        charts: [stages(sizes[0], figure), Some(rates).filter(|_| sizes.len() > 1)].into_iter().flatten().collect(),
+        charts: [stages(ways, sizes[0], figure), Some(rates).filter(|_| sizes.len() > 1)].into_iter().flatten().collect(),
         notes: uncounted.into_iter().collect(),
     }
 }
 
 /// What each step costs: a way is another one with something more, so that the steps are the differences.
-fn stages(size: u16, figure: impl Fn(&str, u16) -> Option<Figure>) -> Option<Chart> {
+fn stages(ways: &[&Way], size: u16, figure: impl Fn(&str, u16) -> Option<Figure>) -> Option<Chart> {
     const FIRST: &str = "make and free";
-    let ways: Vec<_> =
-        WAYS.iter().filter(|way| way.name != NOWHERE && figure(way.name, size).is_some()).collect();
+    let ways: Vec<_> = ways.iter().filter(|way| figure(way.name, size).is_some()).collect();
     let mut series = vec![Series { name: FIRST.into(), is_limit: false, points: Vec::new() }];
     for (place, way) in ways.iter().enumerate() {
         let nowhere = figure(NOWHERE, size)?;
         series[0].points.push(Point::of(place as f64, &nowhere));
-        let mut at = *way;
+        let mut at: &Way = way;
         while let Some((base, step)) = at.on {
             let below = WAYS.iter().find(|way| way.name == base)?;
             let cost = figure(at.name, size)?.difference(&figure(base, size)?)?;

@@ -1,18 +1,23 @@
 //! `bench encap`: what encapsulation costs, in bytes on the wire and in time.
 //!
-//! [`ways`] has the ways that are compared, [`memory`] measures them with no I/O, [`devices`] between stations in a [`rig`];
-//! [`arithmetic`] says what the bytes must be.
+//! [`ways`] has the ways that are compared, [`memory`] measures them with no I/O, [`devices`] between stations in a [`rig`], of switches
+//! of ours that are [`running`] or of the [`kernel`]'s, and [`tables`] has what came of that; [`arithmetic`] says what the bytes must be.
 
 mod arithmetic;
 mod devices;
+mod kernel;
 mod memory;
-mod rig;
+pub(crate) mod rig;
+mod running;
+mod tables;
 pub(crate) mod ways;
 
 use std::time::Duration;
 
 use super::trial::Schedule;
 use super::{Measured, Watch};
+use rig::Drive;
+use ways::Way;
 
 /// What is to be measured.
 pub(crate) struct Encap {
@@ -23,6 +28,9 @@ pub(crate) struct Encap {
     pub(crate) length: Duration,
     /// Whether also over devices, which takes root.
     pub(crate) has_devices: bool,
+    /// What is compared, and through what it goes over devices.
+    pub(crate) ways: Vec<&'static Way>,
+    pub(crate) drives: Vec<Drive>,
 }
 
 impl Encap {

@@ -19,7 +19,7 @@ pub(crate) struct Way {
     /// Who is where, where nobody tells.
     known: &'static str,
     /// Whether the switch at the other end has the same with other addresses.
-    has_ends: bool,
+    pub(crate) has_ends: bool,
     /// Whether stations send to a router.
     pub(crate) is_routed: bool,
     /// What the kernel has that is the same.
@@ -31,6 +31,7 @@ pub(crate) struct Way {
 pub(crate) enum Kernel {
     Nothing,
     Bridge,
+    Macvlan,
     Vlan,
     QinQ,
     Vxlan,
@@ -260,7 +261,7 @@ pub(crate) const WAYS: [Way; 9] = [
         known: "",
         has_ends: false,
         is_routed: false,
-        kernel: Kernel::Nothing,
+        kernel: Kernel::Macvlan,
     },
     Way {
         name: "host-gw",
@@ -314,10 +315,17 @@ impl Way {
         self.kernel != Kernel::Nothing
     }
 
-    /// The near switch's configuration over devices of these kinds, and that of the far one.
-    pub(crate) fn over(&self, [station, wire]: [&str; 2]) -> [String; 2] {
-        let port = |name: &str, kind: &str| format!("[[port]]\nname = \"{name}\"\n{kind} = \"{name}\"\n");
-        let near = format!("{}{}{}", port("p0", station), port("p1", wire), self.near);
+    /// The near switch's configuration over a station's port and a wire of these kinds and MTUs, and that of the far one.
+    pub(crate) fn over(&self, kinds: [&str; 2], mtus: [u16; 2]) -> [String; 2] {
+        let port = |(place, name): (usize, &str)| {
+            let device = match kinds[place] {
+                "socket" => "socket = { udp = [4789], ipip = true }".to_owned(),
+                kind => format!("{kind} = \"{name}\""),
+            };
+            format!("[[port]]\nname = \"{name}\"\n{device}\nmtu = {}\n", mtus[place])
+        };
+        let ports: String = ["p0", "p1"].into_iter().enumerate().map(port).collect();
+        let near = ports + self.near;
         let far = swapped(&near);
         [near, far]
     }
@@ -356,6 +364,22 @@ impl Way {
         }
     }
 
+    /// What is before the IP header of those: `first_hop` says whom they are sent to on a wire.
+    ///
+    /// # Errors
+    /// Those of `through`.
+    pub(crate) fn wrapping<E>(
+        &self,
+        size: usize,
+        first_hop: MacAddr,
+        through: impl FnOnce(&str, &[Vec<u8>]) -> Result<Vec<Vec<u8>>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let mut frame = self.inward(size, through)?.swap_remove(0);
+        frame.truncate(frame.len() - (size - ETHERNET));
+        frame[..6].copy_from_slice(&first_hop.octets());
+        Ok(frame)
+    }
+
     /// Whom a station sends to: the other one, or the router at this port.
     fn first_hop(&self, port: &str, station: [u8; 6]) -> [u8; 6] {
         if self.is_routed { MacAddr::of_name(port).octets() } else { station }
@@ -375,9 +399,10 @@ fn swapped(near: &str) -> String {
     })
 }
 
+const ETHERNET: usize = 14;
+
 /// A UDP datagram of each flow, in frames of `size` bytes.
 fn frames(to: [u8; 6], from: [u8; 6], source: [u8; 4], destination: [u8; 4], size: usize) -> Vec<Vec<u8>> {
-    const ETHERNET: usize = 14;
     const IPV4: usize = 20;
     let word = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
     let frame = |flow: u16| {
