@@ -4,6 +4,8 @@
 
 mod command;
 mod rig;
+#[path = "mangled/tags.rs"]
+mod tags;
 
 use std::fs;
 use std::io::IoSlice;

@@ -53,7 +53,9 @@ pub(super) fn random_frame(random: &mut Random) -> Vec<u8> {
     frame.extend(station(random));
     let source = station(random);
     frame.extend(if random.one_in(4) { source } else { [2, 0, 0, 0, 0, random.below(24) as u8] });
-    for _ in 0..[0, 0, 0, 1, 1, 2][random.below(6) as usize] {
+    let depth =
+        if random.one_in(16) { random.below(40) } else { [0, 0, 0, 1, 1, 2][random.below(6) as usize] };
+    for _ in 0..depth {
         let vid = if random.one_in(12) { 4095 } else { random.below(6) as u16 };
         frame.extend(if random.one_in(4) { [0x88, 0xa8] } else { [0x81, 0] });
         frame.extend((vid | (random.next() as u16 & 0xf000)).to_be_bytes());
@@ -61,6 +63,7 @@ pub(super) fn random_frame(random: &mut Random) -> Vec<u8> {
     frame.extend([0x88, 0xb5]);
     let length = match random.below(20) {
         0 => random.below(22),
+        1 if depth > 0 => 12 + 4 * depth + random.below(4), // nothing behind the tags, or half of that
         1 => 1500 + random.below(40),
         2 => random.below(3000),
         _ => 60,

@@ -78,6 +78,10 @@ pub(super) fn rigs() -> Vec<Rig> {
             vec![("random frames", random())],
         ),
     ];
+    for (name, protocol) in [("mangled tags", ""), ("mangled tags, 802.1ad", "vlan_protocol 802.1ad")] {
+        let ports = [ACCESS_10, native, (&["10 untagged", "20"], ""), (&["10", "20", "30"], "")];
+        rigs.push(rig(name, protocol, ports, mangled()));
+    }
     rigs.push(off());
     rigs.push(own());
     rigs
@@ -227,6 +231,54 @@ fn lengths() -> Vec<Case> {
     });
     let tagged = [of(customer(10)), of(service(10))].concat();
     vec![("lengths without a tag", untagged), ("lengths with a tag", tagged), ("a tag cut off", cut.to_vec())]
+}
+
+/// Stacks of tags that are cut off anywhere, have nothing behind them, are deeper than anybody reads, or are of VLANs that there
+/// are not: from everywhere.
+fn mangled() -> Vec<Case> {
+    let stack = |from: usize, tags: &[[u8; 4]], length: Option<usize>| {
+        let inner = frame(BROADCAST, station(10, u8::try_from(from).unwrap()), EXPERIMENT, 60, 1);
+        let mut whole = tags.iter().rev().fold(inner, |frame, tag| tagged(&frame, *tag));
+        whole.truncate(length.unwrap_or(whole.len()));
+        Step::Send(from, whole)
+    };
+    let outer = [customer(10), service(10), PRIORITY, service(0), customer(0xfff), service(0xfff)];
+    let foreign = [0x91, 0, 0, 10];
+    let everywhere =
+        |tags: &[[u8; 4]], length| (0..PORTS).map(|from| stack(from, tags, length)).collect::<Vec<_>>();
+    let cut =
+        |tag: [u8; 4]| (14..=20).flat_map(move |length| everywhere(&[tag], Some(length))).collect::<Vec<_>>();
+    let cut_within = |pair: [[u8; 4]; 2]| (18..=24).flat_map(move |length| everywhere(&pair, Some(length)));
+    let pairs = [
+        [customer(10), customer(20)],
+        [service(10), customer(10)],
+        [PRIORITY, customer(10)],
+        [PRIORITY, PRIORITY],
+        [customer(10), foreign],
+        [foreign, customer(10)],
+    ];
+    let reserved = [
+        [customer(0xfff), customer(10)],
+        [customer(10), customer(0xfff)],
+        [PRIORITY, customer(0xfff)],
+        [service(0xfff), customer(10)],
+        [service(10), customer(0xfff)],
+    ];
+    let deep = [3, 4, 5, 8, 9, 50, 300].into_iter().flat_map(|depth| {
+        [customer(10), service(10), PRIORITY].map(|tag| everywhere(&vec![tag; depth], None)).concat()
+    });
+    let nothing = (1..=9).flat_map(|depth| {
+        [customer(10), service(10), PRIORITY]
+            .map(|tag| everywhere(&vec![tag; depth], Some(14 + 4 * depth)))
+            .concat()
+    });
+    vec![
+        ("one tag, cut off", outer.into_iter().flat_map(cut).collect()),
+        ("the second of two, cut off", pairs.into_iter().flat_map(cut_within).collect()),
+        ("no vlan has it", reserved.into_iter().flat_map(|tags| everywhere(&tags, None)).collect()),
+        ("deep", deep.collect()),
+        ("nothing behind them", nothing.collect()),
+    ]
 }
 
 fn entries() -> Vec<Case> {
