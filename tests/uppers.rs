@@ -1,7 +1,11 @@
 //! Devices that stand on others, on real ones: hosts that have VLANs of their own, and bridges of those.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "uppers/bridges.rs"]
+mod bridges;
 mod command;
+#[path = "uppers/moves.rs"]
+mod moves;
 mod rig;
 
 use command::{PATIENCE, Running, wait_for};
