@@ -109,7 +109,7 @@ fn what_is_explained_names_the_address_the_child_and_the_line() {
     let folder = Folder::new("ipvlan-why");
     folder.write("rig.toml", STACKED);
     let explained = |frame: &str| folder.ask(&format!("explain -c rig.toml --port {frame}"));
-    let to_one = "  in       p0, in no bridge and no cross-connect  [rig.toml:3]\n  \
+    let to_one = "  in       p0, on which sub-interfaces of VLANs stand, and nothing else  [rig.toml:3]\n  \
                   untag    802.1Q vlan 10, p 0 off\n  \
                   in       v10, the parent of ipvlans  [rig.toml:15]\n  \
                   look up  10.66.0.1 is iv1's  [rig.toml:38]\n  \

@@ -60,6 +60,9 @@ pub(super) fn role(setting: &Setting<'_>, device: DeviceId) -> (String, Option<S
         Role::Ipvlan(_) => (format!("{name}, the parent of ipvlans"), declared()),
         Role::Routed => (format!("{name}, a routed device"), origins.place(&["address", name], "address")),
         Role::Macvlan(_) => (format!("{name}, which macvlans share"), declared()),
+        Role::Unused if setting.tables.device(device).tags.is_some() => {
+            (format!("{name}, on which sub-interfaces of VLANs stand, and nothing else"), declared())
+        }
         Role::Unused => (format!("{name}, in no bridge and no cross-connect"), declared()),
     }
 }
