@@ -190,9 +190,16 @@ fn macvlans(random: &mut Random, count: usize) -> Tables {
             Device { descent: Descent::Macvlan(way), longest: 0, ..device(Role::Xconnect(id_of(port)), 0) };
         let sources: &[_] = if mode == Source { &sources } else { &[] };
         let mac = MacAddr::new(station(port as u8));
-        Macvlan { device: id_of(child), mac, mode, sources, nodst: random.one_in(2) }
+        Macvlan {
+            device: id_of(child),
+            mac,
+            mode,
+            sources,
+            nodst: random.one_in(2),
+            own_only: random.one_in(2),
+        }
     });
-    let family = Macvlans::new(&family.collect::<Vec<_>>(), 1000);
+    let family = Macvlans::new(&family.collect::<Vec<_>>(), 1000, 1);
     Tables::new(devices.into(), Box::default()).with_macvlans(Box::new([family]))
 }
 

@@ -171,6 +171,43 @@ fn so_many_frames_of_a_burst_are_heard_as_the_queue_is_long() {
 }
 
 #[test]
+fn bclim_says_for_which_frames_the_queue_is() {
+    // Two children: a group has as many hearers, and all's address is above every limit that there is.
+    for (limit, broadcasts, groups) in
+        [("", 0, 0), ("bclim = 2", 0, 4), ("bclim = 0", 0, 0), ("bclim = -1", 4, 4)]
+    {
+        play(&wired(&["bcqueuelen = 0", &format!("bcqueuelen = 0\n{limit}")]), |rig| {
+            for (to, heard) in [(BROADCAST, broadcasts), (GROUP, groups)] {
+                let out = rig.send(0, &vec![usual(to, OUTSIDE); 4]);
+                assert_eq!([1, 2].map(|n| out[n].len()), [heard; 2], "{limit}, {to:02x?}");
+            }
+            let full = 8 - broadcasts as u64 - groups as u64;
+            let expected = if full > 0 { vec![drop_of("p0", "rx.broadcast_full", full)] } else { vec![] };
+            assert_eq!(rig.drops(), BTreeMap::from_iter(expected), "{limit}");
+        });
+    }
+}
+
+#[test]
+fn nopromisc_lets_in_groups_and_what_has_the_childs_own_address() {
+    for (word, others) in [("", [1].as_slice()), ("nopromisc = true", &[])] {
+        play(&wired(&[&format!("mode = \"passthru\"\n{word}")]), |rig| {
+            let ports = rig.hand.switch().ports();
+            let child = ports.iter().find(|port| port.ifname == "mv1").unwrap();
+            let own = child.address.parse::<MacAddr>().unwrap().octets();
+            for to in [own, BROADCAST, GROUP] {
+                assert_eq!(rig.leaves_by(0, to, OUTSIDE), [1], "{word} {to:02x?}");
+            }
+            assert_eq!(rig.leaves_by(0, self::child(1), OUTSIDE), others, "{word}");
+            assert_eq!(rig.leaves_by(1, OUTSIDE, self::child(1)), [0], "what it sends is its own affair");
+            let kept = 1 - others.len() as u64;
+            let expected = if kept > 0 { vec![drop_of("p0", "rx.no_macvlan", kept)] } else { vec![] };
+            assert_eq!(rig.drops(), BTreeMap::from_iter(expected));
+        });
+    }
+}
+
+#[test]
 fn a_child_without_an_address_has_that_of_its_name() {
     let ports = "[[port]]\nname = \"p0\"\nmemory = true\n[[port]]\nname = \"p1\"\nmemory = true\n";
     let text =

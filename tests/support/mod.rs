@@ -101,14 +101,21 @@ pub fn macvlans(by_source: bool, count: usize) -> Tables {
     let family: Vec<_> = ids
         .iter()
         .enumerate()
-        .map(|(n, &device)| Macvlan { device, mac: address(1, n), mode, sources: &sources, nodst: true })
+        .map(|(n, &device)| Macvlan {
+            device,
+            mac: address(1, n),
+            mode,
+            sources: &sources,
+            nodst: true,
+            own_only: false,
+        })
         .collect();
     let mut devices = vec![device(Role::Macvlan(siblings), 0), device(Role::Xconnect(DeviceId(0)), 0)];
     devices.extend(ids.iter().map(|&child| {
         let way = MacvlanDescent { link: DeviceId(0), child, siblings, mode, longest: 1518 };
         Device { descent: Descent::Macvlan(way), longest: 0, ..device(Role::Xconnect(DeviceId(1)), 0) }
     }));
-    Tables::new(devices.into(), Box::default()).with_macvlans(Box::new([Macvlans::new(&family, 1000)]))
+    Tables::new(devices.into(), Box::default()).with_macvlans(Box::new([Macvlans::new(&family, 1000, 1)]))
 }
 
 impl Rig {

@@ -39,12 +39,15 @@ fn family(children: &[(&UpperConfig, &MacvlanConfig, &PortFacts<'_>)]) -> Macvla
             mode: macvlan.mode,
             sources: &macvlan.sources,
             nodst: macvlan.nodst,
+            own_only: macvlan.nopromisc,
         })
         .collect();
     // The longest that any of them asks for (`update_port_bc_queue_len`, drivers/net/macvlan.c).
     let asked =
         children.iter().map(|(_, macvlan, _)| macvlan.bcqueuelen.unwrap_or(MacvlanConfig::BCQUEUELEN));
-    Macvlans::new(&told, asked.max().unwrap_or(MacvlanConfig::BCQUEUELEN))
+    // One for all of them, and the same wherever it is said.
+    let bclim = children.iter().find_map(|(_, macvlan, _)| macvlan.bclim).unwrap_or(MacvlanConfig::BCLIM);
+    Macvlans::new(&told, asked.max().unwrap_or(MacvlanConfig::BCQUEUELEN), bclim)
 }
 
 /// The address of a child. The host may have given its own another.

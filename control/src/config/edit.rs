@@ -28,10 +28,10 @@ impl Config {
             EditObject::VlanMember => {}
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
-            EditObject::Ipvlan => edit_ipvlan(&mut document, edit)?,
+            EditObject::Ipvlan => edit_family(&mut document, "ipvlan", &IPVLAN, &["mode", "flag"], edit)?,
             EditObject::Address => route_edit::address(&mut document, edit)?,
             EditObject::Ipip => edit_device(&mut document, "ipip", &IPIP, edit)?,
-            EditObject::Macvlan => edit_device(&mut document, "macvlan", &MACVLAN, edit)?,
+            EditObject::Macvlan => edit_family(&mut document, "macvlan", &MACVLAN, &["bclim"], edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => route_edit::neighbor(&mut document, edit)?,
             EditObject::Route => route_edit::route(&mut document, edit)?,
@@ -83,14 +83,23 @@ fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditReq
     Ok(())
 }
 
-/// An ipvlan. A flag that is given to one is that of all on the same device, as in the kernel (`ipvlan_nl_changelink`).
-fn edit_ipvlan(document: &mut Value, edit: &EditRequest) -> Result<(), Refused> {
-    edit_device(document, "ipvlan", &IPVLAN, edit)?;
-    let ipvlans = list(document, "ipvlan");
-    let link = find(ipvlans, "name", &edit.name).and_then(|ipvlan| ipvlan.get("link").cloned());
-    if let (Some(link), Some(flag)) = (link, edit.keys.get("flag")) {
-        let beside = ipvlans.iter_mut().filter(|other| other["link"] == link);
-        beside.filter_map(Value::as_object_mut).for_each(|other| put(other, "flag", flag));
+/// What is said of one and is that of all on the same device, as in the kernel (`ipvlan_nl_changelink`, `macvlan_changelink`), is
+/// said of all.
+fn edit_family(
+    document: &mut Value,
+    object: &str,
+    shape: &Shape,
+    shared: &[&str],
+    edit: &EditRequest,
+) -> Result<(), Refused> {
+    edit_device(document, object, shape, edit)?;
+    let children = list(document, object);
+    let Some(link) = find(children, "name", &edit.name).and_then(|child| child.get("link").cloned()) else {
+        return Ok(());
+    };
+    for (key, value) in shared.iter().filter_map(|key| Some((key, edit.keys.get(*key)?))) {
+        let beside = children.iter_mut().filter(|other| other["link"] == link);
+        beside.filter_map(Value::as_object_mut).for_each(|other| put(other, key, value));
     }
     Ok(())
 }

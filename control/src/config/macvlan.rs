@@ -16,8 +16,21 @@ use super::values::station;
 
 pub(super) const MACVLAN: Shape = Shape {
     label: "[[macvlan]]",
-    keys: &["name", "link", "mode", "mac", "macaddr", "nodst", "compat", "bcqueuelen", "mtu", "host"],
-    later: &["bclim", "nopromisc"],
+    keys: &[
+        "name",
+        "link",
+        "mode",
+        "mac",
+        "macaddr",
+        "nodst",
+        "compat",
+        "nopromisc",
+        "bcqueuelen",
+        "bclim",
+        "mtu",
+        "host",
+    ],
+    later: &[],
 };
 
 /// The children of each device, by its name, as they are found.
@@ -29,6 +42,7 @@ struct Family {
     children: Vec<Child>,
     by_mac: BTreeMap<MacAddr, usize>, // of the children
     whole: Option<usize>,             // the one of mode passthru
+    bclim: Option<(i32, Range<usize>)>,
 }
 
 struct Child {
@@ -50,6 +64,7 @@ pub(super) fn kind<'d>(
         roles.enter(Role::Parent(Kind::Macvlan), link);
     }
     let bcqueuelen = fields.integer("bcqueuelen", 0..=LONGEST_QUEUE);
+    let bclim = fields.integer("bclim", i32::MIN.into()..=i32::MAX.into());
     let mode = fields.word("mode", &MacvlanConfig::MODES);
     let is_known = mode.is_some() || fields.value("mode").is_none();
     let mode = mode.unwrap_or(MacvlanMode::Vepa);
@@ -62,10 +77,12 @@ pub(super) fn kind<'d>(
     only("macaddr", MacvlanMode::Source);
     only("nodst", MacvlanMode::Source);
     only("compat", MacvlanMode::Private);
+    only("nopromisc", MacvlanMode::Passthru);
     let is_compat = fields.boolean("compat").unwrap_or(false);
     let mode = if is_compat && mode == MacvlanMode::Private { MacvlanMode::PrivateCompat } else { mode };
-    let (sources, nodst) = (sources(fields), fields.boolean("nodst").unwrap_or(false));
-    is_known.then_some(UpperKind::Macvlan(MacvlanConfig { mode, sources, nodst, bcqueuelen }))
+    let [nodst, nopromisc] = ["nodst", "nopromisc"].map(|key| fields.boolean(key).unwrap_or(false));
+    let macvlan = MacvlanConfig { mode, sources: sources(fields), nodst, nopromisc, bcqueuelen, bclim };
+    is_known.then_some(UpperKind::Macvlan(macvlan))
 }
 
 fn sources(fields: &Fields<'_>) -> Vec<MacAddr> {
@@ -92,7 +109,7 @@ impl<'d> Families<'d> {
             span: said.clone().unwrap_or(fields.span.clone()),
             link: link.span,
         };
-        let Family { children, by_mac, whole } = self.0.entry(link.value).or_default();
+        let Family { children, by_mac, whole, bclim } = self.0.entry(link.value).or_default();
         let number = children.len();
         if child.is_passthru {
             whole.get_or_insert(number);
@@ -107,6 +124,18 @@ impl<'d> Families<'d> {
                 other.name
             );
             fields.problems.push(fields.span.clone(), rule, "keep one of the two, or give both another mode");
+        }
+        // It is the device's in the kernel (`port->bc_cutoff`), and the last that is said holds.
+        if let (Some(limit), Some(said)) = (macvlan.bclim, fields.value("bclim")) {
+            let (first, place) = bclim.get_or_insert((limit, said.span()));
+            if *first != limit {
+                let line = roles.line(place);
+                let rule = format!(
+                    "`bclim` is {limit} here and {first} of another macvlan of `{}`: line {line}",
+                    link.value
+                );
+                fields.problems.push(said.span(), rule, "give all on one device the same `bclim`");
+            }
         }
         if let Some(mac) = upper.own_address() {
             let other = children.get(*by_mac.entry(mac).or_insert(number));
@@ -152,8 +181,12 @@ pub(super) struct MacvlanWords {
     nodst: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     compat: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    nopromisc: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     bcqueuelen: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bclim: Option<i32>,
 }
 
 impl From<&MacvlanConfig> for MacvlanWords {
@@ -163,7 +196,9 @@ impl From<&MacvlanConfig> for MacvlanWords {
             macaddr: macvlan.sources.iter().map(ToString::to_string).collect(),
             nodst: macvlan.nodst,
             compat: macvlan.mode == MacvlanMode::PrivateCompat,
+            nopromisc: macvlan.nopromisc,
             bcqueuelen: macvlan.bcqueuelen,
+            bclim: macvlan.bclim,
         }
     }
 }

@@ -129,7 +129,9 @@
 //! # macaddr = ["02:00:00:00:00:01"]   # of mode source: the stations that it hears
 //! # nodst = false                     # of mode source: true: what they send is for nobody else
 //! # compat = false                    # of mode private: true: what comes back from outside to one station is let in, as the kernel does
+//! # nopromisc = false                 # of mode passthru: true: of what is for one station it takes what has its own address
 //! # bcqueuelen = 1000                 # frames to groups of one burst that the children hear, the highest of theirs; 0: none
+//! # bclim = 1                         # that holds for groups that more children hear than this; -1: for none; of all there
 //! # mtu = 1500                        # as of a [[vlan]]
 //! # host = true                       # the same
 //!

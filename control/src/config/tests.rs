@@ -225,6 +225,8 @@ nodst = true
 name = "mv3"
 link = "whole"
 mode = "passthru"
+nopromisc = true
+bclim = -1
 [[vxlan]]
 name = "vx0"
 id = 16777215
@@ -327,7 +329,8 @@ fn every_key_is_read() {
     );
     let macvlan = |mode, sources: &[u64], nodst, bcqueuelen| {
         let sources = sources.iter().map(|&n| MacAddr::from_bits(0x0200_0000_0000 | n)).collect();
-        UpperKind::Macvlan(MacvlanConfig { mode, sources, nodst, bcqueuelen })
+        let (nopromisc, bclim) = if mode == MacvlanMode::Passthru { (true, Some(-1)) } else { (false, None) };
+        UpperKind::Macvlan(MacvlanConfig { mode, sources, nodst, nopromisc, bcqueuelen, bclim })
     };
     let kinds: Vec<_> = macvlans.iter().map(|upper| upper.kind.clone()).collect();
     assert_eq!(
@@ -474,7 +477,7 @@ proptest! {
         key in proptest::sample::select(vec![
             "socket", "workers", "idle", "frames", "name", "xdp", "tap", "pcap", "memory", "netns", "worker", "mtu",
             "ageing_time", "port", "fdb", "mac", "device", "state", "a", "b", "group_fwd_mask", "address", "sticky", "host",
-            "link", "id", "protocol", "mode", "flag", "local", "remote", "dev", "dstport", "srcport", "ttl", "tos", "df", "ageing", "reserved_bits", "macaddr", "nodst", "compat", "bcqueuelen",
+            "link", "id", "protocol", "mode", "flag", "local", "remote", "dev", "dstport", "srcport", "ttl", "tos", "df", "ageing", "reserved_bits", "macaddr", "nodst", "compat", "bcqueuelen", "bclim", "nopromisc",
             "vlan", "vlan_filtering", "access", "trunk", "native", "tunnel", "translate", "mac_vlan",
         ]),
         table in proptest::sample::select(vec!["switch", "port", "bridge", "xconnect", "vlan", "ipvlan", "macvlan", "vxlan", "address", "route", "neighbor"]),

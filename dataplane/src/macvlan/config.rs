@@ -12,8 +12,13 @@ pub struct MacvlanConfig {
     pub sources: Vec<MacAddr>,
     /// Whether what it hears in that mode is nobody else's.
     pub nodst: bool,
+    /// Whether, in mode passthru, it has of what is for one station only what is for its own address.
+    pub nopromisc: bool,
     /// How many frames to groups of one burst the children of its device hear; `None` for the default.
     pub bcqueuelen: Option<u32>,
+    /// What that holds for, the same for all of its device: all's address, and groups that more children hear; of nothing if it is
+    /// below zero. `None` for the default.
+    pub bclim: Option<i32>,
 }
 
 impl MacvlanConfig {
@@ -28,6 +33,9 @@ impl MacvlanConfig {
 
     /// The kernel's `MACVLAN_DEFAULT_BC_QUEUE_LEN`.
     pub const BCQUEUELEN: u32 = 1000;
+
+    /// The kernel's `bc_cutoff` (`macvlan_port_create`).
+    pub const BCLIM: i32 = 1;
 
     /// The address of a child of this name that is given none; `None` for that of the device it stands on, which one that takes the
     /// whole of it has (`macvlan_common_newlink`).

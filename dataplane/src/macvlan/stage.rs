@@ -77,7 +77,7 @@ impl MacvlanStage {
         }
         self.look(macvlans, burst);
         self.find(cx, macvlans);
-        let mut room = macvlans.bcqueuelen;
+        let mut room = macvlans.queue.length;
         let found = self.looks.iter().zip(&self.children);
         for (place, (frame, (look, child))) in burst.drain().zip(found).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
@@ -96,7 +96,7 @@ impl MacvlanStage {
                     let onward = match look {
                         Look::NoFrame | Look::Alone => Err(DropReason::NoMacvlan),
                         Look::Destination(_) => individual(macvlans, child.as_ref(), || source(&frame)),
-                        Look::Sender(_) => group(macvlans, child.as_ref(), ether_type(&frame), &mut room),
+                        Look::Sender(_) => group(macvlans, child.as_ref(), &frame, &mut room),
                     };
                     let taken = Taken { sources, onward };
                     taken.show(cx, &frame);
@@ -156,10 +156,6 @@ impl MacvlanStage {
             let _ = self.looks.try_push(look);
         }
     }
-}
-
-fn ether_type(frame: &Frame) -> EtherType {
-    Ethernet::view(frame.bytes()).map_or(EtherType(0), |header| header.ether_type())
 }
 
 fn source(frame: &Frame) -> MacAddr {
@@ -236,6 +232,9 @@ fn individual<'t>(
     source: impl FnOnce() -> MacAddr,
 ) -> Result<Onward<'t>, DropReason> {
     if let Some(whole) = macvlans.whole() {
+        if macvlans.is_own_only && child.is_none() {
+            return Err(DropReason::NoMacvlan);
+        }
         return Onward::one(Ruling::Whole(*whole), whole);
     }
     let child = child.filter(|child| child.mode != MacvlanMode::Source).ok_or(DropReason::NoMacvlan)?;
@@ -256,9 +255,11 @@ fn individual<'t>(
 fn group<'t>(
     macvlans: &'t Macvlans,
     child: Option<&'t Child>,
-    ether_type: EtherType,
+    frame: &Frame,
     room: &mut u32,
 ) -> Result<Onward<'t>, DropReason> {
+    let (destination, ether_type) = Ethernet::view(frame.bytes())
+        .map_or((MacAddr::BROADCAST, EtherType(0)), |header| (header.destination(), header.ether_type()));
     let onward = match child {
         // `macvlan_broadcast` leaves PAUSE to the device itself.
         None | Some(Child { mode: MacvlanMode::Vepa | MacvlanMode::Bridge, .. })
@@ -278,7 +279,9 @@ fn group<'t>(
     if onward.devices().next().is_none() {
         return Err(DropReason::NoMacvlan);
     }
-    *room = room.checked_sub(1).ok_or(DropReason::BroadcastFull)?;
+    if macvlans.queue.takes(destination) {
+        *room = room.checked_sub(1).ok_or(DropReason::BroadcastFull)?;
+    }
     Ok(onward)
 }
 

@@ -67,6 +67,8 @@ pub struct Macvlan<'c> {
     pub sources: &'c [MacAddr],
     /// Whether what it hears is nobody else's.
     pub nodst: bool,
+    /// Whether, in mode passthru, it has no other station's frames.
+    pub own_only: bool,
 }
 
 /// One child, as it is found by its address.
@@ -105,16 +107,43 @@ pub struct Macvlans {
     pub is_strict: bool,
     /// Whether whoever has the destination of a frame to one station has the frame, whoever sent it.
     pub is_plain: bool,
-    /// How many frames to groups of one burst they hear.
-    pub bcqueuelen: u32,
+    /// Whether a child that takes the whole of its device is to have no other station's frames.
+    pub is_own_only: bool,
+    /// Which frames to groups they hear so many of, and how many of one burst.
+    pub queue: BroadcastQueue,
+}
+
+/// What the kernel keeps in a queue of its own until the children have heard it, and how long that is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BroadcastQueue {
+    /// How many frames of one burst.
+    pub length: u32,
+    /// Whether frames to all are in it.
+    pub broadcasts: bool,
+    /// Whether frames to groups are.
+    pub groups: bool,
+}
+
+impl BroadcastQueue {
+    /// Of `length`, for all and for the groups that more than `limit` children hear; for nothing if that is below zero
+    /// (`macvlan_recompute_bc_filter`, drivers/net/macvlan.c). Children hear all groups: `hearers` of them.
+    fn new(length: u32, limit: i32, hearers: usize) -> Self {
+        let groups = usize::try_from(limit).is_ok_and(|limit| hearers > limit);
+        Self { length, broadcasts: limit >= 0, groups }
+    }
+
+    /// Whether a frame to this group is in it.
+    pub fn takes(&self, group: MacAddr) -> bool {
+        if group == MacAddr::BROADCAST { self.broadcasts } else { self.groups }
+    }
 }
 
 impl Macvlans {
-    /// These children, no two of which have the same address.
+    /// These children, no two of which have the same address; `bcqueuelen` and `bclim` as the kernel has them.
     ///
     /// # Panics
     /// If they hear more sources together than a table of 2^32 entries has room for.
-    pub fn new(children: &[Macvlan<'_>], bcqueuelen: u32) -> Self {
+    pub fn new(children: &[Macvlan<'_>], bcqueuelen: u32, bclim: i32) -> Self {
         let of = |wanted: fn(MacvlanMode) -> bool| {
             children.iter().filter(move |child| wanted(child.mode)).map(|child| child.device)
         };
@@ -123,6 +152,7 @@ impl Macvlans {
         let rest = of(|mode| {
             matches!(mode, MacvlanMode::Private | MacvlanMode::PrivateCompat | MacvlanMode::Passthru)
         });
+        let groups: Box<[_]> = bridges.clone().chain(vepas.clone()).chain(rest).collect();
         let mut by_source: BTreeMap<MacAddr, (Vec<DeviceId>, bool)> = BTreeMap::new();
         for child in children {
             for &source in child.sources {
@@ -144,7 +174,8 @@ impl Macvlans {
             ),
             sources,
             hearers: hearers.into(),
-            groups: bridges.clone().chain(vepas.clone()).chain(rest).collect(),
+            queue: BroadcastQueue::new(bcqueuelen, bclim, groups.len()),
+            groups,
             bridges: bridges.count(),
             vepas: vepas.count(),
             whole: of(|mode| mode == MacvlanMode::Passthru).next(),
@@ -152,7 +183,7 @@ impl Macvlans {
             is_plain: children.iter().all(|child| {
                 matches!(child.mode, MacvlanMode::PrivateCompat | MacvlanMode::Vepa | MacvlanMode::Bridge)
             }),
-            bcqueuelen,
+            is_own_only: children.iter().any(|child| child.own_only),
         }
     }
 
@@ -245,7 +276,7 @@ mod tests {
     }
 
     fn child(device: u16, mode: MacvlanMode, sources: &[MacAddr], nodst: bool) -> Macvlan<'_> {
-        Macvlan { device: DeviceId(device), mac: mac(device.into()), mode, sources, nodst }
+        Macvlan { device: DeviceId(device), mac: mac(device.into()), mode, sources, nodst, own_only: false }
     }
 
     #[test]
@@ -253,7 +284,7 @@ mod tests {
         use MacvlanMode::{Bridge, Private, Source, Vepa};
         let children = [(1, Vepa), (2, Private), (3, Bridge), (4, Source), (5, Bridge), (6, Vepa)];
         let told: Vec<_> = children.iter().map(|&(device, mode)| child(device, mode, &[], false)).collect();
-        let macvlans = Macvlans::new(&told, 1000);
+        let macvlans = Macvlans::new(&told, 1000, 1);
         for (device, mode) in children {
             let found = macvlans.find(macvlans.locate(mac(device.into())));
             assert_eq!(found, Some(Child { device: DeviceId(device), mode }));
@@ -268,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_queued_is_what_more_children_hear_than_the_limit_says() {
+        let told = [1, 2, 3].map(|device| child(device, MacvlanMode::Vepa, &[], false));
+        let queued = |limit| {
+            let queue = Macvlans::new(&told, 7, limit).queue;
+            assert_eq!(queue.length, 7);
+            [MacAddr::BROADCAST, MacAddr::new([1, 0, 0x5e, 0, 0, 1])].map(|group| queue.takes(group))
+        };
+        assert_eq!([-1, i32::MIN].map(queued), [[false, false]; 2]);
+        assert_eq!([0, 1, 2].map(queued), [[true, true]; 3]);
+        assert_eq!([3, i32::MAX].map(queued), [[true, false]; 2]);
+    }
+
+    #[test]
     fn several_may_hear_one_source_and_one_of_them_alone_is_enough() {
         let lists = [[mac(91), mac(92)], [mac(92), mac(93)]];
         let macvlans = Macvlans::new(
@@ -277,6 +321,7 @@ mod tests {
                 child(3, MacvlanMode::Passthru, &[], false),
             ],
             0,
+            1,
         );
         let heard = |n| {
             let found = macvlans.find_source(macvlans.locate_source(mac(n)));

@@ -26,7 +26,9 @@ pub use mac::{
     BadStorage, Bucket, Buckets, Egress, Entry, Flags, Key, Learned, MacControl, MacTable, Peer, Spot,
     TableFull, Tick,
 };
-pub use macvlan::{Child, Hearers, Macvlan, MacvlanDescent, MacvlanMode, Macvlans, MacvlansId};
+pub use macvlan::{
+    BroadcastQueue, Child, Hearers, Macvlan, MacvlanDescent, MacvlanMode, Macvlans, MacvlansId,
+};
 pub use mdb::{Family, Mdb, Path, Snooped, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
