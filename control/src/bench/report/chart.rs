@@ -127,13 +127,17 @@ impl Chart {
     fn bars(&self, layout: Layout, categories: &[String]) -> String {
         let is_stacked = self.kind == Kind::Stacked;
         let is_narrow = layout.class == "narrow";
-        let per_category = if is_stacked { 1 } else { self.series.len().max(1) };
+        let bars_of = |place: usize| match is_stacked {
+            true => 1,
+            false => self.series.iter().filter(|series| at_place(series, place).is_some()).count().max(1),
+        };
+        let bars: Vec<usize> = (0..categories.len()).map(bars_of).collect();
         let longest = categories.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
-        let (thick, gap) = (if per_category > 1 { 14.0 } else { 20.0 }, 14.0);
+        let (thick, gap) = (if bars.iter().any(|&bars| bars > 1) { 14.0 } else { 20.0 }, 14.0);
         // The name is beside the bars, or above them where there is no room.
         let above = if is_narrow { 18.0 } else { 0.0 };
-        let band = above + thick * per_category as f64 + gap;
-        let bottom = 8.0 + band * categories.len() as f64;
+        let band = |bars: usize| above + thick * bars as f64 + gap;
+        let bottom = 8.0 + bars.iter().map(|&bars| band(bars)).sum::<f64>();
         let left = if is_narrow { 10.0 } else { (longest * LETTER + 18.0).min(layout.width * 0.4) };
         let plot = Plot { left, right: layout.width - 92.0, top: 8.0, bottom };
         let ends = self.series.iter().flat_map(|series| &series.points).map(|point| point.high);
@@ -145,12 +149,14 @@ impl Chart {
         let x = Scale::new(&self.x.scale, ends, plot.width(), layout.ticks.min(6));
         let mut svg = Svg::new(layout.class, layout.width, bottom + 46.0, &self.spoken());
         plot.upright_grid(&mut svg, &x, &self.x);
-        for (place, name) in categories.iter().enumerate() {
-            let top = plot.top + band * place as f64 + gap / 2.0;
+        let mut begin = plot.top;
+        for (place, (name, &bars)) in categories.iter().zip(&bars).enumerate() {
+            let top = begin + gap / 2.0;
+            begin += band(bars);
             match is_narrow {
-                true => svg.text("label", Anchor::Start, (plot.left, top + 11.0), name),
+                true => svg.text("label", Anchor::Start, (plot.left + 4.0, top + 11.0), name),
                 false => {
-                    let middle = top + thick * per_category as f64 / 2.0 + 4.5;
+                    let middle = top + thick * bars as f64 / 2.0 + 4.0;
                     svg.text("label", Anchor::End, (plot.left - 10.0, middle), name);
                 }
             }
@@ -163,10 +169,16 @@ impl Chart {
 
     /// The bars of a category, one below the other.
     fn beside(&self, bar: Bar<'_>, place: usize, name: &str) {
-        for (index, series) in self.series.iter().enumerate() {
-            let Some(point) = at_place(series, place) else { continue };
+        let all = self.series.iter().enumerate();
+        let here: Vec<_> =
+            all.filter_map(|(index, series)| Some((index, series, at_place(series, place)?))).collect();
+        if here.is_empty() {
+            let place = (bar.left + 6.0, bar.top + bar.thick / 2.0 + 3.5);
+            bar.svg.text("absent", Anchor::Start, place, "not measured");
+        }
+        for (row, (index, series, point)) in here.into_iter().enumerate() {
             let class = class(index, series);
-            let top = bar.top + bar.thick * index as f64;
+            let top = bar.top + bar.thick * row as f64;
             let width = bar.x.place(point.value);
             let told = self.told(series, name, point);
             bar.svg.rectangle(&format!("bar {class}"), (bar.left, top), (width, bar.thick - 2.0), &told);
@@ -262,4 +274,35 @@ fn at_place(series: &Series, place: usize) -> Option<&Point> {
 
 fn class(index: usize, series: &Series) -> String {
     if series.is_limit { "limit".to_owned() } else { format!("s{}", index % COLOURS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_leave_no_room_for_those_that_are_not_there() {
+        let series = |name: &str, places: &[u8]| Series {
+            name: name.into(),
+            is_limit: false,
+            points: places.iter().map(|&at| Point::exact(at.into(), 5.0)).collect(),
+        };
+        let chart = |series: Vec<Series>| Chart {
+            title: "Rate".into(),
+            kind: Kind::Bars,
+            x: Axis::new("rate", "Mpps", AxisScale::Linear),
+            y: Axis::new("way", "", AxisScale::Categories(vec!["a".into(), "b".into()])),
+            series,
+            caption: String::new(),
+        };
+        let heights = |html: &str| -> Vec<f64> {
+            let pictures = html.split("viewBox=\"0 0 ").skip(1).filter(|text| !text.starts_with("26 12"));
+            pictures.map(|text| text.split(['"', ' ']).nth(1).unwrap().parse().unwrap()).collect()
+        };
+        let whole = chart(vec![series("one", &[0, 1]), series("two", &[0, 1])]).html();
+        let part = chart(vec![series("one", &[0]), series("two", &[0])]).html();
+        assert_eq!((whole.matches("not measured").count(), part.matches("not measured").count()), (0, 2));
+        let less: Vec<_> = heights(&whole).into_iter().zip(heights(&part)).map(|(a, b)| a - b).collect();
+        assert_eq!(less, [14.0, 14.0]); // one bar, in the wide picture and in the narrow one
+    }
 }

@@ -58,8 +58,11 @@ fn table(section: &Section) -> String {
     if section.rows.is_empty() {
         return String::new();
     }
-    let heads: String =
-        section.heads().map(|head| format!("<th scope=\"col\">{}</th>", escape(&head))).collect();
+    let head = |(column, head): (usize, String)| {
+        let class = if column < section.keys.len() { " class=\"key\"" } else { "" };
+        format!("<th scope=\"col\"{class}>{}</th>", escape(&head))
+    };
+    let heads: String = section.heads().enumerate().map(head).collect();
     let mut above: &[String] = &[];
     let mut rows = String::new();
     for row in &section.rows {
@@ -70,8 +73,7 @@ fn table(section: &Section) -> String {
             format!("<th scope=\"row\"{class}>{}</th>", escape(key))
         });
         let first = if same == 0 { " class=\"first\"" } else { "" };
-        let cells: String = row.cells.iter().map(cell).collect();
-        rows += &format!("<tr{first}>{}{cells}</tr>\n", keys.collect::<String>());
+        rows += &format!("<tr{first}>{}{}</tr>\n", keys.collect::<String>(), cells(&row.cells));
         above = &row.keys;
     }
     format!(
@@ -79,7 +81,19 @@ fn table(section: &Section) -> String {
     )
 }
 
-fn cell(cell: &Cell) -> String {
+/// Cells of a row; words have those behind them too that are empty.
+fn cells(mut cells: &[Cell]) -> String {
+    let mut out = String::new();
+    while let [first, rest @ ..] = cells {
+        let is_empty = |cell: &&Cell| matches!(cell, Cell::Text(text) if text.is_empty());
+        let empty = if first.is_number() { 0 } else { rest.iter().take_while(is_empty).count() };
+        out += &cell(first, 1 + empty);
+        cells = &rest[empty..];
+    }
+    out
+}
+
+fn cell(cell: &Cell, columns: usize) -> String {
     match cell {
         Cell::Figure(figure) => {
             let (least, most) = figure.range();
@@ -97,7 +111,8 @@ fn cell(cell: &Cell) -> String {
         }
         Cell::Compared(_) => format!("<td>{}</td>", with_spread(cell)),
         Cell::Exact(_) => format!("<td>{cell}</td>"),
-        Cell::Text(text) => format!("<td class=\"words\">{}</td>", escape(text)),
+        Cell::Text(text) if columns == 1 => format!("<td class=\"words\">{}</td>", escape(text)),
+        Cell::Text(text) => format!("<td class=\"words\" colspan=\"{columns}\">{}</td>", escape(text)),
     }
 }
 
@@ -122,4 +137,20 @@ fn footer(report: &Report) -> String {
 fn paragraphs(texts: &[String], class: &str) -> String {
     let open = if class.is_empty() { "<p>".to_owned() } else { format!("<p class=\"{class}\">") };
     texts.iter().map(|text| format!("{open}{}</p>\n", escape(text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_have_the_empty_cells_behind_them_too() {
+        let mut row = Cell::words("no <such> thing", 3);
+        assert_eq!(cells(&row), "<td class=\"words\" colspan=\"3\">no &lt;such&gt; thing</td>");
+        row.insert(1, Cell::Exact(7.0));
+        assert_eq!(
+            cells(&row),
+            "<td class=\"words\">no &lt;such&gt; thing</td><td>7</td><td class=\"words\" colspan=\"2\"></td>"
+        );
+    }
 }

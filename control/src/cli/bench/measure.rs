@@ -60,8 +60,9 @@ impl Measure {
 
     fn method(&self) -> String {
         let Schedule { rounds, warm_up } = self.schedule();
+        let often = if rounds == 1 { "once".to_owned() } else { format!("{rounds} times") };
         format!(
-            "Each case was measured {rounds} times for {} ms, all cases by turns, after {warm_up} turn that does not count. Figures are \
+            "Each case was measured {often} for {} ms, all cases by turns, after {warm_up} turn that does not count. Figures are \
              medians with {:.0} % bootstrap intervals; a trial during which the hypervisor took more than 1 % of the CPU time was thrown \
              away, counted, and made up for.",
             self.length().as_millis(),
