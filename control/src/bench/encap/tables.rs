@@ -34,7 +34,11 @@ struct Table<'a> {
 impl Encap {
     pub(super) fn tables(&self, cases: &[Case], trials: &[Trials<Outcome>]) -> [Section; 2] {
         let table = Table { cases, trials };
-        [self.frames(&table), self.paths(&table)]
+        let mut sections = [self.frames(&table), self.paths(&table)];
+        // What shows nothing is not drawn.
+        let shows = |chart: &Chart| chart.series.iter().any(|series| !series.points.is_empty());
+        sections.iter_mut().for_each(|section| section.charts.retain(shows));
+        sections
     }
 
     /// Ways and what they go through, as rows have it, and why one is not measured if it is not.
