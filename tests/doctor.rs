@@ -215,14 +215,14 @@ const BAD: &[Bad] = &[
         name: "two MTUs in a bridge",
         ports: "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\nxdp = \"DEV\"\n[[port]]\nname = \"p2\"\nmemory = true\nmtu = 2000\n\
                 [[bridge]]\nname = \"br0\"\nport = [{ device = \"p1\" }, { device = \"p2\" }]\n",
-        check: "MTUs of a bridge",
+        check: "MTU chain",
         ..PLAIN
     },
     Bad {
         name: "two MTUs in a bridge, the smaller in the file",
         ports: "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\nxdp = \"DEV\"\nmtu = 1300\n[[port]]\nname = \"p2\"\nmemory = true\nmtu = 1500\n\
                 [[bridge]]\nname = \"br0\"\nport = [{ device = \"p1\" }, { device = \"p2\" }]\n",
-        check: "MTUs of a bridge",
+        check: "MTU chain",
         ..PLAIN
     },
     Bad {

@@ -121,6 +121,54 @@ fn a_station_that_is_silent_for_the_ageing_time_is_told_of() {
 }
 
 #[test]
+fn a_gap_in_the_chain_of_mtus_is_told_of_at_the_start_and_whenever_there_is_another() {
+    const NAME: &str = "events-mtus";
+    if !has(NAME, "ip") {
+        return;
+    }
+    let Some(rig) = Rig::with_mtus(NAME, &[Plug::Veth, Plug::Veth], &[1500, 1400]).map(Rig::quiet) else {
+        return;
+    };
+    let narrow = |mtu: u16, port: &str| {
+        format!(
+            "bridge br0: frames of more than {mtu} bytes of payload are dropped on the way to {port} (`rigswitch doctor`"
+        )
+    };
+    let mut switch = rig.start_bridge("1");
+    let mut listener = Listener::new(&rig.folder);
+    let warned = |listener: &mut Listener| {
+        let is_warning = |event: &Event| matches!(event, Event::Warning { .. });
+        match listener.until(is_warning).pop() {
+            Some(Event::Warning { message }) => message,
+            _ => unreachable!("that is what it ends with"),
+        }
+    };
+    // Closed by one device, opened by the other.
+    run_in(&rig.center, "ip link set p1 mtu 1500");
+    run_in(&rig.center, "ip link set p0 mtu 1300");
+    let told = warned(&mut listener);
+    assert!(told.starts_with(&narrow(1300, "p0")), "{told}");
+
+    let tunnel = "[[port]]\nname = \"m0\"\nmemory = true\n[[address]]\ndevice = \"m0\"\naddress = \"192.0.2.1/24\"\n\
+                  [[ipip]]\nname = \"t0\"\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nmtu = 1500\n";
+    let text = rig.config("1", &(rig::bridge("br0", 0..2) + tunnel)).replace("mtu = 1400", "mtu = 1300");
+    rig.folder.write("wider.toml", &text.replacen("mtu = 1500", "mtu = 1300", 1));
+    rig.folder.ask("apply wider.toml");
+    let told = warned(&mut listener);
+    assert!(
+        told.starts_with("tunnel t0 takes 1500 bytes of payload, and 1480 fit into a packet of m0: "),
+        "{told}"
+    );
+    // Nobody listened at the start; the operator was told, and of each that came later, once.
+    switch.signal("TERM");
+    switch.wait();
+    let said = switch.kill();
+    for gap in [&*narrow(1400, "p1"), &narrow(1300, "p0"), "tunnel t0 takes 1500 bytes"] {
+        assert_eq!(said.matches(gap).count(), 1, "{gap}: {said}");
+    }
+}
+
+#[test]
 fn as_many_may_listen_as_may_and_no_more() {
     let folder = Folder::new("events-many");
     let _switch = folder.start(TWO_PORTS);

@@ -19,6 +19,7 @@ pub mod events;
 pub mod explain;
 pub mod far_ends;
 pub mod lab;
+mod mtus;
 pub mod notify;
 mod replay;
 pub mod router;

@@ -7,6 +7,26 @@ use super::*;
 const ROUTED: &str = "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n\
                       [[address]]\ndevice = \"p1\"\naddress = \"10.9.1.1/24\"\n";
 
+/// A bridge of a port and a VXLAN device, whose packets leave by `DEV`.
+macro_rules! bridged {
+    ($words:literal) => {
+        concat!(
+            "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n[[address]]\ndevice = \"p1\"\naddress = \"10.9.1.1/24\"\n",
+            "[[port]]\nname = \"p2\"\nmemory = true\n[[vxlan]]\nname = \"vx0\"\nid = 7\nlocal = \"10.9.1.1\"\nremote = \"10.9.1.2\"\n",
+            $words,
+            "[[bridge]]\nname = \"br0\"\nport = [{ device = \"p2\" }, { device = \"vx0\" }]\n"
+        )
+    };
+}
+
+const BRIDGED: &str = bridged!("");
+const BRIDGED_DF: &str = bridged!("df = \"set\"\n");
+const NARROW: &str = bridged!("dev = \"p1\"\n");
+const ROUTED_TUNNEL: &str = "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n\
+                             [[address]]\ndevice = \"p1\"\naddress = \"10.9.1.1/24\"\n\
+                             [[ipip]]\nname = \"tun0\"\nlocal = \"10.9.1.1\"\nremote = \"10.9.1.2\"\nmtu = 1500\n\
+                             [[address]]\ndevice = \"tun0\"\naddress = \"10.9.2.1/30\"\n";
+
 /// Those whose fix is for the file, or the host.
 pub(super) const BAD: &[Bad] = &[
     Bad {
@@ -15,7 +35,7 @@ pub(super) const BAD: &[Bad] = &[
         ports: "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n\
                 [[vlan]]\nname = \"v10\"\nlink = \"p1\"\nid = 10\nmtu = 1500\n\
                 [[bridge]]\nname = \"br0\"\nport = [{ device = \"v10\" }]\n",
-        check: "MTU of what it stands on",
+        check: "MTU chain",
         ..PLAIN
     },
     Bad {
@@ -23,7 +43,34 @@ pub(super) const BAD: &[Bad] = &[
         ports: "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n[[port]]\nname = \"p2\"\nmemory = true\nmtu = 2000\n\
                 [[vlan]]\nname = \"v10\"\nlink = \"p1\"\nid = 10\nmtu = 1500\n\
                 [[bridge]]\nname = \"br0\"\nport = [{ device = \"v10\" }, { device = \"p2\" }]\n",
-        check: "MTUs of a bridge",
+        check: "MTU chain",
+        ..PLAIN
+    },
+    Bad {
+        name: "a tunnel of a bridge that is wider than its way",
+        ports: BRIDGED,
+        check: "MTU chain",
+        severity: "warning",
+        ..PLAIN
+    },
+    Bad {
+        name: "a tunnel of a bridge whose packets are not fragmented",
+        done: "ip -n RIG link set DEV mtu 1400 && ip -n FAR link set eth0 mtu 1400",
+        ports: BRIDGED_DF,
+        check: "MTU chain",
+        ..PLAIN
+    },
+    Bad {
+        name: "a bridge whose tunnel is narrower than its ports",
+        ports: NARROW,
+        check: "MTU chain",
+        ..PLAIN
+    },
+    Bad {
+        name: "a routed tunnel that is wider than its way",
+        ports: ROUTED_TUNNEL,
+        check: "MTU chain",
+        severity: "warning",
         ..PLAIN
     },
     Bad {

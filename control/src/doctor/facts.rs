@@ -9,6 +9,7 @@ use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
 
 use crate::config::Config;
+use crate::mtus::UNKNOWN;
 
 /// Everything that is known.
 #[derive(Clone, Debug, Default)]
@@ -249,8 +250,11 @@ impl Port {
 
     /// Bytes of payload that it carries, or will.
     pub(crate) fn carries(&self) -> Option<u32> {
+        let said = self.mtu.map(u32::from);
+        // One that is the switch's own carries what the file says, or as much as any.
+        let own = || matches!(self.device, Found::None).then(|| said.unwrap_or(UNKNOWN));
         let device = self.device().map(|device| device.end.mtu);
-        self.mtu.map(u32::from).filter(|_| !self.is_running).or(device)
+        said.filter(|_| !self.is_running).or(device).or_else(own)
     }
 }
 
@@ -274,6 +278,9 @@ impl Facts {
                 format!(
                     r#"sed -i '/name *= *"{name}"/,/^\[/ s/\b{key} *= *[^,}} ]*/{key} = {value}/' {file}"#
                 )
+            }
+            _ if kind == "vxlan" => {
+                format!("# {key} = {value} under [[vxlan]] {name} of its file, and rigswitch apply")
             }
             _ => {
                 let (socket, value) = (self.switch.socket.display(), value.trim_matches('"'));

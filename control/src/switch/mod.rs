@@ -13,6 +13,7 @@ mod hand;
 mod host;
 pub(crate) mod memory;
 mod moves;
+mod mtus;
 mod port;
 mod ports;
 mod protocols;
@@ -56,6 +57,7 @@ use fdb::Sweep;
 use groups::Groups;
 use host::OwnEntries;
 use moves::Moves;
+use mtus::Advice;
 use port::{Port, Spares};
 use ports::Ports;
 use routing::Roads;
@@ -90,6 +92,7 @@ pub struct Switch {
     captures: Captures,
     roads: Roads,
     vxlans: Vxlans,
+    advice: Advice,
     clock: Arc<Clock>,
     time: Time,
     looked: Duration, // after the start
@@ -147,6 +150,7 @@ impl Switch {
             captures: Captures::default(),
             roads,
             vxlans: Vxlans::default(),
+            advice: Advice::default(),
             clock,
             looked: time.elapsed(),
             time,
@@ -168,6 +172,7 @@ impl Switch {
         self.crew.wait_until_open(self.ports.iter().map(|(_, port)| port.open.len()).sum())?;
         self.claim_also(&self.config.clone())?;
         self.publish();
+        self.advise();
         self.place_vxlan_entries();
         Ok(())
     }
@@ -188,6 +193,7 @@ impl Switch {
         self.age();
         self.tell_lessons();
         self.follow_devices();
+        self.advise();
         self.end_unread_captures();
         if self.ticks.is_multiple_of(LOOK) {
             self.look();
@@ -358,6 +364,7 @@ impl Switch {
         wait_until_seen(&self.publisher, generation);
         self.crew.members.iter().for_each(Member::wake);
         self.claim();
+        self.advice.is_due = true;
         fallen.into_iter().for_each(|id| self.forget_stations(id));
         // What stands on a bridge goes up and down with its carrier, and that with its ports.
         if self.carry_bridges() {

@@ -10,12 +10,9 @@ use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind};
 use super::Switch;
 use super::error::SwitchError;
 use super::port::{Likeness, Standing};
-use crate::compile::underlay_of;
 use crate::config::tos_word;
+use crate::mtus;
 use crate::views::{FarEndView, TunnelView};
-
-/// Bytes of packet that a device carries of which nothing is known (`ETH_DATA_LEN`).
-const UNKNOWN_MTU: u32 = 1500;
 
 impl Switch {
     /// Has every tunnel take after the device beneath it.
@@ -121,26 +118,10 @@ impl Switch {
     fn standing(&self, tunnel: &TunnelConfig) -> Standing {
         let mtu_of =
             |name: &str| self.ports.find(name).and_then(|id| self.ports.get(id)).map(|port| port.mtu);
-        let overhead = tunnel.kind.overhead();
-        let (mac, mtu) = match &tunnel.kind {
-            // That of the device beneath less the outer header (`ip_tunnel_bind_dev`, net/ipv4/ip_tunnel.c).
-            TunnelKind::Ipip(ipip) => {
-                let beneath =
-                    underlay_of(&self.config, ipip.local.map(IpAddr::V4), ipip.remote.map(IpAddr::V4));
-                let beneath = beneath.and_then(mtu_of).unwrap_or(UNKNOWN_MTU).saturating_sub(overhead);
-                (MacAddr::of_name(&tunnel.name), tunnel.mtu.map_or(beneath, u32::from))
-            }
-            // The kernel looks at the device beneath only if it is named (`vxlan_config_apply`, drivers/net/vxlan/vxlan_core.c).
-            TunnelKind::Vxlan(vxlan) => {
-                let most = vxlan
-                    .dev
-                    .as_deref()
-                    .map(|name| mtu_of(name).unwrap_or(UNKNOWN_MTU).saturating_sub(overhead));
-                let said = tunnel.mtu.map(u32::from);
-                let mtu = said.map_or(most.unwrap_or(UNKNOWN_MTU), |said| said.min(most.unwrap_or(said)));
-                (vxlan.own_address(&tunnel.name), mtu)
-            }
+        let mac = match &tunnel.kind {
+            TunnelKind::Ipip(_) => MacAddr::of_name(&tunnel.name),
+            TunnelKind::Vxlan(vxlan) => vxlan.own_address(&tunnel.name),
         };
-        Standing { is_running: true, mac, mtu }
+        Standing { is_running: true, mac, mtu: mtus::of_tunnel(&self.config, tunnel, mtu_of) }
     }
 }

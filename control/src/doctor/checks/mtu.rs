@@ -1,11 +1,12 @@
-//! The chain of MTUs: a frame that one device takes and the next does not is lost.
+//! The chain of MTUs, from a host behind a port to the far end of a tunnel.
 
-use rigswitch_dataplane::bridge::BridgeConfig;
 use rigswitch_dataplane::ports::PortKind;
+use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::UpperConfig;
 
 use super::Finding;
 use crate::doctor::facts::{Device, Facts, Port};
+use crate::mtus::{Chain, Gap, underlay};
 
 pub(super) fn far_end(facts: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
     let Some(peer) = &device.peer else { return Vec::new() };
@@ -33,76 +34,84 @@ pub(super) fn far_end(facts: &Facts, port: &Port, device: &Device) -> Vec<Findin
     )]
 }
 
-/// The ports of a bridge are to carry the same, those that stand on others too.
-pub(super) fn bridges(facts: &Facts) -> Vec<Finding> {
-    let uneven = |bridge: &BridgeConfig| {
-        let names = bridge.ports.iter().map(|port| &*port.device);
-        let members: Vec<_> = names.filter_map(|name| Some((name, carries(facts, name)?))).collect();
-        uneven(facts, &bridge.name, &members)
+/// Where a frame that one device takes is too long for the next.
+pub(super) fn chain<'f>(facts: &'f Facts) -> Vec<Finding> {
+    let label = |name: &'f str| label(facts, name);
+    let finding = |gap: Gap<'f>| {
+        let (evidence, fix) = match &gap {
+            Gap::Uneven { members, .. } => {
+                let largest = members.iter().map(|(_, mtu)| *mtu).max().unwrap_or_default();
+                let list: Vec<_> =
+                    members.iter().map(|(name, mtu)| format!("{} {mtu}", label(name))).collect();
+                let fix = members.iter().flat_map(|(name, _)| raise(facts, name, largest, 0)).collect();
+                (format!("IFLA_MTU: {}", list.join(", ")), fix)
+            }
+            Gap::Upper { own, link, below, .. } => {
+                (format!("mtu = {own}; IFLA_MTU of {}: {below}", label(link)), raise(facts, link, *own, 0))
+            }
+            Gap::Tunnel { tunnel, own, dev, below } => {
+                let (overhead, dev_label) = (tunnel.kind.overhead(), label(dev));
+                let carries = below + overhead;
+                let evidence = format!(
+                    "IFLA_MTU of {dev_label}: {carries}; [[{}]] {}: mtu {own}, and {overhead} bytes of outer headers",
+                    tunnel.kind.name(),
+                    tunnel.name
+                );
+                (
+                    evidence,
+                    narrow(facts, tunnel, *below).unwrap_or_else(|| raise(facts, dev, own + overhead, 0)),
+                )
+            }
+        };
+        let new = if gap.loses() { Finding::error } else { Finding::warning };
+        new(gap.what(label), evidence, fix.join(" && "))
     };
-    facts.config.bridges.iter().filter_map(uneven).collect()
+    links(facts).gaps().into_iter().map(finding).collect()
 }
 
-fn uneven(facts: &Facts, bridge: &str, members: &[(&str, u32)]) -> Option<Finding> {
-    let largest = members.iter().map(|(_, mtu)| *mtu).max()?;
-    let (narrow, smallest) = members.iter().min_by_key(|(_, mtu)| *mtu).filter(|(_, mtu)| *mtu < largest)?;
-    let below = members.iter().filter(|(_, mtu)| *mtu < largest);
-    let fixes: Vec<_> = below.flat_map(|(name, _)| raise(facts, name, largest)).collect();
-    let list: Vec<_> = members.iter().map(|(name, mtu)| format!("{} {mtu}", label(facts, name))).collect();
-    Some(Finding::error(
-        format!(
-            "bridge {bridge}: frames of more than {smallest} bytes of payload are dropped on the way to {}",
-            label(facts, narrow)
-        ),
-        format!("IFLA_MTU: {}", list.join(", ")),
-        fixes.join(" && "),
-    ))
-}
-
-/// What stands on another carries what that one does, whatever it is given.
-pub(super) fn chain(facts: &Facts) -> Vec<Finding> {
-    let narrow = |upper: &UpperConfig| {
-        let (own, below) = (u32::from(upper.mtu?), carries(facts, &upper.link)?);
-        let link = label(facts, &upper.link);
-        (own > below).then(|| {
-            Finding::error(
-                format!(
-                    "{} is to carry {own} bytes of payload, and {link} that it stands on carries {below}",
-                    upper.name
-                ),
-                format!("mtu = {own}; IFLA_MTU of {link}: {below}"),
-                raise(facts, &upper.link, own).join(" && "),
-            )
-        })
-    };
-    facts.config.uppers.iter().filter_map(narrow).collect()
-}
-
-/// Bytes of payload that a port carries, or what stands on one.
-fn carries(facts: &Facts, name: &str) -> Option<u32> {
-    if let Some(port) = facts.ports.iter().find(|port| port.name == name) {
-        return port.carries();
-    }
-    let upper = facts.config.uppers.iter().find(|upper| upper.name == name)?;
-    let below = carries(facts, &upper.link)?;
-    Some(upper.mtu.map_or(below, |own| below.min(own.into())))
+fn links(facts: &Facts) -> Chain<'_, impl Fn(&str) -> Option<u32>> {
+    let of_port = |name: &str| facts.ports.iter().find(|port| port.name == name).and_then(Port::carries);
+    Chain::new(&facts.config, of_port)
 }
 
 fn label<'f>(facts: &'f Facts, name: &'f str) -> &'f str {
     facts.ports.iter().find(|port| port.name == name).map_or(name, Port::label)
 }
 
-/// The commands that give a device, what it stands on and what is behind that another MTU.
-fn raise(facts: &Facts, name: &str, mtu: u32) -> Vec<String> {
-    if let Some(upper) = facts.config.uppers.iter().find(|upper| upper.name == name) {
-        let is_narrow = carries(facts, &upper.link).is_some_and(|below| below < mtu);
-        let mut all = if is_narrow { raise(facts, &upper.link, mtu) } else { Vec::new() };
-        if upper.mtu.is_some_and(|own| u32::from(own) < mtu) {
-            let is_running = facts.switch.is_running && facts.switch.file.is_none();
-            let of = (upper.kind.name(), &*upper.name, is_running);
-            all.push(facts.set_device(of, "", "mtu", &mtu.to_string()));
-        }
-        return all;
+/// Has a tunnel take no more than goes on, where nothing else has to follow: it is in no bridge, and the file says what it takes.
+fn narrow(facts: &Facts, tunnel: &TunnelConfig, mtu: u32) -> Option<Vec<String>> {
+    let mut members = facts.config.bridges.iter().flat_map(|bridge| &bridge.ports);
+    let is_member = members.any(|port| port.device == tunnel.name);
+    let is_said = tunnel.mtu.is_some() && facts.switch.file.is_some();
+    let of = (tunnel.kind.name(), &*tunnel.name, false);
+    (is_said && !is_member).then(|| vec![facts.set_device(of, "", "mtu", &mtu.to_string())])
+}
+
+/// The commands that give a device, what it stands on and what is behind that an MTU of as much, where it is less.
+fn raise(facts: &Facts, name: &str, mtu: u32, depth: usize) -> Vec<String> {
+    let config = &facts.config;
+    let is_enough = links(facts).carries(name).is_none_or(|carries| carries >= mtu);
+    if is_enough || depth > UpperConfig::HIGHEST {
+        return Vec::new();
+    }
+    let below = |name: &str, mtu| raise(facts, name, mtu, depth + 1);
+    // What the running switch has is changed there, if it is not a file that is looked at.
+    let is_running = facts.switch.is_running && facts.switch.file.is_none();
+    let own = |kind: &str, said: Option<u16>| {
+        let is_narrow = said.is_some_and(|own| u32::from(own) < mtu);
+        is_narrow.then(|| facts.set_device((kind, name, is_running), "", "mtu", &mtu.to_string()))
+    };
+    if let Some(upper) = config.uppers.iter().find(|upper| upper.name == name) {
+        return below(&upper.link, mtu).into_iter().chain(own(upper.kind.name(), upper.mtu)).collect();
+    }
+    if let Some(tunnel) = config.tunnels.iter().find(|tunnel| tunnel.name == name) {
+        let dev = underlay(config, tunnel);
+        let beneath = dev.map(|dev| below(dev, mtu + tunnel.kind.overhead())).unwrap_or_default();
+        return beneath.into_iter().chain(own(tunnel.kind.name(), tunnel.mtu)).collect();
+    }
+    if let Some(bridge) = config.bridges.iter().find(|bridge| bridge.name == name) {
+        let ports = bridge.ports.iter().flat_map(|port| below(&port.device, mtu));
+        return ports.chain(own("bridge", bridge.mtu)).collect();
     }
     let Some(port) = facts.ports.iter().find(|port| port.name == name) else { return Vec::new() };
     let device = port.device();
