@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::command::{Folder, wait_for};
 use super::explained;
+use super::rig::{Plug, Rig};
 
 /// A bridge that asks who is in which group, and whose second port is spared questions.
 const SNOOPS: &str = r#"
@@ -109,4 +110,47 @@ fn a_question_that_the_bridge_answers_is_told_as_answered_and_from_what() {
     assert_eq!(view["leaves_by"], serde_json::json!(["p2", "p3"]));
     let unknown = explained(&folder, "arp src=10.0.0.1 dst=10.0.0.3");
     assert!(unknown.contains("  decide  broadcast: flood to the other ports of br0\n"), "{unknown}");
+}
+
+/// What station 02:00:00:00:00:0b says who wants to be in 239.1.1.5: IGMPv2 with the router alert (RFC 2236 §2).
+const REPORT: [u8; 46] = [
+    0x01, 0, 0x5e, 1, 1, 5, 2, 0, 0, 0, 0, 0xb, 8, 0, // Ethernet
+    0x46, 0, 0, 32, 0, 0, 0, 0, 1, 2, 0x2a, 0xc7, 10, 0, 0, 0xb, 239, 1, 1, 5, 0x94, 4, 0, 0, // IPv4
+    0x16, 0, 0xf9, 0xf8, 239, 1, 1, 5, // IGMP
+];
+
+#[test]
+fn a_membership_that_a_station_reported_is_told_from_those_put_there_by_hand() {
+    let Some(rig) = Rig::new("reported", &[Plug::Veth, Plug::Veth, Plug::Tap], 1500) else { return };
+    let rig = rig.quiet();
+    let bridge = "[[bridge]]\nname = \"br0\"\nmcast_querier = true\nmcast_query_response_interval = \"100ms\"\n\
+                  mcast_startup_query_interval = \"1s\"\nport = [{ device = \"p0\" }, { device = \"p1\" }, { device = \"p2\" }]\n\
+                  mdb = [{ device = \"p2\", grp = \"239.1.1.5\" }]\n";
+    let _switch = rig.start("1", bridge);
+    rig.folder.ask("mdb add dev br0 port p0 grp 239.1.1.5 temp");
+    let (wire, padding) = (rig.wire(1), [0; 14]);
+    let frame = "eth dst=01:00:5e:01:01:05 / ipv4 dst=239.1.1.5 / udp";
+    let out = wait_for("the report to be heard", || {
+        wire.send(&[&REPORT[..], &padding].concat());
+        Some(rig.folder.ask(&format!("explain --port p0 {frame}"))).filter(|out| out.contains("member  p1"))
+    });
+    let told = |port: &str, state: &str| format!("  member  {port}, as mdb entry 239.1.1.5 ({state}) says");
+    for (port, state) in [
+        ("p0", "temp, put there by hand"),
+        ("p1", "temp, reported by 02:00:00:00:00:0b"),
+        ("p2", "permanent"),
+    ] {
+        assert!(out.contains(&told(port, state)), "{port}: {out}");
+    }
+
+    // By port, state, and whether it ends.
+    let shown = rig.folder.ask("show mdb");
+    let rows: Vec<Vec<_>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row =
+        |port: &str| rows.iter().find(|row| row.get(1) == Some(&"239.1.1.5") && row[2] == port).unwrap();
+    assert_eq!(row("p2")[3..], ["permanent"], "{shown}");
+    for port in ["p0", "p1"] {
+        let [state, left] = row(port)[3..] else { panic!("{shown}") };
+        assert!(state == "temp" && left.strip_suffix('s').unwrap().parse::<f64>().unwrap() > 0.0, "{shown}");
+    }
 }
