@@ -2,6 +2,8 @@
 //! gives as the fix, run as it stands, makes the finding go away and the switch start.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "doctor/cards.rs"]
+mod cards;
 mod command;
 #[path = "doctor/routed.rs"]
 mod routed;
