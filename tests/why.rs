@@ -162,6 +162,10 @@ fn what_is_wrong_with_a_frame_is_shown_where_it_is() {
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
     assert!(said.err.starts_with(text), "{}", said.err);
     assert!(said.err.contains("`id` of vlan is `5000`, and must be a number up to 4095"), "{}", said.err);
+    let bare = folder.say("explain -c rig.toml --port p0 eth / vlan 10 / udp dport=53");
+    let text = "frame:1:17: udp is in no IP packet\n  1 | eth / vlan 10 / udp dport=53\n    |                 ^^^\n    \
+                = put ipv4 or ipv6 before it\n";
+    assert_eq!((bare.code, &*bare.err), (Some(1), text));
     let odd = folder.say("explain -c rig.toml --port p0 020");
     assert!(odd.err.starts_with("frame:1:4: 3 hex digits: a byte has two"), "{}", odd.err);
 }

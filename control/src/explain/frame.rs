@@ -55,6 +55,7 @@ fn hex(text: &str, problems: &Problems) -> Vec<u8> {
 /// One layer as it was written.
 struct Layer<'t> {
     name: &'static str,
+    place: Range<usize>,
     words: Vec<(&'static str, &'t str, Range<usize>)>,
     problems: &'t Problems,
 }
@@ -66,8 +67,11 @@ fn layers(text: &str, problems: &Problems) -> Vec<u8> {
         layers.extend(read(part, start, problems));
         start += part.len() + 1;
     }
-    if problems.is_empty() && layers.first().is_none_or(|first| first.name != "eth") {
-        layers.insert(0, Layer { name: "eth", words: Vec::new(), problems });
+    if problems.is_empty() {
+        check(&layers, problems);
+        if layers.first().is_none_or(|first| first.name != "eth") {
+            layers.insert(0, Layer { name: "eth", place: 0..0, words: Vec::new(), problems });
+        }
     }
     let mut bytes = Vec::new();
     for (at, layer) in layers.iter().enumerate().rev() {
@@ -76,6 +80,17 @@ fn layers(text: &str, problems: &Problems) -> Vec<u8> {
     }
     bytes.resize(bytes.len().max(SHORTEST), 0);
     bytes
+}
+
+/// What only an IP packet carries is in one.
+fn check(layers: &[Layer<'_>], problems: &Problems) {
+    let below = [None].into_iter().chain(layers.iter().map(|layer| Some(layer.name)));
+    for (layer, below) in layers.iter().zip(below) {
+        if ["udp", "tcp", "icmp"].contains(&layer.name) && !matches!(below, Some("ipv4" | "ipv6")) {
+            let rule = format!("{} is in no IP packet", layer.name);
+            problems.push(layer.place.clone(), rule, "put ipv4 or ipv6 before it");
+        }
+    }
 }
 
 /// The layer that `part` describes, which starts at `start`.
@@ -94,7 +109,7 @@ fn read<'t>(part: &'t str, start: usize, problems: &'t Problems) -> Option<Layer
         problems.push(place(first), format!("there is no layer `{first}`"), remedy);
         return None;
     };
-    let mut layer = Layer { name, words: Vec::new(), problems };
+    let mut layer = Layer { name, place: place(first), words: Vec::new(), problems };
     for word in words {
         // What a VLAN and a payload are about needs no name.
         let (key, value) = word.split_once('=').unwrap_or((keys[0], word));
