@@ -5,6 +5,10 @@
 #[path = "doctor/cards.rs"]
 mod cards;
 mod command;
+#[path = "doctor/guest.rs"]
+mod guest;
+#[path = "oracle/initramfs.rs"]
+mod initramfs;
 #[path = "doctor/routed.rs"]
 mod routed;
 

@@ -1,24 +1,34 @@
 //! A Debian kernel under qemu, an ordinary process: frames go in and out of its devices as datagrams, commands by its console.
 
-use std::env;
-use std::fs;
 use std::io::{Read, Write, pipe};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::command::Folder;
-use crate::initramfs;
+use crate::initramfs::Parts;
 use crate::rigs::{Outputs, PORTS, Rig, Step};
 
 /// How long it may take to boot, or to answer: on an idle machine that is 5 seconds, and a millisecond.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a frame that is to come may be on its way.
 const DEFERRED: Duration = Duration::from_secs(20);
-const QEMU: &str = "qemu-system-x86_64";
+/// What every rig is made of.
+const MODULES: [&str; 11] = [
+    "virtio_pci",
+    "virtio_net",
+    "8021q",
+    "bridge",
+    "macvlan",
+    "ipvlan",
+    "ipip",
+    "sch_ingress",
+    "cls_matchall",
+    "act_mirred",
+    "act_gact",
+];
 /// An EtherType for local experiments, which no case has.
 const MARKER: [u8; 2] = [0x88, 0xb6];
 
@@ -35,54 +45,15 @@ pub(crate) struct Guest {
     folder: Folder,
 }
 
-/// Where the parts of a guest are.
-struct Parts {
-    programs: Vec<PathBuf>,
-    image: PathBuf,
-    modules: PathBuf,
-}
-
-impl Parts {
-    /// Or what is missing.
-    fn find() -> Result<Self, String> {
-        let folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
-        let program = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-        if program(QEMU).is_none() {
-            return Err("install qemu-system-x86".into());
-        }
-        let find = |name| program(name).ok_or(format!("install busybox-static and iproute2: no {name}"));
-        let programs = ["busybox", "ip", "bridge", "tc"].map(find).into_iter().collect::<Result<_, _>>()?;
-        let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kernel");
-        let below = |place: &str, prefix: &str| {
-            let mut paths = fs::read_dir(kernel.join(place)).ok()?.map(|entry| entry.unwrap().path());
-            paths.find(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with(prefix)))
-        };
-        match (below("boot", "vmlinuz-"), below("lib/modules", "")) {
-            (Some(image), Some(modules)) => Ok(Self { programs, image, modules }),
-            _ => Err("run tests/oracle/kernel.sh, which unpacks Debian's linux-image-cloud-amd64".into()),
-        }
-    }
-}
-
 impl Guest {
     /// Boots one, or says what is missing for that.
     pub(crate) fn boot() -> Result<Self, String> {
-        let parts = Parts::find()?;
+        let parts = Parts::find(&["bridge", "tc"])?;
         let folder = Folder::new("oracle");
-        let initramfs = folder.path("initramfs");
-        fs::write(&initramfs, initramfs::build(&parts.modules, &parts.programs)).unwrap();
-        let mut command = Command::new(QEMU);
+        let parameters = "fb_tunnels=none rcupdate.rcu_expedited=1";
+        let mut command = parts.qemu(&folder, include_bytes!("init.sh"), &MODULES, parameters);
         // One processor: what came in first is done first.
-        command.args(
-            "-accel tcg -machine q35 -m 256 -smp 1 -nodefaults -no-user-config -display none".split(' '),
-        );
-        command
-            .args(["-no-reboot", "-serial", "stdio", "-kernel"])
-            .arg(parts.image)
-            .arg("-initrd")
-            .arg(initramfs);
-        let parameters = "console=ttyS0 quiet panic=-1 fb_tunnels=none rcupdate.rcu_expedited=1";
-        command.args(["-append", parameters]);
+        command.args(["-m", "256", "-smp", "1"]);
         let mut ports = Vec::new();
         for port in 0..PORTS {
             let [ours, theirs] = ["ours", "theirs"].map(|side| folder.path(&format!("{side}{port}")));

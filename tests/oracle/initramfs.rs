@@ -1,37 +1,67 @@
-//! What the guest boots from: an archive of a shell, iproute2, their libraries, and the kernel's modules.
+//! What a guest boots from: a Debian kernel, and an archive of a shell, programs, their libraries, and the kernel's modules.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::said;
+use crate::command::{Folder, said};
 
-/// What every rig is made of; what they need comes along.
-const MODULES: [&str; 11] = [
-    "virtio_pci",
-    "virtio_net",
-    "8021q",
-    "bridge",
-    "macvlan",
-    "ipvlan",
-    "ipip",
-    "sch_ingress",
-    "cls_matchall",
-    "act_mirred",
-    "act_gact",
-];
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Where the parts of a guest are.
+pub(crate) struct Parts {
+    programs: Vec<PathBuf>,
+    image: PathBuf,
+    modules: PathBuf,
+}
+
+impl Parts {
+    /// Or what is missing. busybox and iproute2's `ip` are always among the programs.
+    pub(crate) fn find(others: &[&str]) -> Result<Self, String> {
+        let folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+        let program = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        if program(QEMU).is_none() {
+            return Err("install qemu-system-x86".into());
+        }
+        let find =
+            |name: &&str| program(name).ok_or(format!("install busybox-static and iproute2: no {name}"));
+        let programs = ["busybox", "ip"].iter().chain(others).map(find).collect::<Result<_, _>>()?;
+        let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kernel");
+        let below = |place: &str, prefix: &str| {
+            let mut paths = fs::read_dir(kernel.join(place)).ok()?.map(|entry| entry.unwrap().path());
+            paths.find(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with(prefix)))
+        };
+        match (below("boot", "vmlinuz-"), below("lib/modules", "")) {
+            (Some(image), Some(modules)) => Ok(Self { programs, image, modules }),
+            _ => Err("run tests/oracle/kernel.sh, which unpacks Debian's linux-image-cloud-amd64".into()),
+        }
+    }
+
+    /// qemu with a guest that has these modules, and those that they need, and starts `init`. Its devices are for others to add.
+    pub(crate) fn qemu(&self, folder: &Folder, init: &[u8], modules: &[&str], parameters: &str) -> Command {
+        let initramfs = folder.path("initramfs");
+        fs::write(&initramfs, build(&self.modules, &self.programs, init, modules)).unwrap();
+        let mut command = Command::new(QEMU);
+        command
+            .args("-accel tcg -machine q35 -nodefaults -no-user-config -display none -no-reboot".split(' '));
+        command.args(["-serial", "stdio", "-kernel"]).arg(&self.image).arg("-initrd").arg(initramfs);
+        command.args(["-append", &format!("console=ttyS0 quiet panic=-1 {parameters}")]);
+        command
+    }
+}
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
 /// The archive, of programs that are here and of modules below `modules`.
-pub(crate) fn build(modules: &Path, programs: &[PathBuf]) -> Vec<u8> {
+fn build(modules: &Path, programs: &[PathBuf], init: &[u8], names: &[&str]) -> Vec<u8> {
     let mut archive = Archive::default();
     for place in ["proc", "sys", "dev", "sbin", "modules"] {
         archive.add(place, DIRECTORY, &[]);
     }
-    archive.add("init", PROGRAM, include_bytes!("init.sh"));
+    archive.add("init", PROGRAM, init);
     for program in programs {
         let name = program.file_name().unwrap().to_str().unwrap();
         let place = if name == "busybox" { "bin/busybox".into() } else { format!("sbin/{name}") };
@@ -44,7 +74,7 @@ pub(crate) fn build(modules: &Path, programs: &[PathBuf]) -> Vec<u8> {
         }
     }
     let mut loaded = Vec::new();
-    MODULES.iter().for_each(|name| load(modules, name, &mut loaded));
+    names.iter().for_each(|name| load(modules, name, &mut loaded));
     for (number, (_, bytes)) in loaded.iter().enumerate() {
         archive.add(&format!("modules/{number:02}.ko"), PROGRAM, bytes);
     }

@@ -36,6 +36,23 @@ pub(super) fn kernel(facts: &Facts) -> Vec<Finding> {
             "# boot a kernel with CONFIG_XDP_SOCKETS=y, or make the ports `packet` ports",
         ));
     }
+    let is_long = |port: &&Port| port.carries().is_some_and(|mtu| mtu > XdpConfig::LONGEST_WHOLE);
+    if host.kernel < (6, 6)
+        && let Some(port) = starting(facts).filter(is_xdp).find(is_long)
+    {
+        let (mtu, longest) = (port.carries().unwrap_or_default(), XdpConfig::LONGEST_WHOLE);
+        found.push(Finding::error(
+            format!(
+                "this kernel's AF_XDP takes frames of up to {longest} bytes of payload: port {}, of {mtu}, will not start",
+                port.name
+            ),
+            format!("/proc/sys/kernel/osrelease: {}", host.release),
+            port.device().map_or_else(
+                || facts.set_port(port, "", "mtu", &longest.to_string()),
+                |device| device.end.set(&format!("mtu {longest}")),
+            ),
+        ));
+    }
     if host.bpf_jit == Some(0) {
         found.push(Finding::warning(
             "the kernel interprets XDP programs instead of compiling them",

@@ -97,6 +97,11 @@ fn kernels_that_lack_something_are_told() {
     });
     let sysctl = "sysctl -w net.core.bpf_jit_enable=1";
     one(Severity::Warning, ["interprets", "bpf_jit_enable: 0", sysctl], |facts| facts.host.bpf_jit = Some(0));
+    let shorter = "ip link set dev eth1 mtu 3506";
+    one(Severity::Error, ["port p1, of 9000, will not start", "6.1.0", shorter], |facts| {
+        (facts.host.kernel, facts.host.release) = ((6, 1), "6.1.0".into());
+        device(facts).end.mtu = 9000;
+    });
     let none = after(|facts| {
         (facts.host.kernel, facts.host.xdp_sockets) = ((5, 4), Some(false));
         facts.ports[0].is_running = true;
@@ -123,6 +128,11 @@ fn capabilities_are_those_that_the_ports_take() {
 #[test]
 fn a_card_that_cannot_be_native_says_why() {
     one(Severity::Warning, ["LRO", "large-receive-offload on", "ethtool -K eth1 lro off"], |facts| {
+        device(facts).end.offloads = Some(Offloads { lro: true, ..Offloads::default() });
+    });
+    // A kernel before 6.3 does not tell what its drivers can, but that this one merges.
+    one(Severity::Warning, ["LRO", "large-receive-offload on", "ethtool -K eth1 lro off"], |facts| {
+        device(facts).features = None;
         device(facts).end.offloads = Some(Offloads { lro: true, ..Offloads::default() });
     });
     one(Severity::Warning, ["several buffers", "IFLA_MTU: 9000", "ip link set dev eth1 mtu 3506"], |facts| {

@@ -39,20 +39,22 @@ fn obstacle(port: &Port, device: &Device) -> Option<Obstacle> {
             fix: Some(peer.ethtool("-L", &format!("tx {rx}"))),
         });
     }
-    let features = device.features?;
+    if device.features.is_none_or(|features| features.native)
+        && end.offloads.is_some_and(|offloads| offloads.lro)
+    {
+        return Some(Obstacle {
+            why: "it merges received frames in hardware (LRO), which native XDP does not go with".into(),
+            evidence: "ETHTOOL_GFLAGS: large-receive-offload on".into(),
+            fix: Some(end.ethtool("-K", "lro off")),
+        });
+    }
+    let features = device.features?; // before 6.3 nobody tells
     if !features.native {
         let why = format!("its driver ({driver}) has no native XDP");
         return Some(Obstacle {
             why,
             evidence: "NETDEV_A_DEV_XDP_FEATURES: no basic, redirect".into(),
             fix: None,
-        });
-    }
-    if end.offloads.is_some_and(|offloads| offloads.lro) {
-        return Some(Obstacle {
-            why: "it merges received frames in hardware (LRO), which native XDP does not go with".into(),
-            evidence: "ETHTOOL_GFLAGS: large-receive-offload on".into(),
-            fix: Some(end.ethtool("-K", "lro off")),
         });
     }
     let mtu = port.carries().unwrap_or(end.mtu);

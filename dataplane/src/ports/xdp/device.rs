@@ -107,19 +107,15 @@ impl XdpDevice {
             XdpMode::Generic | XdpMode::Copy => (false, true),
             XdpMode::ZeroCopy => (true, false),
         };
-        let bind = Bind {
-            ifindex: self.attachment.ifindex,
-            queue: queue.into(),
-            zero_copy: try_zero_copy,
-            // Copying, the kernel can always cut; not every driver can.
-            frags: !try_zero_copy || self.attachment.frags,
-        };
-        match bound(area, bind) {
-            Err(_) if try_zero_copy && try_copy => {
-                bound(area, Bind { zero_copy: false, frags: true, ..bind })
+        let (ifindex, frags) = (self.attachment.ifindex, self.attachment.frags);
+        let bind = Bind { ifindex, queue: queue.into(), zero_copy: true, frags };
+        if try_zero_copy {
+            let bound = bound(area, bind);
+            if bound.is_ok() || !try_copy {
+                return bound;
             }
-            result => result,
         }
+        copying(area, bind)
     }
 }
 
@@ -354,6 +350,16 @@ fn attach(
 
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
+/// A socket that is copied into and out of. The kernel cuts long frames from 6.6 on, whatever the driver; before, it does not know how.
+fn copying(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
+    match bound(area, Bind { zero_copy: false, frags: true, ..bind }) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !bind.frags => {
+            bound(area, Bind { zero_copy: false, ..bind })
+        }
+        result => result,
+    }
 }
 
 /// A socket on `area`, bound, and whether without copying.
