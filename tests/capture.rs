@@ -405,6 +405,15 @@ fn a_reader_that_does_not_read_costs_no_frame_and_a_ring_of_files_goes_on() {
 }
 
 #[test]
+fn a_capture_that_nobody_reads_any_more_ends_though_no_frame_comes() {
+    let folder = Folder::new("capture-left");
+    let _switch = folder.start(TWO_PORTS);
+    let mut capture = Capturing::start(&folder, &["--port", "p1"]);
+    drop(capture.child.stdout.take());
+    assert_eq!(capture.end(), captured(0));
+}
+
+#[test]
 fn as_many_capture_as_may_and_those_that_leave_make_room() {
     let folder = Folder::new("capture-many");
     let _switch = folder.start(TWO_PORTS);

@@ -15,6 +15,8 @@ pub enum Interest {
     Write,
     /// Either.
     ReadWrite,
+    /// That nobody is at the other end any more, and nothing else.
+    HangUp,
 }
 
 /// A set of descriptors to wait on, prepared once and waited on often.
@@ -49,6 +51,7 @@ impl PollSet {
             Interest::Read => libc::POLLIN,
             Interest::Write => libc::POLLOUT,
             Interest::ReadWrite => libc::POLLIN | libc::POLLOUT,
+            Interest::HangUp => 0, // errors are told unasked
         };
         self.entries.push(libc::pollfd { fd: fd.as_fd().as_raw_fd(), events, revents: 0 });
         self.entries.len() - 1
@@ -112,6 +115,17 @@ mod tests {
         assert_eq!(set.wait(None).unwrap(), 1);
         assert!(set.readiness(rung).read);
         assert!(!set.readiness(silent).read);
+    }
+
+    #[test]
+    fn a_pipe_whose_reader_has_gone_wakes_whoever_waits_for_that() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut set = PollSet::new();
+        set.add(&writer, Interest::HangUp);
+        assert_eq!(set.wait(Some(Duration::ZERO)).unwrap(), 0, "that there is room is not asked for");
+        drop(reader);
+        assert_eq!(set.wait(None).unwrap(), 1);
+        assert!(set.readiness(0).error);
     }
 
     #[test]

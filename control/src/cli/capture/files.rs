@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +35,7 @@ pub(super) struct Files {
 }
 
 /// Something to write to that may be a file.
-trait Target: Write {
+trait Target: Write + AsFd {
     /// Takes back what is behind `length`, if that can be done.
     fn cut(&mut self, length: u64);
 }
@@ -71,6 +72,11 @@ impl Files {
             files.create()?;
         }
         Ok(files)
+    }
+
+    /// What is written to now.
+    pub(super) fn output(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Takes a block that every file has.

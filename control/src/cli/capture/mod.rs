@@ -14,6 +14,7 @@ use std::thread;
 
 use clap::Args;
 use rigswitch_dataplane::filter::Filter;
+use rigswitch_dataplane::sys::poll::{Interest, PollSet};
 use rigswitch_dataplane::watch::Stages;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -168,11 +169,14 @@ struct Recording {
 }
 
 impl Recording {
-    fn copy(&mut self, stream: &mut impl Read) -> Result<End, Failure> {
+    fn copy(&mut self, stream: &mut UnixStream) -> Result<End, Failure> {
         const CHUNK: usize = 256 << 10;
         let mut buffer = Vec::with_capacity(CHUNK);
         let mut chunk = vec![0; CHUNK];
         loop {
+            if self.is_abandoned(stream)? {
+                return Ok(End::OfOutput);
+            }
             let read = match stream.read(&mut chunk) {
                 Ok(0) => return Ok(End::OfStream),
                 Ok(read) => read,
@@ -192,6 +196,15 @@ impl Recording {
                 return Ok(End::OfOutput);
             }
         }
+    }
+
+    /// Waits for more, or until nobody reads what there has been.
+    fn is_abandoned(&self, stream: &UnixStream) -> Result<bool, Failure> {
+        let mut both = PollSet::new();
+        let more = both.add(stream, Interest::Read);
+        let output = both.add(&self.files.output(), Interest::HangUp);
+        both.wait(None).map_err(|error| Failure::Refused(error.to_string()))?;
+        Ok(both.readiness(output).error && !both.readiness(more).read)
     }
 
     /// Takes one block; `false` when there is nowhere to write any more.
