@@ -30,7 +30,26 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(reserved());
     cases.extend(entries());
     cases.extend(flushes());
+    cases.push(bound());
     cases
+}
+
+/// A bridge that learns two stations: they move, the third waits until one of them is forgotten.
+fn bound() -> Case {
+    let [a, b, c] = [1, 2, 3].map(|n| station(19, n));
+    let steps = vec![
+        usual(0, BROADCAST, a),
+        usual(1, BROADCAST, b),
+        usual(2, BROADCAST, c),
+        usual(0, c, a), // to all
+        usual(0, b, a),
+        usual(1, BROADCAST, a),
+        usual(2, a, c),
+        fdb("del MAC dev p1 master", a),
+        usual(2, BROADCAST, c),
+        usual(0, c, b),
+    ];
+    ("fdb_max_learned", bridge("fdb_max_learned 2"), steps, 2 + 2 + 2 + 2 + 1 + 2 + 1 + 2 + 1)
 }
 
 fn flooding() -> Vec<Case> {

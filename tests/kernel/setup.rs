@@ -1,7 +1,7 @@
 //! The two bridges with the same knobs: the kernel's by its own tools, ours by a file.
 
-use rtnetlink::LinkBridgePort;
-use rtnetlink::packet_route::link::InfoBridgePort;
+use rtnetlink::packet_route::link::{InfoBridge, InfoBridgePort, LinkMessage};
+use rtnetlink::{LinkBridge, LinkBridgePort};
 
 use super::command::wait_for;
 use super::rig::{Rig, run_in};
@@ -13,7 +13,14 @@ pub(super) fn kernels_bridge(rig: &Rig, knobs: Knobs) {
     if run("ip -br link show type bridge").contains("br0") {
         run("ip link del br0");
     }
-    run(&format!("ip link add br0 type bridge {}", bridge_words(knobs)));
+    let words = bridge_words(knobs);
+    let (known, bound) =
+        words.split_once("fdb_max_learned ").map_or((&*words, None), |(known, most)| (known, Some(most)));
+    run(&format!("ip link add br0 type bridge {known}"));
+    if let Some(most) = bound {
+        let knob = InfoBridge::FdbMaxLearned(most.parse().unwrap());
+        change(rig, LinkBridge::new("br0").append_info_data(knob).build());
+    }
     // It has neighbours of IPv6 only where it has IPv6; without an address it says nothing by it, but where it snoops.
     run("ip link set br0 addrgenmode none");
     if !snoops(knobs) {
@@ -47,13 +54,17 @@ pub(super) fn kernels_bridge(rig: &Rig, knobs: Knobs) {
 
 fn set_port(rig: &Rig, n: usize, knob: InfoBridgePort) {
     let index = rig.center.netdev(&format!("p{n}")).unwrap().index().unwrap();
+    change(rig, LinkBridgePort::new(index).append_info_data(knob).build());
+}
+
+/// Has the kernel change a device of the middle.
+fn change(rig: &Rig, device: LinkMessage) {
     let set = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let (connection, netlink, _) = rtnetlink::new_connection().unwrap();
             tokio::spawn(connection);
-            let change = LinkBridgePort::new(index).append_info_data(knob).build();
-            netlink.link().set_port(change).execute().await.unwrap();
+            netlink.link().change(device).execute().await.unwrap();
         });
     };
     rig.center.run(set).unwrap();
