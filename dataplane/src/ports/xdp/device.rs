@@ -364,7 +364,7 @@ fn copying(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
 
 /// A socket on `area`, bound, and whether without copying.
 fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
-    const ATTEMPTS: usize = 100;
+    const ATTEMPTS: usize = 500;
     const PAUSE: Duration = Duration::from_millis(10);
     let chunk = u32::try_from(CHUNK).unwrap_or(u32::MAX);
     let sizes = RingSizes { fill: DEPTH, completion: DEPTH, rx: DEPTH, tx: DEPTH };
@@ -373,7 +373,7 @@ fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
     loop {
         match socket.bind(bind) {
             Ok(()) => break,
-            // The kernel lets go of a closed socket's queue a moment after the close.
+            // The kernel lets go of a closed socket's queue a moment after the close, which is seconds where every CPU is wanted.
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && attempt < ATTEMPTS => {
                 attempt += 1;
                 PollSet::new().wait(Some(PAUSE))?;
