@@ -14,6 +14,7 @@ mod routed;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use command::{Folder, Said, is_machine_root, said, skipped, wait_for};
@@ -64,7 +65,7 @@ impl Bed {
     }
 
     fn shell_command(&self, line: &str) -> Command {
-        let program = std::path::Path::new(env!("CARGO_BIN_EXE_rigswitch"));
+        let program = Path::new(env!("CARGO_BIN_EXE_rigswitch"));
         let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("sh");
         command.args(["-c", line]).current_dir(self.folder.path("")).env("PATH", path);
@@ -276,6 +277,14 @@ const BAD: &[Bad] = &[
         ..PLAIN
     },
     Bad {
+        name: "iptables beside",
+        done: "{ ip -n RIG link show br8 || ip -n RIG link add br8 type bridge; } >/dev/null 2>&1 && \
+               ip netns exec RIG sysctl -qw net.bridge.bridge-nf-call-iptables=1",
+        check: "br_netfilter",
+        severity: "note",
+        ..PLAIN
+    },
+    Bad {
         name: "a CPU that is not there",
         ports: "[switch]\nworkers = [1023]\n[[port]]\nname = \"p1\"\nnetns = \"RIG\"\nxdp = \"DEV\"\n",
         check: "pinning",
@@ -294,7 +303,12 @@ const BAD: &[Bad] = &[
 fn what_is_bad_is_found_and_its_fix_mends_it() {
     let Some(bed) = Bed::new("bad-doctor") else { return };
     let cpus = std::thread::available_parallelism().unwrap().get();
-    for bad in BAD.iter().chain(routed::BAD).filter(|bad| bad.name != "more workers than CPUs" || cpus < 64) {
+    let can_be = |bad: &&Bad| match bad.name {
+        "more workers than CPUs" => cpus < 64,
+        "iptables beside" => Path::new("/proc/sys/net/bridge").exists(),
+        _ => true,
+    };
+    for bad in BAD.iter().chain(routed::BAD).filter(can_be) {
         bed.veth(bad.near, bad.far);
         bed.shell(&bed.fill(bad.done));
         bed.folder.write("rig.toml", &bed.fill(bad.ports));

@@ -77,11 +77,11 @@ pub(super) fn link(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
             end.set("up"),
         ));
     } else if end.up && !end.running && is_on_wire(port) && found.is_empty() {
-        let fix = format!("# plug in a cable; {}", end.ethtool("", ""));
+        let fix = format!("# plug in a cable; {}", end.place.run(&format!("ethtool {}", end.name)));
         found.push(Finding::error(
             "it has no carrier: no frame goes in or out",
             "RTM_GETLINK: IFF_UP, and no IFF_LOWER_UP",
-            fix.trim_end(),
+            fix,
         ));
     }
     found

@@ -8,7 +8,7 @@ use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
 
 use super::{Finding, Severity, run};
-use crate::doctor::facts::{Attached, Device, End, Facts, Found, Host, Place, Polled, Port, Switch};
+use crate::doctor::facts::{Attached, Device, End, Facts, Found, Host, Lost, Place, Polled, Port, Switch};
 
 /// A machine on which nothing is wrong: a card with zero-copy as an xdp port.
 fn good() -> Facts {
@@ -154,6 +154,26 @@ fn a_card_that_cannot_be_native_says_why() {
 }
 
 #[test]
+fn a_bridge_beside_whose_frames_iptables_sees_is_told_of() {
+    let sysctl = "ip netns exec lab sysctl -w net.bridge.bridge-nf-call-iptables=0";
+    one(Severity::Note, ["bridge br9", "bridge-nf-call-iptables: 1", sysctl], |facts| {
+        device(facts).end.place = Place::Named("lab".into());
+        device(facts).filtered_bridge = Some("br9".into());
+    });
+}
+
+#[test]
+fn a_device_without_a_carrier_waits_for_a_cable() {
+    let cable = "# plug in a cable; ethtool eth1";
+    one(Severity::Error, ["no carrier", "no IFF_LOWER_UP", cable], |facts| device(facts).end.running = false);
+    assert_eq!(
+        after(|facts| (device(facts).end.up, device(facts).end.running) = (false, false)),
+        [],
+        "`run` takes it up"
+    );
+}
+
+#[test]
 fn a_program_that_no_process_holds_is_taken_off_by_hand() {
     let attached = || Some(Attached { id: 7, hook: Attach::Generic, holder: None });
     let off = "ip -n lab link set dev eth1 xdp off";
@@ -228,4 +248,48 @@ fn a_host_goes_on_using_what_it_shares_unless_both_have_one_address() {
             device(facts).addresses.push("192.0.2.2/32".into());
         },
     );
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_to_be_made() {
+    one(Severity::Error, ["no network namespace lab", "/run/netns/lab", "ip netns add lab"], |facts| {
+        facts.ports[0].netns = Some("lab".into());
+        facts.ports[0].device = Found::NoNetns;
+    });
+}
+
+#[test]
+fn what_was_chosen_for_a_device_is_told_with_what_the_other_would_change() {
+    let asked = PortKind::Device("eth1".into());
+    let packet = || PortKind::Packet(PacketConfig { device: "eth1".into(), queues: 1 });
+    let set = |kind: &str| {
+        format!(r#"sed -i '/name *= *"p1"/,/^\[/ s/\bdevice *= *[^,}} ]*/{kind} = "eth1"/' rig.toml"#)
+    };
+    one(Severity::Note, ["xdp was chosen", "ETHTOOL_GDRVINFO: ice", &set("packet")], |facts| {
+        facts.ports[0].asked = asked.clone();
+    });
+    one(Severity::Note, ["packet was chosen: super-frames", "ice", &set("xdp")], |facts| {
+        (facts.ports[0].asked, facts.ports[0].kind) = (asked.clone(), packet());
+    });
+    one(Severity::Note, ["packet was chosen: the driver has no native XDP", "ice", &set("xdp")], |facts| {
+        (facts.ports[0].asked, facts.ports[0].kind) = (asked.clone(), packet());
+        device(facts).features = Some(XdpFeatures::default());
+    });
+}
+
+#[test]
+fn what_was_lost_before_the_switch_saw_it_is_told_with_why() {
+    for (counter, why, fix) in [
+        ("rx_ring_full", "did not keep up", "# workers = 2 under [switch], and start it again"),
+        ("tp_drops", "did not keep up", "# workers = 2 under [switch], and start it again"),
+        ("rx_fill_ring_empty", "no packet memory", "# frames = 65536 under [switch], and start it again"),
+        ("tx_invalid", "a fault of the switch", "rigswitch show drops -jp"),
+        ("rx_dropped", "too long, or the device had no room", "rigswitch show drops -jp"),
+    ] {
+        let evidence = format!("GET /v1/drops: p1 {counter} 7");
+        one(Severity::Error, [why, &evidence, fix], |facts| {
+            facts.ports[0].is_running = true;
+            facts.switch.lost = vec![Lost { port: "p1".into(), counter: counter.into(), packets: 7 }];
+        });
+    }
 }
