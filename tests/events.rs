@@ -4,7 +4,7 @@
 mod command;
 mod rig;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use command::{Folder, PATIENCE, TWO_PORTS, http, wait_for};
@@ -183,4 +183,18 @@ fn as_many_may_listen_as_may_and_no_more() {
         BufReader::new(stream).read_line(&mut status).unwrap();
         status.contains(" 200 ").then_some(())
     });
+}
+
+#[test]
+fn who_has_gone_makes_room_whatever_else_he_had_said() {
+    let folder = Folder::new("events-gone");
+    let _switch = folder.start(TWO_PORTS);
+    let listens = |rest: &str| {
+        let (mut stream, mut status) = (UnixStream::connect(folder.socket()).unwrap(), [0; 12]);
+        stream.write_all(format!("GET /v1/events HTTP/1.0\r\n\r\n{rest}").as_bytes()).unwrap();
+        stream.read_exact(&mut status).unwrap();
+        &status == b"HTTP/1.0 200"
+    };
+    assert!((0..LISTENERS).all(|_| listens("GET /")), "each of them is one for a moment");
+    wait_for("room", || listens("").then_some(()));
 }

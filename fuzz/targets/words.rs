@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rigswitch::api::serve;
 use rigswitch::config::{Config, Document, Plan};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 /// A file: refused with a place and a remedy for each problem, or a configuration that survives being printed and read again.
 pub(crate) fn config(bytes: &[u8]) {
@@ -67,15 +69,16 @@ impl Stage {
         Self { runtime, tasks, path }
     }
 
-    /// Says it, and answers what comes back until the other end has had enough.
+    /// Says it, and answers what comes back until the other end has had enough, or is silent: who is sent events may wait long for one.
     fn say(&self, bytes: &[u8]) -> Vec<u8> {
+        const SILENCE: Duration = Duration::from_secs(2);
         self.tasks.block_on(&self.runtime, async {
             let mut stream = UnixStream::connect(&self.path).await.unwrap();
             // A switch that has heard enough may close before all is said.
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer).await;
+            while let Ok(Ok(1..)) = timeout(SILENCE, stream.read_buf(&mut answer)).await {}
             answer
         })
     }

@@ -3,13 +3,18 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs;
+use std::future;
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::guests::{Guest, Guests};
@@ -38,12 +43,13 @@ pub async fn serve(listener: UnixListener, switch: Rc<RefCell<Switch>>) {
         guests.make_room();
         let guest = Guest::new(stream.peer_cred().ok().map(|peer| peer.uid()));
         let may_change = guest.uid.is_some_and(|uid| uid == 0 || Some(uid) == owner);
-        let (switch, served) = (Rc::clone(&switch), Rc::clone(&guest));
+        let (switch, served, twin) = (Rc::clone(&switch), Rc::clone(&guest), twin(&stream));
         let task = tokio::task::spawn_local(async move {
             tokio::select! {
                 // A client that breaks off or takes too long has only itself to tell.
                 _ = converse(stream, may_change, &switch, &served) => {}
                 () = overdue(&served) => {}
+                () = deserted(twin, &served) => {}
             }
         });
         guests.admit(guest, task.abort_handle());
@@ -57,6 +63,28 @@ async fn overdue(guest: &Guest) {
         if !guest.listens.get() {
             return;
         }
+    }
+}
+
+/// The same connection, for looking at.
+fn twin(stream: &UnixStream) -> io::Result<UnixStream> {
+    UnixStream::from_std(net::UnixStream::from(stream.as_fd().try_clone_to_owned()?))
+}
+
+/// Ends when nobody is at the other end any more of a connection that is sent events. As long as it has bytes of a next request, HTTP
+/// does not look.
+async fn deserted(stream: io::Result<UnixStream>, guest: &Guest) {
+    const LOOK: Duration = Duration::from_secs(1);
+    let Ok(stream) = stream else { return future::pending().await };
+    while let Ok(ready) = stream.ready(Interest::WRITABLE).await
+        && !ready.is_write_closed()
+    {
+        // That there is room is no news: the next is.
+        let _ = stream.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+    // What else was asked for is done, heard or not.
+    while !guest.listens.get() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
