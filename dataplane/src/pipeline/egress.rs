@@ -282,6 +282,10 @@ impl Egress {
         let device = cx.tables.device(to);
         let (longest, measures_tags) = match device.descent.longest() {
             None => (device.longest, device.capabilities.measures_tags),
+            // Most are fit, and not too long with any tag.
+            Some(longest) if frame.is_wire_ready() && frame.len() <= longest as usize => {
+                return self.go_down(cx, to, device.descent, frame);
+            }
             Some(longest) => (longest, false),
         };
         match size(&frame, measures_tags) {
@@ -340,7 +344,19 @@ impl Egress {
     }
 
     /// A copy leaves by `upper`, which stands on another device.
+    #[inline(never)]
     fn descend<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        upper: DeviceId,
+        way: Descent,
+        frame: Frame,
+    ) {
+        self.go_down(cx, upper, way, frame);
+    }
+
+    #[inline(always)]
+    fn go_down<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         upper: DeviceId,
@@ -360,6 +376,7 @@ impl Egress {
             Descent::Ipvlan(way) => ipvlan::send(cx, upper, way, frame, self),
             Descent::Macvlan(way) => macvlan::send(cx, way, frame, self),
             Descent::Vxlan(way) => tunnels::vxlan::send(cx, upper, way, frame, self),
+            Descent::Ipip(way) if frame.is_wire_ready() => tunnels::ipip::send(cx, upper, way, frame, self),
             Descent::Ipip(way) => self.each_whole(cx, upper, frame, |egress, cx, frame| {
                 tunnels::ipip::send(cx, upper, way, frame, egress);
             }),

@@ -1,92 +1,92 @@
 //! Sending a packet on: does it fit, who is next, and a header for that one.
 
-use std::net::IpAddr;
-
 use super::Fate;
+use super::lead::Way;
 use super::stage::Packet;
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Checksum, Frame};
 use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
-use crate::tables::{Interface, Routing, station_of};
-use crate::wire::ethernet::{self, ADDRESSES_LEN, EtherType, HEADER_LEN};
+use crate::wire::ethernet::{self, HEADER_LEN};
 use crate::wire::fragment::Fragmenter;
 use crate::wire::segment::Segmenter;
 use crate::wire::{checksum, forward, partial};
 
-/// How a packet is sent on.
+/// How a packet is sent on to a neighbour.
 #[derive(Clone, Copy)]
-pub(super) struct Leaving {
-    /// Where it leaves.
-    pub(super) to: DeviceId,
-    /// Who is to have it next.
-    pub(super) next: IpAddr,
-    /// The same one's link-layer address.
+pub(super) struct Leaving<'l> {
+    /// Where.
+    pub(super) way: &'l Way,
+    /// The neighbour's link-layer address.
     pub(super) mac: MacAddr,
-    source: MacAddr,
-    length: usize,    // of the frame, without what follows the packet
-    mtu: Option<u16>, // if it is to be fragmented to that
+    must_fragment: bool,
 }
 
-/// How a packet is sent on to a neighbour: it has to fit the link, and the neighbour to be known.
-#[inline(always)]
-pub(super) fn prepare(
-    routing: &Routing,
-    (to, there, next): (DeviceId, &Interface, IpAddr),
-    packet: Packet,
-    frame: &Frame,
-) -> Result<Leaving, Fate> {
-    let length = HEADER_LEN + packet.length as usize;
-    let mut mtu = None;
-    if packet.length > there.mtu && longest(frame, length) > there.mtu as usize + HEADER_LEN {
-        if !packet.may_fragment {
-            return Err(Fate::Refuse(DropReason::TooBig, PuntReason::TooBig));
-        }
-        mtu = Some(u16::try_from(there.mtu).unwrap_or(u16::MAX));
+impl<'l> Leaving<'l> {
+    /// By this way: it has to fit the link, and the neighbour to be known.
+    ///
+    /// # Errors
+    /// What becomes of it otherwise.
+    #[inline(always)]
+    pub(super) fn by(way: &'l Way, packet: &Packet, frame: &Frame) -> Result<Self, Fate> {
+        let must_fragment = packet.length > way.mtu && is_too_long(way, packet, frame)?;
+        let Some(mac) = way.mac else { return Err(Fate::Punt(PuntReason::Unresolved)) };
+        Ok(Self { way, mac, must_fragment })
     }
-    let mac = if there.has_neighbors { routing.neighbor(to, next) } else { Some(station_of(next)) };
-    let Some(mac) = mac else { return Err(Fate::Punt(PuntReason::Unresolved)) };
-    Ok(Leaving { to, next, mac, source: there.mac, length, mtu })
+}
+
+/// Whether a packet of more bytes than the link carries has to be fragmented. A super-frame has not, if what is made of it fits.
+///
+/// # Errors
+/// If it may not be.
+#[cold]
+fn is_too_long(way: &Way, packet: &Packet, frame: &Frame) -> Result<bool, Fate> {
+    let fits = longest(frame, HEADER_LEN + packet.length as usize) <= way.mtu as usize + HEADER_LEN;
+    if !fits && !packet.may_fragment {
+        return Err(Fate::Refuse(DropReason::TooBig, PuntReason::TooBig));
+    }
+    Ok(!fits)
 }
 
 /// Bytes of the longest frame that it is on the wire: of a super-frame, its longest segment.
-#[cold]
 fn longest(frame: &Frame, length: usize) -> usize {
     let (Some(gso), Checksum::Partial { start, .. }) = (frame.gso(), frame.checksum()) else { return length };
     // What claims to be a super-frame and is not ends where it is cut.
     Segmenter::new(frame.bytes(), gso.kind, gso.size, start.into()).map_or(length, |it| it.longest())
 }
 
-/// Sends it: one hop less, and in a frame for the neighbour.
+/// Sends a packet of `length` bytes on: one hop less, and in a frame for the neighbour.
 #[inline]
 pub(super) fn forward<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
-    leaving: &Leaving,
+    leaving: Leaving<'_>,
+    length: u32,
+    is_ipv4: bool,
     mut frame: Frame,
     egress: &mut Egress,
 ) {
+    let length = HEADER_LEN + length as usize;
     // Padding of short frames ends here.
-    let trimmed = frame.set_len(leaving.length.min(frame.len()));
-    debug_assert!(trimmed, "it gets no longer");
+    if frame.len() > length {
+        let trimmed = frame.set_len(length);
+        debug_assert!(trimmed, "it gets no longer");
+    }
     let Some((header, packet)) = frame.bytes_mut().split_first_chunk_mut::<HEADER_LEN>() else {
         unreachable!("it had a header when it was read")
     };
-    let ether_type = EtherType(u16::from_be_bytes([header[ADDRESSES_LEN], header[ADDRESSES_LEN + 1]]));
-    ethernet::set_addresses(header, leaving.mac, leaving.source);
-    let counted = if ether_type == EtherType::IPV4 {
-        forward::decrement_ttl(packet)
-    } else {
-        forward::decrement_hop_limit(packet)
-    };
+    ethernet::set_addresses(header, leaving.mac, leaving.way.source);
+    let counted = if is_ipv4 { forward::decrement_ttl(packet) } else { forward::decrement_hop_limit(packet) };
     debug_assert!(counted.is_ok(), "it had more than one hop left when it was read");
-    match leaving.mtu {
-        None => egress.forward(cx, from, leaving.to, frame),
-        Some(mtu) => match fragment(cx, leaving.to, mtu, frame, egress) {
-            Ok(()) => egress.count_forwarded(),
-            Err(frame) => cx.discard(from, Direction::Rx, DropReason::TooBig, frame),
-        },
+    let to = leaving.way.to;
+    if !leaving.must_fragment {
+        return egress.forward(cx, from, to, frame);
+    }
+    let mtu = u16::try_from(leaving.way.mtu).unwrap_or(u16::MAX);
+    match fragment(cx, to, mtu, frame, egress) {
+        Ok(()) => egress.count_forwarded(),
+        Err(frame) => cx.discard(from, Direction::Rx, DropReason::TooBig, frame),
     }
 }
 

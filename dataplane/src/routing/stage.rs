@@ -8,19 +8,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
+use super::lead::{Lately, Lead, Way};
 use super::send::{self, Leaving};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
-use crate::tables::next_hop::NextHop;
+use crate::tables::next_hop::NextHopId;
 use crate::tables::route::Place;
 use crate::tables::{Arrival, Interface, Routing, Tables};
 use crate::tunnels;
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::flow::FlowHash;
-use crate::wire::forward::{self, Confined, Refused};
+use crate::wire::forward::{self, Confined, Plain, Refused};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 use crate::wire::{IpProtocol, vlan};
@@ -61,10 +62,19 @@ pub(super) struct Packet {
     confined: Option<Confined>,
 }
 
+impl From<Plain> for Packet {
+    #[inline]
+    fn from(packet: Plain) -> Self {
+        let (length, may_fragment) = (packet.total_len.into(), !packet.dont_fragment);
+        Self { length, hops: packet.ttl, may_fragment, confined: None }
+    }
+}
+
 /// The stage's working memory: what reading has found, frame by frame.
 #[derive(Default)]
 pub(crate) struct RoutingStage {
     found: ArrayVec<Found, BURST>,
+    ours: Ours,
 }
 
 impl RoutingStage {
@@ -83,6 +93,9 @@ impl RoutingStage {
         self.read(cx, routing, here, burst);
         self.approach(routing);
         self.leave(cx, (device, here), burst, egress);
+        if !self.ours.turns.is_empty() {
+            self.arrive(cx, device, egress);
+        }
     }
 
     /// Reads the packets, and asks the cache for the first lines of the tables.
@@ -95,9 +108,19 @@ impl RoutingStage {
         burst: &mut Burst,
     ) {
         self.found.clear();
+        let is_large = routing.ipv4.approaches() > 0;
         for (place, frame) in burst.iter_mut().enumerate() {
             cx.observer.see(Step::Turn(place), frame);
-            let found = read(cx, routing, here, frame).unwrap_or_else(Found::Ended);
+            let found = match plain(here, frame) {
+                Some(packet) => {
+                    let place = routing.ipv4.locate(packet.destination);
+                    if is_large {
+                        routing.ipv4.prefetch(place);
+                    }
+                    Found::Ipv4(place, Packet::from(packet))
+                }
+                None => read(cx, routing, here, frame).unwrap_or_else(Found::Ended),
+            };
             // The burst has no more frames than this has room for.
             let _ = self.found.try_push(found);
         }
@@ -117,34 +140,131 @@ impl RoutingStage {
         }
     }
 
-    /// Decides, and sends on what is to go on.
+    /// Decides, and sends on what is to go on. What is for us is set aside.
     #[inline(never)]
     fn leave<O: Observer, T: Transmit>(
-        &self,
+        &mut self,
         cx: &mut Context<'_, O, T>,
         (device, here): (DeviceId, &Interface),
         burst: &mut Burst,
         egress: &mut Egress,
     ) {
         let tables = cx.tables;
-        for (place, (frame, found)) in burst.drain().zip(&self.found).enumerate() {
-            cx.observer.see(Step::Turn(place), &frame);
-            let decided = decide(tables, here, device, found, &frame);
-            let fate = match &decided {
-                Ok(leaving) => Fate::Forward(leaving.to, leaving.next, leaving.mac),
-                Err(fate) => *fate,
+        let routing = tables.routing();
+        let mut lately = Lately::none();
+        for (turn, (frame, found)) in burst.drain().zip(&self.found).enumerate() {
+            cx.observer.see(Step::Turn(turn), &frame);
+            let (lead, packet, is_ipv4) = match found {
+                Found::Ipv4(place, packet) => {
+                    let find = || lead(routing, here, &frame, routing.ipv4.find(*place), place.address());
+                    (lately.ipv4.or_find(place.address(), find), packet, true)
+                }
+                Found::Ipv6(place, packet) => {
+                    let find = || lead(routing, here, &frame, routing.ipv6.find(*place), place.address());
+                    (lately.ipv6.or_find(place.address(), find), packet, false)
+                }
+                Found::Ended(fate) => {
+                    end(cx, device, found, *fate, frame);
+                    continue;
+                }
             };
-            cx.observer.see(Step::Routed(found.destination(), fate), &frame);
+            let decided = match lead {
+                Lead::On(way) => decide(tables, (device, here), way, packet, &frame),
+                Lead::Nowhere(fate) => Err(*fate),
+                Lead::Here => {
+                    self.ours.add(turn, frame);
+                    continue;
+                }
+            };
             match decided {
-                Ok(leaving) => send::forward(cx, device, &leaving, frame, egress),
-                Err(fate) => end(cx, device, fate, frame, egress),
+                Ok(leaving) => {
+                    let fate = Fate::Forward(leaving.way.to, leaving.way.next, leaving.mac);
+                    cx.observer.see(Step::Routed(found.destination(), fate), &frame);
+                    send::forward(cx, device, leaving, packet.length, is_ipv4, frame, egress);
+                }
+                Err(fate) => end(cx, device, found, fate, frame),
+            }
+        }
+    }
+
+    /// Lets what is in our tunnels surface; all else that is for us is control's. A loop of its own, as the compiler has too few registers for this, too.
+    #[inline(never)]
+    fn arrive<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        device: DeviceId,
+        egress: &mut Egress,
+    ) {
+        let tunnels = cx.tables.tunnels();
+        for (turn, frame) in self.ours.drain() {
+            cx.observer.see(Step::Turn(turn), &frame);
+            let found = &self.found[turn];
+            let arrived = match found {
+                Found::Ipv4(..) => tunnels::find(tunnels, &frame),
+                _ => tunnels::find_ipv6(tunnels, &frame),
+            };
+            let fate =
+                arrived.map_or(Fate::Punt(PuntReason::Local), |(arrival, _)| Fate::Decapsulate(arrival));
+            cx.observer.see(Step::Routed(found.destination(), fate), &frame);
+            match arrived {
+                Some(arrived) => tunnels::receive(cx, device, arrived, frame, egress),
+                None => cx.punt(device, PuntReason::Local, frame),
             }
         }
     }
 }
 
-/// Reads what routing goes by. A tag that has a priority and no VLAN is taken off.
+/// Frames of a burst that are for us, and which of its frames they were.
+#[derive(Default)]
+struct Ours {
+    frames: Burst,
+    turns: ArrayVec<u8, BURST>,
+}
+
+const _: () = assert!(BURST <= 256, "a turn is an octet");
+
+impl Ours {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a turn is an octet")]
+    fn add(&mut self, turn: usize, frame: Frame) {
+        self.turns.push(turn as u8);
+        if self.frames.push(frame).is_err() {
+            unreachable!("a burst has room for a burst");
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = (usize, Frame)> {
+        self.turns.drain(..).map(usize::from).zip(self.frames.drain())
+    }
+}
+
+/// Where packets to `destination` go, whose route leads by the next hop `id`, and whether all do: where there are several ways it depends on the flow.
+fn lead<A: Into<IpAddr>>(
+    routing: &Routing,
+    here: &Interface,
+    frame: &Frame,
+    id: Option<NextHopId>,
+    destination: A,
+) -> (Lead, bool) {
+    let mut is_for_all = true;
+    let next_hop = id.and_then(|id| {
+        routing.next_hops.choose(id, || {
+            is_for_all = false;
+            flow(routing, frame)
+        })
+    });
+    (Lead::by(routing, here, next_hop, destination.into()), is_for_all)
+}
+
+/// What is in a frame like most: for us, and with an IPv4 packet that is easily read.
 #[inline(always)]
+fn plain(here: &Interface, frame: &Frame) -> Option<Plain> {
+    let ethernet = Ethernet::view(frame.bytes()).ok()?;
+    if ethernet.destination() == here.mac { forward::plain_ipv4(frame.bytes()) } else { None }
+}
+
+/// Reads what routing goes by. A tag that has a priority and no VLAN is taken off.
+#[inline(never)]
 fn read<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     routing: &Routing,
@@ -169,9 +289,7 @@ fn read<O: Observer, T: Transmit>(
             }
             let place = routing.ipv4.locate(ip.destination());
             routing.ipv4.prefetch(place);
-            let length = u32::from(ip.total_len());
-            let may_fragment = !ip.dont_fragment();
-            Ok(Found::Ipv4(place, Packet { length, hops: ip.ttl(), may_fragment, confined: None }))
+            Ok(Found::Ipv4(place, Packet::from(Plain::from(&ip))))
         }
         EtherType::IPV6 => {
             let ip = forward::accept_ipv6(packet).map_err(refused)?;
@@ -227,57 +345,28 @@ fn refused(why: Refused) -> Fate {
     })
 }
 
-/// How a packet leaves.
+/// How a packet leaves by this way.
 ///
 /// # Errors
 /// What becomes of one that does not.
 #[inline(always)]
-fn decide(
+fn decide<'l>(
     tables: &Tables,
-    here: &Interface,
-    device: DeviceId,
-    found: &Found,
+    (device, here): (DeviceId, &Interface),
+    way: &'l Way,
+    packet: &Packet,
     frame: &Frame,
-) -> Result<Leaving, Fate> {
-    let routing = tables.routing();
-    let (id, packet) = match found {
-        Found::Ipv4(place, packet) => (routing.ipv4.find(*place), packet),
-        Found::Ipv6(place, packet) => (routing.ipv6.find(*place), packet),
-        Found::Ended(fate) => return Err(*fate),
-    };
-    let next_hop = id.and_then(|id| routing.next_hops.choose(id, || flow(routing, frame)));
-    let (to, next) = match next_hop {
-        Some(NextHop::Gateway { device, gateway }) => (device, gateway),
-        Some(NextHop::Connected { device }) => match found.destination() {
-            Some(to) => (device, to),
-            None => unreachable!("it was read"),
-        },
-        Some(NextHop::Local { .. }) => return Err(arrive(tables, frame)),
-        Some(NextHop::Broadcast { .. }) => return Err(Fate::Drop(DropReason::IpGroup)),
-        Some(NextHop::Blackhole) => return Err(Fate::Drop(DropReason::Blackhole)),
-        Some(NextHop::Unreachable) => {
-            return Err(Fate::Refuse(DropReason::Unreachable, PuntReason::Unreachable));
-        }
-        Some(NextHop::Prohibit) => return Err(Fate::Refuse(DropReason::Prohibited, PuntReason::Prohibited)),
-        None => return Err(Fate::Refuse(DropReason::NoRoute, PuntReason::Unreachable)),
-    };
-    if !here.forwards {
-        return Err(Fate::Drop(DropReason::NotForwarding));
-    }
-    // A route by a device that is down, or no more, leads nowhere.
-    let Some(there) = routing.interface(to) else {
-        return Err(Fate::Refuse(DropReason::NoRoute, PuntReason::Unreachable));
-    };
-    if here.checks_source && !would_answer(routing, device, frame) {
+) -> Result<Leaving<'l>, Fate> {
+    if here.checks_source && !would_answer(tables.routing(), device, frame) {
         return Err(Fate::Drop(DropReason::ReversePath));
     }
     if packet.hops <= 1 {
         return Err(Fate::Refuse(DropReason::TtlExceeded, PuntReason::TtlExceeded));
     }
     if let Some(why) = packet.confined {
-        confine(why, to == device)?;
+        confine(why, way.to == device)?;
     }
-    send::prepare(routing, (to, there, next), *packet, frame)
+    Leaving::by(way, packet, frame)
 }
 
 /// Whether a packet goes on all the same whose addresses are of one link: on that, it does (`ip6_forward`, net/ipv6/ip6_output.c).
@@ -301,18 +390,6 @@ impl Found {
             Self::Ended(_) => None,
         }
     }
-}
-
-/// What becomes of a packet that is for us.
-#[cold]
-fn arrive(tables: &Tables, frame: &Frame) -> Fate {
-    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let arrival = match (Ipv4::view(packet), Ipv6::view(packet)) {
-        (Ok(ip), _) => tunnels::find(tables.tunnels(), &ip),
-        (_, Ok(ip)) => tunnels::find_ipv6(tables.tunnels(), &ip),
-        _ => None,
-    };
-    arrival.map_or(Fate::Punt(PuntReason::Local), Fate::Decapsulate)
 }
 
 /// What flow a packet is of.
@@ -339,13 +416,14 @@ fn would_answer(routing: &Routing, device: DeviceId, frame: &Frame) -> bool {
 fn end<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
+    found: &Found,
     fate: Fate,
     frame: Frame,
-    egress: &mut Egress,
 ) {
+    cx.observer.see(Step::Routed(found.destination(), fate), &frame);
     match fate {
         Fate::Forward(..) => unreachable!("what is forwarded leaves"),
-        Fate::Decapsulate(arrival) => tunnels::receive(cx, device, arrival, frame, egress),
+        Fate::Decapsulate(_) => unreachable!("what is in a packet surfaces"),
         Fate::Punt(reason) => cx.punt(device, reason, frame),
         Fate::Refuse(reason, told) => refuse(cx, device, reason, told, frame),
         Fate::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),

@@ -18,7 +18,7 @@ use crate::wire::tunnel::Inner;
 ///
 /// # Errors
 /// If there is no room before it, or it would be longer than a packet can be.
-#[inline]
+#[inline(always)]
 pub(crate) fn wrap(
     remote: &Remote,
     frame: &mut Frame,
@@ -34,17 +34,16 @@ pub(crate) fn wrap(
     written.ok_or(DropReason::MtuExceeded)
 }
 
-/// Sends what was wrapped for the far end `id`, by `tunnel`.
-#[inline]
+/// Sends what was wrapped for a far end, by `tunnel`.
+#[inline(always)]
 pub(crate) fn send<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     tunnel: DeviceId,
-    id: RemoteId,
+    (id, remote): (RemoteId, &Remote),
     frame: Frame,
     egress: &mut Egress,
 ) {
     cx.observer.see(Step::Encapsulated(tunnel, id), &frame);
-    let remote = cx.tables.tunnels().remote(id);
     match remote.reach {
         Reach::Ready(to) if frame.len() <= remote.mtu as usize + HEADER_LEN => egress.leave(cx, to, frame),
         _ => send_otherwise(cx, tunnel, remote, frame, egress),

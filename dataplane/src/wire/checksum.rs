@@ -69,6 +69,20 @@ impl std::ops::Add<u16> for Sum {
     }
 }
 
+impl<const N: usize> std::ops::Add<[u16; N]> for Sum {
+    type Output = Self;
+
+    /// All of them, with their carries at the end.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "what is left of so few words")]
+    fn add(self, words: [u16; N]) -> Self {
+        const { assert!(N < 0x8000, "their carries fit half a word") }
+        let sum = words.iter().fold(u32::from(self.0), |sum, word| sum + u32::from(*word));
+        let sum = (sum & 0xffff) + (sum >> 16);
+        Self((sum + (sum >> 16)) as u16)
+    }
+}
+
 /// What a checksum becomes when words that it covers change from `old` to `new` (RFC 1624 equation 3). It stays wrong if it was.
 /// Of words that are not all zero it is what a full computation gives.
 #[inline]

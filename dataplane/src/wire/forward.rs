@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::checksum::{self, Sum};
 use super::ipv4::{self, Ipv4};
 use super::ipv6::{self, Ipv6};
-use super::{IpProtocol, Malformed, put_u16, u16_at};
+use super::{IpProtocol, Malformed, ethernet, put_u16, u16_at};
 
 /// Why a router takes a packet for invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -47,7 +47,8 @@ pub fn accept_ipv4(bytes: &[u8]) -> Result<Ipv4<'_>, Refused> {
     if !packet.is_intact() {
         return Err(Refused::Checksum);
     }
-    if !is_plain(packet.source()) || !is_plain(packet.destination()) {
+    let [source, destination] = [packet.source(), packet.destination()].map(|address| address.octets()[0]);
+    if !is_plain(source) || !is_plain(destination) {
         check_ipv4_addresses(packet.source(), packet.destination(), packet.protocol())?;
     }
     if !packet.options().is_empty() {
@@ -56,10 +57,53 @@ pub fn accept_ipv4(bytes: &[u8]) -> Result<Ipv4<'_>, Refused> {
     Ok(packet)
 }
 
-/// Whether it is an address like most, that nothing is to be said against: not in 0.0.0.0/8, 127.0.0.0/8 or 224.0.0.0/3.
+/// What a router goes by of an IPv4 packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plain {
+    /// Where it goes.
+    pub destination: Ipv4Addr,
+    /// Bytes in all, header and payload.
+    pub total_len: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Whether it may not be fragmented.
+    pub dont_fragment: bool,
+}
+
+impl From<&Ipv4<'_>> for Plain {
+    #[inline]
+    fn from(packet: &Ipv4<'_>) -> Self {
+        let (destination, total_len) = (packet.destination(), packet.total_len());
+        Self { destination, total_len, ttl: packet.ttl(), dont_fragment: packet.dont_fragment() }
+    }
+}
+
+/// Reads a frame of an IPv4 packet like most in one look: no tag, no options, and one that [`accept_ipv4`] takes, between addresses that are no group's.
+/// `None` for all others, of which that says nothing.
+#[inline(always)]
+pub fn plain_ipv4(frame: &[u8]) -> Option<Plain> {
+    const IP: usize = ethernet::HEADER_LEN;
+    /// EtherType, version, and a header of five words; type of service is not looked at.
+    const START: u32 = u32::from_be_bytes([0x08, 0x00, 0x45, 0]);
+    let headers: &[u8; IP + ipv4::HEADER_LEN] = frame.first_chunk()?;
+    let header: &[u8; ipv4::HEADER_LEN] = headers.last_chunk()?;
+    let total_len = u16::from_be_bytes([header[2], header[3]]);
+    let fits = (ipv4::HEADER_LEN..=frame.len() - IP).contains(&usize::from(total_len));
+    if u32::from_be_bytes([headers[12], headers[13], headers[14], 0]) != START || !fits {
+        return None;
+    }
+    let [.., source, _, _, _, d0, d1, d2, d3] = *header;
+    if !is_plain(source) || !is_plain(d0) || !ipv4::is_intact(header) {
+        return None;
+    }
+    let destination = Ipv4Addr::new(d0, d1, d2, d3);
+    let dont_fragment = u16::from_be_bytes([header[6], header[7]]) & ipv4::DONT_FRAGMENT != 0;
+    Some(Plain { destination, total_len, ttl: header[8], dont_fragment })
+}
+
+/// Whether an address with this first octet is one like most, that nothing is to be said against: not in 0.0.0.0/8, 127.0.0.0/8 or 224.0.0.0/3.
 #[inline]
-fn is_plain(address: Ipv4Addr) -> bool {
-    let [first, ..] = address.octets();
+fn is_plain(first: u8) -> bool {
     (1..224).contains(&first) && first != 127
 }
 
@@ -226,6 +270,41 @@ mod tests {
         let [source, destination] =
             [source, destination].map(|text| text.parse::<Ipv6Addr>().unwrap().octets());
         Ipv6Header { source, destination, hop_limit: 64, ..Default::default() }.to_bytes().to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        /// Whatever is read in one look is what a closer one accepts; and what most packets are is read in one.
+        #[test]
+        fn what_is_plain_is_acceptable(
+            addresses in any::<[[u8; 4]; 2]>(),
+            (ttl, dont_fragment, tos) in any::<(u8, bool, u8)>(),
+            payload in prop::collection::vec(any::<u8>(), 0..60),
+            (spoilt, by) in (0..54usize, prop::option::of(any::<u8>())),
+            cut in 0..40usize,
+        ) {
+            let mut header = Ipv4Header::new(0, ttl, IpNumber::UDP, addresses[0], addresses[1]).unwrap();
+            header.set_payload_len(payload.len()).unwrap();
+            (header.dont_fragment, header.dscp) = (dont_fragment, (tos >> 2).try_into().unwrap());
+            header.header_checksum = header.calc_header_checksum();
+            let mut frame = [&[2; 12][..], &[8, 0], &header.to_bytes(), &payload].concat();
+            if let (Some(by), Some(byte)) = (by, frame.get_mut(spoilt)) {
+                *byte ^= by;
+            } else {
+                frame.truncate(frame.len() - cut.min(payload.len()));
+            }
+            let accepted = accept_ipv4(&frame[14..]);
+            let plain = plain_ipv4(&frame);
+            if let Some(plain) = plain {
+                let packet = accepted.unwrap();
+                prop_assert_eq!(plain, Plain::from(&packet));
+                prop_assert_eq!(&frame[12..14], [8, 0]);
+            }
+            let is_whole = by.is_none_or(|by| by == 0 || spoilt < 12) && cut == 0;
+            let is_usual = addresses.iter().all(|address| (1..224).contains(&address[0]) && address[0] != 127);
+            prop_assert!(plain.is_some() || !is_whole || !is_usual);
+        }
     }
 
     /// `ip_route_input_slow` line by line, and `ip_mc_validate_source`.

@@ -11,6 +11,16 @@ pub const HEADER_LEN: usize = 20;
 /// The least MTU of a link that carries IPv4 (RFC 791 §3.2).
 pub const MIN_MTU: u16 = 68;
 
+/// Whether the checksum of a header without options is right. Words of 32 bits sum up to what those of 16 bits do (RFC 1071 §2 B), and that is not
+/// nothing: there is a version.
+#[inline]
+pub(super) fn is_intact(header: &[u8; HEADER_LEN]) -> bool {
+    let (words, _) = header.as_chunks();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    sum.is_multiple_of(0xffff)
+}
+
 /// An IPv4 packet: version, header length and total length agree with the bytes. Its header
 /// checksum is not looked at: a bridge forwards what it is given.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +40,21 @@ impl<'a> Ipv4<'a> {
         Self::parse(bytes).ok_or(Malformed::Ipv4)
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse(bytes: &'a [u8]) -> Option<Self> {
+        /// Version 4, and a header of five words.
+        const WITHOUT_OPTIONS: u8 = 0x45;
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
+        if header[0] != WITHOUT_OPTIONS {
+            return Self::parse_options(bytes);
+        }
+        let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let payload = rest.get(..total_len.checked_sub(HEADER_LEN)?)?;
+        Some(Self { header, options: &[], payload })
+    }
+
+    #[cold]
+    fn parse_options(bytes: &'a [u8]) -> Option<Self> {
         let (header, _) = bytes.split_first_chunk::<HEADER_LEN>()?;
         let header_len = usize::from(header[0] & 0xf) * 4;
         let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -120,12 +143,8 @@ impl<'a> Ipv4<'a> {
     /// Whether the header's checksum is right.
     #[inline]
     pub fn is_intact(&self) -> bool {
-        let (words, _) = self.header.as_chunks();
-        let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-        let sum = (sum >> 32) + (sum & 0xffff_ffff);
         if self.options.is_empty() {
-            // Words of 32 bits sum up to what those of 16 bits do (RFC 1071 §2 B), and that is not nothing: there is a version.
-            sum.is_multiple_of(0xffff)
+            is_intact(self.header)
         } else {
             (Sum::of(self.header) + Sum::of(self.options)).is_intact()
         }

@@ -122,7 +122,7 @@ impl OuterHeader {
 
     /// Writes it at the start of `frame`, whose rest is what it goes around: `protocol`. An identification is IPv4's only. `None` if the packet
     /// would be longer than a packet can be, or the frame is shorter than this.
-    #[inline]
+    #[inline(always)]
     pub fn write(
         &self,
         frame: &mut [u8],
@@ -136,8 +136,8 @@ impl OuterHeader {
         if self.is_ipv4 {
             let total = u16::try_from(length - IP).ok()?;
             let fragment = if fields.dont_fragment { ipv4::DONT_FRAGMENT } else { 0 };
-            let sum = self.sum + u16::from(fields.tos) + total + identification + fragment;
-            let sum = sum + u16::from_be_bytes([fields.ttl, protocol.0]);
+            let ttl_and_protocol = u16::from_be_bytes([fields.ttl, protocol.0]);
+            let sum = self.sum + [fields.tos.into(), total, identification, fragment, ttl_and_protocol];
             start[IP + 1] = fields.tos;
             start[IP + 2..IP + 4].copy_from_slice(&total.to_be_bytes());
             start[IP + 4..IP + 6].copy_from_slice(&identification.to_be_bytes());
@@ -152,7 +152,10 @@ impl OuterHeader {
             (start[IP + 6], start[IP + 7]) = (protocol.0, fields.ttl);
         }
         let more = usize::from(self.length) - IPV4_END;
-        if more > 0 {
+        if more == Self::LONGEST_TAIL {
+            // In one piece, as its length is known.
+            *rest.first_chunk_mut::<{ Self::LONGEST_TAIL }>()? = *self.bytes[IPV4_END..].first_chunk()?;
+        } else if more > 0 {
             rest.get_mut(..more)?.copy_from_slice(self.bytes.get(IPV4_END..usize::from(self.length))?);
         }
         Some(())

@@ -54,7 +54,10 @@ impl Ecn {
     /// [`Lost`] if there was congestion, and the transport would not understand.
     #[inline]
     pub fn decapsulated(self, outer: Self) -> Result<Decapsulated, Lost> {
-        let is_suspicious = self == Self::NotEct && outer != Self::NotEct;
+        if outer == Self::NotEct {
+            return Ok(Decapsulated { ecn: self, is_suspicious: false });
+        }
+        let is_suspicious = self == Self::NotEct;
         let ecn = match (self, outer) {
             (Self::NotEct, Self::Ce) => return Err(Lost),
             (Self::NotEct, _) => Self::NotEct,
@@ -126,7 +129,7 @@ impl Default for Outer {
 
 impl Outer {
     /// Type of service, time to live and DF of the header around this packet.
-    #[inline]
+    #[inline(always)]
     pub fn around(&self, inner: Inner) -> Inner {
         Inner {
             tos: Ecn::of(inner.tos).encapsulated().set_in(self.tos.unwrap_or(inner.tos)),

@@ -4,15 +4,16 @@ use crate::drops::DropReason;
 use crate::frames::Frame;
 use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Transmit};
-use crate::tables::{IpTunnel, IpTunnelId, IpipDescent, RemoteId, Tunnels, next_hop_of, station_of};
-use crate::tunnels::underlay;
+use crate::tables::{IpTunnelId, IpipDescent, Remote, RemoteId, Tunnels, next_hop_of, station_of};
+use crate::tunnels::{Outer as Arrived, underlay};
 use crate::wire::IpProtocol;
 use crate::wire::ethernet::{self, EtherType, Ethernet, HEADER_LEN};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::tunnel::{Ecn, Inner, Lost, set_ecn};
 
-/// Sends what leaves by a tunnel.
+/// Sends what leaves by a tunnel: a packet that nobody is to cut or complete any more.
+#[inline(always)]
 pub(crate) fn send<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
@@ -21,8 +22,7 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     egress: &mut Egress,
 ) {
     let tunnels = cx.tables.tunnels();
-    let tunnel = tunnels.ip(way.tunnel);
-    match enter(tunnels, way.tunnel, tunnel, &mut frame, egress) {
+    match enter(tunnels, way.tunnel, &mut frame, egress) {
         Ok(remote) => underlay::send(cx, device, remote, frame, egress),
         Err(reason) => egress.refuse(cx, device, reason, frame),
     }
@@ -33,14 +33,14 @@ const ETHERNET_LEN: u16 = 14;
 const _: () = assert!(ETHERNET_LEN as usize == HEADER_LEN);
 
 /// Puts the outer header in place of the Ethernet header.
-#[inline]
-fn enter(
-    tunnels: &Tunnels,
+#[inline(always)]
+fn enter<'t>(
+    tunnels: &'t Tunnels,
     id: IpTunnelId,
-    tunnel: &IpTunnel,
     frame: &mut Frame,
     egress: &mut Egress,
-) -> Result<RemoteId, DropReason> {
+) -> Result<(RemoteId, &'t Remote), DropReason> {
+    let tunnel = tunnels.ip(id);
     let ethernet = Ethernet::view(frame.bytes()).map_err(|_| DropReason::Truncated)?;
     let (inner, protocol) = match ethernet.ether_type() {
         EtherType::IPV4 => (Ipv4::view(ethernet.payload()).map(|ip| Inner::from(&ip)), IpProtocol::IPV4),
@@ -52,11 +52,12 @@ fn enter(
         return Err(DropReason::TunnelNotIp);
     }
     let by_next_hop = || tunnels.toward(id, next_hop_of(ethernet.destination()).into());
-    let remote = tunnel.remote.or_else(by_next_hop).ok_or(DropReason::TunnelLoop)?;
+    let id = tunnel.remote.or_else(by_next_hop).ok_or(DropReason::TunnelLoop)?;
     let pulled = frame.pull_front(ETHERNET_LEN);
     debug_assert!(pulled, "there was an Ethernet header");
-    underlay::wrap(tunnels.remote(remote), frame, protocol, tunnel.outer.around(inner), egress)?;
-    Ok(remote)
+    let remote = tunnels.remote(id);
+    underlay::wrap(remote, frame, protocol, tunnel.outer.around(inner), egress)?;
+    Ok((id, remote))
 }
 
 /// Puts an Ethernet header in place of the outer header, as if a station that stands for the far end had sent what is inside to `mac`, the
@@ -64,35 +65,37 @@ fn enter(
 ///
 /// # Errors
 /// Why what is inside goes no further.
-pub(crate) fn unwrap(mac: MacAddr, frame: &mut Frame) -> Result<(), DropReason> {
-    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let outer = Ipv4::view(packet).map_err(|_| DropReason::IpMalformed)?;
-    if outer.is_fragment() {
+#[inline(always)]
+pub(crate) fn unwrap(mac: MacAddr, outer: &Arrived, frame: &mut Frame) -> Result<(), DropReason> {
+    if outer.is_fragment {
         return Err(DropReason::TunnelFragment);
     }
-    let version = outer.payload().first().map(|first| first >> 4);
-    let (ether_type, tos) = match (outer.protocol(), version) {
-        (IpProtocol::IPV4, Some(4)) => {
-            let inner = outer.payload().first_chunk::<{ ipv4::HEADER_LEN }>();
-            (EtherType::IPV4, inner.map(|header| header[1]))
-        }
-        (IpProtocol::IPV6, Some(6)) => {
-            let inner = outer.payload().first_chunk::<{ ipv6::HEADER_LEN }>();
-            (EtherType::IPV6, inner.map(|header| header[0] << 4 | header[1] >> 4))
+    let payload = frame.bytes().get(outer.start..outer.end).unwrap_or_default();
+    let Some(inner) = payload.first_chunk::<{ ipv4::HEADER_LEN }>() else {
+        return Err(DropReason::TunnelMalformed);
+    };
+    let (ether_type, tos) = match (outer.protocol, inner[0] >> 4) {
+        (IpProtocol::IPV4, 4) => (EtherType::IPV4, inner[1]),
+        (IpProtocol::IPV6, 6) if payload.len() >= ipv6::HEADER_LEN => {
+            (EtherType::IPV6, inner[0] << 4 | inner[1] >> 4)
         }
         _ => return Err(DropReason::TunnelMalformed),
     };
-    let inner = Ecn::of(tos.ok_or(DropReason::TunnelMalformed)?);
-    let ecn = inner.decapsulated(Ecn::of(outer.tos())).map_err(|Lost| DropReason::TunnelCongested)?.ecn;
-    let (far_end, header_len) = (station_of(outer.source().into()), outer.header_len());
-    let length = HEADER_LEN + header_len + outer.payload().len();
-    let shortened = frame.set_len(length) && frame.pull_front(u16::try_from(header_len).unwrap_or_default());
+    let shown = Ecn::of(outer.tos);
+    let mut ecn = None;
+    if shown != Ecn::NotEct {
+        let inner = Ecn::of(tos);
+        let shown = inner.decapsulated(shown).map_err(|Lost| DropReason::TunnelCongested)?.ecn;
+        ecn = (shown != inner).then_some(shown);
+    }
+    let header_len = u16::try_from(outer.start - HEADER_LEN).unwrap_or_default();
+    let shortened = (frame.len() == outer.end || frame.set_len(outer.end)) && frame.pull_front(header_len);
     debug_assert!(shortened, "the header was there, and what follows the packet gets no longer");
     let Some((header, packet)) = frame.bytes_mut().split_first_chunk_mut() else {
         unreachable!("the inner header follows")
     };
-    ethernet::emit(header, mac, far_end, ether_type);
-    if ecn != inner {
+    ethernet::emit(header, mac, station_of(outer.source), ether_type);
+    if let Some(ecn) = ecn {
         let set = set_ecn(packet, ecn);
         debug_assert!(set.is_some(), "the version says that it is there");
     }
@@ -103,7 +106,7 @@ pub(crate) fn unwrap(mac: MacAddr, frame: &mut Frame) -> Result<(), DropReason> 
 mod tests {
     use super::*;
     use crate::frames::{Pool, PoolConfig};
-    use crate::tables::{Carries, Reach, Remote};
+    use crate::tables::{Carries, IpTunnel, Reach};
     use crate::wire::outer::OuterHeader;
     use crate::wire::tunnel::Outer;
     use etherparse::{IpNumber, Ipv4Header, Ipv6Header};
@@ -144,6 +147,20 @@ mod tests {
         [&header[..], payload].concat()
     }
 
+    /// What reading the outer header of a frame finds.
+    fn arrived(frame: &Frame) -> Arrived {
+        let header = Ipv4::view(&frame.bytes()[HEADER_LEN..]).unwrap();
+        let start = HEADER_LEN + header.header_len();
+        Arrived {
+            source: header.source().into(),
+            tos: header.tos(),
+            protocol: header.protocol(),
+            is_fragment: header.is_fragment(),
+            start,
+            end: start + header.payload().len(),
+        }
+    }
+
     fn framed(packet: &[u8], padding: usize) -> Vec<u8> {
         let mut header = [0; HEADER_LEN];
         let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
@@ -169,7 +186,7 @@ mod tests {
             let inside = packet(is_ipv6, tos, ttl, dont_fragment, &payload);
             let mut frame = pool.alloc(2000).unwrap();
             prop_assert!(frame.fill(&framed(&inside, 0)));
-            prop_assert_eq!(enter(&tunnels, IpTunnelId(0), tunnels.ip(IpTunnelId(0)), &mut frame, &mut egress), Ok(RemoteId(0)));
+            prop_assert_eq!(enter(&tunnels, IpTunnelId(0), &mut frame, &mut egress).map(|entered| entered.0), Ok(RemoteId(0)));
 
             let sent = Ipv4Header::from_slice(&frame.bytes()[HEADER_LEN..]).unwrap().0;
             prop_assert_eq!(sent.header_checksum, sent.calc_header_checksum());
@@ -183,7 +200,7 @@ mod tests {
 
             let whole = [frame.bytes(), &vec![0xa5; padding]].concat();
             prop_assert!(frame.fill(&whole));
-            prop_assert_eq!(unwrap(MAC, &mut frame), Ok(()));
+            prop_assert_eq!(unwrap(MAC, &arrived(&frame), &mut frame), Ok(()));
             prop_assert_eq!(&frame.bytes()[HEADER_LEN..], &inside);
             let header = Ethernet::view(frame.bytes()).unwrap();
             prop_assert_eq!((header.destination(), header.source()), (MAC, station_of(NEAR.into())));
@@ -199,7 +216,7 @@ mod tests {
             let mut frame = pool.alloc(2000).unwrap();
             prop_assert!(frame.fill(&framed(&[&header.to_bytes()[..], &inside].concat(), 0)));
             let before = frame.bytes().to_vec();
-            match unwrap(MAC, &mut frame) {
+            match unwrap(MAC, &arrived(&frame), &mut frame) {
                 Ok(()) => {
                     let version = inside[0] >> 4;
                     prop_assert_eq!(frame.len(), HEADER_LEN + inside.len());
@@ -227,9 +244,8 @@ mod tests {
             let tunnels = tunnels(Outer::default(), carries);
             let mut frame = pool.alloc(200).unwrap();
             assert!(frame.fill(&framed(&packet(is_ipv6, 0, 9, true, &[1; 30]), 0)));
-            let entered =
-                enter(&tunnels, IpTunnelId(0), tunnels.ip(IpTunnelId(0)), &mut frame, &mut Egress::default());
-            assert_eq!(entered, expected);
+            let entered = enter(&tunnels, IpTunnelId(0), &mut frame, &mut Egress::default());
+            assert_eq!(entered.map(|entered| entered.0), expected);
             pool.free(frame);
         }
     }

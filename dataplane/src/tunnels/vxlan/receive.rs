@@ -8,12 +8,13 @@ use crate::frames::{Checksum, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Observer, Step, Transmit, find_partial_checksums};
 use crate::punt::PuntReason;
-use crate::tables::{self, Key, Learned, ListenerId, Vxlan};
+use crate::tables::{self, Key, Learned, Listener, ListenerId, Vxlan};
+use crate::tunnels::Outer;
 use crate::wire::IpProtocol;
 use crate::wire::checksum::{Sum, pseudo_header};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::ipv6::Ipv6;
 use crate::wire::tunnel::{Ecn, Lost, set_ecn};
 use crate::wire::udp::{self, Udp};
 use crate::wire::vxlan::{self, Vxlan as Header};
@@ -50,37 +51,28 @@ impl FarEnd {
     }
 }
 
-/// What an outer packet says.
-struct Outer {
-    source: IpAddr,
-    tos: u8,
-    start: usize, // of the datagram
-    end: usize,
-}
-
 /// Takes the outer header off a packet to a port at which VXLAN devices take packets, and says which takes it.
 ///
 /// # Errors
 /// Why none does.
+#[inline(always)]
 pub(crate) fn unwrap<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
     id: ListenerId,
+    outer: &Outer,
     frame: &mut Frame,
 ) -> Result<DeviceId, DropReason> {
     let tables = cx.tables;
     let tunnels = tables.tunnels();
     let listener = tunnels.listener(id);
-    find_partial_checksums(cx, from, frame);
-    let outer = outer(frame.bytes(), frame.checksum(), listener.takes_unsummed)?;
-    if is_super_outside(frame, &outer) {
-        return Err(DropReason::MalformedOffload);
-    }
-    let message = frame.bytes().get(outer.start + udp::HEADER_LEN..outer.end).unwrap_or_default();
-    if message.len() < vxlan::HEADER_LEN + HEADER_LEN {
+    let message = message(cx, from, listener, outer, frame)?;
+    // What there is to look at is in the first bytes: one look says that they are there.
+    let Some(headers) = message.first_chunk::<{ vxlan::HEADER_LEN + HEADER_LEN }>() else {
         return Err(DropReason::VxlanTruncated);
-    }
-    let header = Header::view(message).map_err(|_| DropReason::VxlanNoVni)?;
+    };
+    let end = outer.start + udp::HEADER_LEN + message.len();
+    let header = Header::view(headers).map_err(|_| DropReason::VxlanNoVni)?;
     let vxlan = tunnels.vxlan(listener.find(header.vni()).ok_or(DropReason::VxlanUnknownVni)?);
     if header.bits(vxlan.reserved) != 0 {
         return Err(DropReason::VxlanReserved);
@@ -93,60 +85,66 @@ pub(crate) fn unwrap<O: Observer, T: Transmit>(
     if vxlan.learns {
         learn(cx, vxlan, source, outer.source, frame)?;
     }
-    let shortened = frame.set_len(outer.end)
-        && frame
-            .pull_front(u16::try_from(outer.start + udp::HEADER_LEN + vxlan::HEADER_LEN).unwrap_or_default());
+    let headers = u16::try_from(outer.start + udp::HEADER_LEN + vxlan::HEADER_LEN).unwrap_or_default();
+    let shortened = (frame.len() == end || frame.set_len(end)) && frame.pull_front(headers);
     debug_assert!(shortened, "the headers were there, and what follows the packet gets no longer");
-    congest(frame.bytes_mut(), outer.tos)?;
+    if Ecn::of(outer.tos) != Ecn::NotEct {
+        congest(frame.bytes_mut(), outer.tos)?;
+    }
     Ok(vxlan.device)
 }
 
-/// Reads the outer headers. What has a checksum has the right one, unless whoever sent it has left that to its device.
-#[inline]
-fn outer(frame: &[u8], checksum: Checksum, takes_unsummed: bool) -> Result<Outer, DropReason> {
-    let ethernet = Ethernet::view(frame).map_err(|_| DropReason::Truncated)?;
-    let packet = ethernet.payload();
-    let (outer, addresses, payload): (Outer, &[u8], &[u8]) = match ethernet.ether_type() {
-        EtherType::IPV4 => {
-            let ip = Ipv4::view(packet).map_err(|_| DropReason::IpMalformed)?;
-            if ip.is_fragment() {
-                return Err(DropReason::TunnelFragment);
-            }
-            let start = HEADER_LEN + ip.header_len();
-            let outer = Outer { source: ip.source().into(), tos: ip.tos(), start, end: start };
-            (outer, ip.addresses(), ip.payload())
-        }
-        _ => {
-            let ip = Ipv6::view(packet).map_err(|_| DropReason::IpMalformed)?;
-            let (protocol, payload) = ip.upper_layer().map_err(|_| DropReason::IpMalformed)?;
-            if protocol == ipv6::FRAGMENT {
-                return Err(DropReason::TunnelFragment);
-            }
-            let start = HEADER_LEN + ipv6::HEADER_LEN + ip.payload().len() - payload.len();
-            let outer = Outer { source: ip.source().into(), tos: ip.traffic_class(), start, end: start };
-            (outer, ip.addresses(), payload)
-        }
-    };
-    let datagram = Udp::view(payload).map_err(|_| DropReason::UdpMalformed)?;
-    let length = udp::HEADER_LEN + datagram.payload().len();
-    if datagram.checksum() == 0 {
-        if !takes_unsummed {
-            return Err(DropReason::UdpChecksum);
-        }
-    } else if !matches!(checksum, Checksum::Partial { .. }) {
-        let length_word = u16::try_from(length).map_err(|_| DropReason::UdpMalformed)?;
-        let sum = pseudo_header(addresses, IpProtocol::UDP, length_word) + Sum::of(&payload[..length]);
-        if sum.checksum() != 0 {
-            return Err(DropReason::UdpChecksum);
+/// What is in a datagram. If that has a checksum it is the right one, unless whoever sent it has left that to its device.
+///
+/// # Errors
+/// Why it is none, or not to be taken.
+#[inline(always)]
+fn message<'f, O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    listener: &Listener,
+    outer: &Outer,
+    frame: &'f mut Frame,
+) -> Result<&'f [u8], DropReason> {
+    if !frame.is_wire_ready() {
+        find_partial_checksums(cx, from, frame);
+        if is_super_outside(frame, outer.start) {
+            return Err(DropReason::MalformedOffload);
         }
     }
-    Ok(Outer { end: outer.start + length, ..outer })
+    if outer.is_fragment {
+        return Err(DropReason::TunnelFragment);
+    }
+    let checksum = frame.checksum();
+    let payload = frame.bytes().get(outer.start..outer.end).unwrap_or_default();
+    let datagram = Udp::view(payload).map_err(|_| DropReason::UdpMalformed)?;
+    let is_right = match datagram.checksum() {
+        0 => listener.takes_unsummed,
+        _ => {
+            matches!(checksum, Checksum::Partial { .. })
+                || is_intact(frame.bytes(), outer, payload, &datagram)
+        }
+    };
+    if is_right { Ok(datagram.payload()) } else { Err(DropReason::UdpChecksum) }
 }
 
-/// Whether it is the outer packet that would have to be cut, of which no port of ours speaks.
-fn is_super_outside(frame: &Frame, outer: &Outer) -> bool {
+/// Whether the checksum of a datagram, which begins `payload`, is right.
+fn is_intact(frame: &[u8], outer: &Outer, payload: &[u8], datagram: &Udp<'_>) -> bool {
+    let packet = frame.get(HEADER_LEN..).unwrap_or_default();
+    let addresses = match outer.source {
+        IpAddr::V4(_) => Ipv4::view(packet).map(|ip| ip.addresses()),
+        IpAddr::V6(_) => Ipv6::view(packet).map(|ip| ip.addresses()),
+    };
+    let length = udp::HEADER_LEN + datagram.payload().len();
+    let (Ok(addresses), Ok(length_word)) = (addresses, u16::try_from(length)) else { return false };
+    let sum = pseudo_header(addresses, IpProtocol::UDP, length_word) + Sum::of(&payload[..length]);
+    sum.checksum() == 0
+}
+
+/// Whether it is the outer packet that would have to be cut, whose datagram begins here: of such no port of ours speaks.
+fn is_super_outside(frame: &Frame, start: usize) -> bool {
     let starts_inside =
-        |checksum| matches!(checksum, Checksum::Partial { start, .. } if usize::from(start) > outer.start);
+        |checksum| matches!(checksum, Checksum::Partial { start: from, .. } if usize::from(from) > start);
     frame.gso().is_some() && !starts_inside(frame.checksum())
 }
 
@@ -154,7 +152,7 @@ fn is_super_outside(frame: &Frame, outer: &Outer) -> bool {
 ///
 /// # Errors
 /// If it cannot be: it is none, or an entry says that it is elsewhere and is not learning's to change.
-#[inline]
+#[inline(always)]
 fn learn<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     vxlan: &Vxlan,
@@ -167,9 +165,12 @@ fn learn<O: Observer, T: Transmit>(
     }
     let spot = cx.macs.locate(Key::new(vxlan.domain, source));
     let known = cx.macs.find(spot);
-    let place = known.filter(|entry| vxlan.peers.address(entry.egress().peer) == Some(far_end));
-    if let Some(entry) = place {
-        cx.macs.learn(spot, entry.egress(), cx.tick);
+    if let Some(entry) = known
+        && vxlan.peers.address(entry.egress().peer) == Some(far_end)
+    {
+        if entry.updated() != cx.tick {
+            cx.macs.learn(spot, entry.egress(), cx.tick);
+        }
         return Ok(());
     }
     if known.is_some_and(|entry| entry.is_fixed()) {
@@ -189,10 +190,8 @@ fn learn<O: Observer, T: Transmit>(
 }
 
 /// The packet inside says that there was congestion if the outer header does (RFC 6040 §4.2).
+#[cold]
 fn congest(frame: &mut [u8], outer: u8) -> Result<(), DropReason> {
-    if Ecn::of(outer) == Ecn::NotEct {
-        return Ok(());
-    }
     let Some((header, packet)) = frame.split_first_chunk_mut::<HEADER_LEN>() else {
         return Err(DropReason::VxlanTruncated);
     };

@@ -8,6 +8,7 @@ use crate::tables::{Df, Key, Remote, RemoteId, Vxlan, VxlanDescent};
 use crate::tunnels::underlay;
 use crate::wire::checksum::{Sum, pseudo_header};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
+use crate::wire::flow::{FlowHash, Policy};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tunnel::{Ecn, Inner};
@@ -15,6 +16,7 @@ use crate::wire::{IpProtocol, path_mtu, udp};
 
 /// Sends what leaves by a VXLAN device: to the far end that the station is behind, or to all of those that take part in the group or stand for
 /// what nothing is known of (head-end replication).
+#[inline(always)]
 pub(crate) fn send<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
@@ -36,16 +38,31 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     let Some((&last, others)) = remotes.split_first() else {
         return egress.refuse(cx, device, DropReason::VxlanNoRemote, frame);
     };
-    for &other in others {
-        if let Some(copy) = egress.copy(cx, device, &frame) {
-            to_one(cx, device, vxlan, other, copy, egress);
-        }
+    if !others.is_empty() {
+        to_others(cx, device, vxlan, others, &frame, egress);
     }
     to_one(cx, device, vxlan, last, frame, egress);
 }
 
+/// Sends copies of a frame to these far ends.
+#[cold]
+fn to_others<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    vxlan: &Vxlan,
+    others: &[RemoteId],
+    frame: &Frame,
+    egress: &mut Egress,
+) {
+    for &other in others {
+        if let Some(copy) = egress.copy(cx, device, frame) {
+            to_one(cx, device, vxlan, other, copy, egress);
+        }
+    }
+}
+
 /// Sends a frame, which may be a super-frame, to one far end.
-#[inline]
+#[inline(always)]
 fn to_one<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
@@ -54,26 +71,36 @@ fn to_one<O: Observer, T: Transmit>(
     frame: Frame,
     egress: &mut Egress,
 ) {
-    let tables = cx.tables;
-    let remote = tables.tunnels().remote(id);
+    let remote = cx.tables.tunnels().remote(id);
     let most = (remote.mtu as usize + HEADER_LEN).saturating_sub(remote.header.len().into());
-    let frame = match frame.len() > most {
-        true => match too_long(cx, device, most, frame, egress) {
-            Some(frame) => frame,
-            None => return,
-        },
-        false => frame,
-    };
-    if frame.is_wire_ready() {
-        return encapsulate(cx, device, vxlan, (id, remote), frame, egress);
+    if frame.is_wire_ready() && frame.len() <= most {
+        encapsulate(cx, device, vxlan, (id, remote), frame, egress);
+    } else {
+        fit(cx, device, vxlan, ((id, remote), most), frame, egress);
+    }
+}
+
+/// The same for a frame that is not fit for the wire, or longer than `most`.
+#[cold]
+fn fit<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    vxlan: &Vxlan,
+    (remote, most): ((RemoteId, &Remote), usize),
+    mut frame: Frame,
+    egress: &mut Egress,
+) {
+    if frame.len() > most {
+        let Some(goes_on) = too_long(cx, device, most, frame, egress) else { return };
+        frame = goes_on;
     }
     egress.each_whole(cx, device, frame, |egress, cx, frame| {
-        encapsulate(cx, device, vxlan, (id, remote), frame, egress);
+        encapsulate(cx, device, vxlan, remote, frame, egress);
     });
 }
 
 /// Puts the outer header before a frame that is fit for the wire, and sends it.
-#[inline]
+#[inline(always)]
 fn encapsulate<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
@@ -83,16 +110,16 @@ fn encapsulate<O: Observer, T: Transmit>(
     egress: &mut Egress,
 ) {
     match wrap(vxlan, remote, &mut frame, egress) {
-        Ok(()) => underlay::send(cx, device, id, frame, egress),
+        Ok(()) => underlay::send(cx, device, (id, remote), frame, egress),
         Err(reason) => egress.refuse(cx, device, reason, frame),
     }
 }
 
 /// Puts the outer header before a frame.
-#[inline]
+#[inline(always)]
 fn wrap(vxlan: &Vxlan, remote: &Remote, frame: &mut Frame, egress: &mut Egress) -> Result<(), DropReason> {
-    let flow = vxlan.hasher.ethernet(frame.bytes());
-    let fields = fields(vxlan, frame.bytes());
+    let (flow, inner) = inside(vxlan, frame.bytes());
+    let fields = fields(vxlan, inner);
     underlay::wrap(remote, frame, IpProtocol::UDP, fields, egress)?;
     let start = remote.header.tail_start();
     let (before, datagram) = frame.bytes_mut().split_at_mut(start);
@@ -110,19 +137,33 @@ fn wrap(vxlan: &Vxlan, remote: &Remote, frame: &mut Frame, egress: &mut Egress) 
     Ok(())
 }
 
-/// What the outer header says, of a frame that has this inside (`vxlan_xmit_one`).
-#[inline]
-fn fields(vxlan: &Vxlan, frame: &[u8]) -> Inner {
+/// Which flow a frame is of, and what is to be known of a packet in it.
+#[inline(always)]
+fn inside(vxlan: &Vxlan, frame: &[u8]) -> (FlowHash, Inner) {
     const NOT_IP: Inner = Inner { tos: 0, ttl: 0, dont_fragment: false };
-    let packet = frame.get(HEADER_LEN..).unwrap_or_default();
-    let ether_type = Ethernet::view(frame).map_or(EtherType(0), |header| header.ether_type());
-    let inner = match ether_type {
-        EtherType::IPV4 => Ipv4::view(packet).map_or(NOT_IP, |packet| Inner::from(&packet)),
-        EtherType::IPV6 => {
-            Ipv6::view(packet).map_or(NOT_IP, |packet| Inner { dont_fragment: true, ..Inner::from(&packet) })
+    let hasher = &vxlan.hasher;
+    if let Ok(header) = Ethernet::view(frame) {
+        match header.ether_type() {
+            EtherType::IPV4 => {
+                if let Ok(packet) = Ipv4::view(header.payload()) {
+                    return (hasher.ipv4(&packet, Policy::Ports), Inner::from(&packet));
+                }
+            }
+            EtherType::IPV6 => {
+                if let Ok(packet) = Ipv6::view(header.payload()) {
+                    let inner = Inner { dont_fragment: true, ..Inner::from(&packet) };
+                    return (hasher.ipv6(&packet, Policy::Ports), inner);
+                }
+            }
+            _ => {}
         }
-        _ => NOT_IP,
-    };
+    }
+    (hasher.ethernet(frame), NOT_IP)
+}
+
+/// What the outer header says, of a frame that has this inside (`vxlan_xmit_one`).
+#[inline(always)]
+fn fields(vxlan: &Vxlan, inner: Inner) -> Inner {
     let ttl = vxlan.ttl.unwrap_or(inner.ttl);
     Inner {
         tos: Ecn::of(inner.tos).encapsulated().set_in(vxlan.tos.unwrap_or(inner.tos)),
