@@ -1,54 +1,16 @@
-//! The example of two nodes: its walk-through word for word, and each node beside a kernel in the other's place.
+//! The example of two nodes, and each of them beside a kernel in the other's place.
 
-use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
-use std::process::Command;
 
 use rigswitch::lab;
 
-use crate::command::{Folder, PATIENCE, is_machine_root, said, skipped, wait_for};
+use crate::command::{Folder, PATIENCE, wait_for};
 use crate::rig::{NIC, Plug, Rig, has, run_in};
 
 const EXAMPLES: [&str; 2] = [
     include_str!("../../control/examples/vxlan/a.toml"),
     include_str!("../../control/examples/vxlan/b.toml"),
 ];
-
-#[test]
-fn the_walk_through_of_the_example_does_what_it_says() {
-    const TEST: &str = "the_walk_through_of_the_example_does_what_it_says";
-    if !is_machine_root() || !has(TEST, "ip") {
-        return skipped(TEST, "AF_XDP needs root");
-    }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/vxlan");
-    let text = fs::read_to_string(Path::new(folder).join("README.md")).unwrap();
-    let blocks = text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
-    let commands: String = blocks.collect();
-
-    let shell = Folder::new("vxlan-example");
-    shell.write("a.toml", EXAMPLES[0]);
-    shell.write("b.toml", EXAMPLES[1]);
-    // A machine of its own, which ends with its first process.
-    shell.write("example.sh", &format!("mount -t tmpfs none /run\nset -e\n{commands}"));
-    let binaries = Path::new(env!("CARGO_BIN_EXE_rigswitch")).parent().unwrap().to_owned();
-    let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
-    let mut run = Command::new("unshare");
-    run.args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "timeout", "60", "sh", "example.sh"]);
-    let said = said(run.current_dir(shell.path("")).env("PATH", path).env_remove("RIGSWITCH_SOCKET"));
-    assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
-    for word in [
-        "3 received",
-        "02:38:4a:12:3b:43",
-        "192.168.32.246",
-        "172.246.0.0/24",
-        "mtu = 1450",
-        "02:38:4a:12:3b:43 is set to be behind 192.168.32.246",
-        "in a packet from 192.168.32.245 to 192.168.32.246",
-    ] {
-        assert!(said.out.contains(word), "no {word} in what it said:\n{}\n{}", said.out, said.err);
-    }
-}
 
 #[test]
 fn nodes_of_a_container_network_and_a_kernel_in_the_place_of_one() {
