@@ -43,11 +43,13 @@ pub enum PuntReason {
     BeyondScope,
     /// A VXLAN device has met a far end that it has no number for. What control gets is the two, and no frame.
     FarEnd,
+    /// It is a fragment of a packet for an address of ours. The whole comes back, as if received from the same device.
+    Fragment,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ReservedAddress,
         Self::Membership,
         Self::Move,
@@ -62,6 +64,7 @@ impl PuntReason {
         Self::TunnelTooBig,
         Self::BeyondScope,
         Self::FarEnd,
+        Self::Fragment,
     ];
 }
 
@@ -69,6 +72,11 @@ impl PuntReason {
     /// Whether somebody waits for what follows.
     fn is_urgent(self) -> bool {
         !matches!(self, Self::ReservedAddress | Self::Membership | Self::Move)
+    }
+
+    /// Frames a device may punt for it in one tick of 100 ms: a flood of them must not starve what control does for others. Of a packet many fragments may come.
+    fn per_tick(self) -> u16 {
+        if self == Self::Fragment { 1000 } else { 100 }
     }
 }
 
@@ -107,14 +115,11 @@ impl Move {
     }
 }
 
-/// Frames a device may punt for one reason in one tick of 100 ms: a flood of them must not starve what control does for others.
-const PER_TICK: u16 = 100;
-
 /// A worker's way to control.
 pub struct Punt {
     ring: ring::Sender,
     bell: Option<Arc<Bell>>,
-    budgets: Vec<[Budget; PuntReason::ALL.len()]>, // by device and reason
+    budgets: Vec<[[Budget; 2]; PuntReason::ALL.len()]>, // by device, reason, and whether it was sent to many
 }
 
 #[derive(Clone, Copy, Default)]
@@ -142,14 +147,16 @@ impl Punt {
         }
     }
 
-    /// Copies a frame to control; `false` if the device has used up its share of this tick for this reason, or the ring is full.
+    /// Copies a frame to control; `false` if the device has used up its share of this tick for this reason, or the ring is full. What was sent to many has a
+    /// share of its own: a storm of questions to all takes nothing from the answers that are for us alone.
     pub fn offer(&mut self, device: DeviceId, reason: PuntReason, tick: Tick, frame: &[u8]) -> bool {
         let Some(budgets) = self.budgets.get_mut(device.index()) else { return false };
-        let budget = &mut budgets[reason as usize];
+        let to_many = frame.first().is_some_and(|first| first & 1 != 0);
+        let budget = &mut budgets[reason as usize][usize::from(to_many)];
         if budget.tick != tick {
             *budget = Budget { tick, used: 0 };
         }
-        if budget.used == PER_TICK {
+        if budget.used == reason.per_tick() {
             return false;
         }
         let taken = self.ring.push([u64::from(device.0), u64::from(reason as u8)], frame).is_ok();

@@ -25,6 +25,7 @@ pub(super) type Way = Vec<(NextHop, u16)>;
 
 /// What a worker hands over for one reason in one tick, at most.
 const PUNTS_A_TICK: u32 = 100;
+const FRAGMENTS_A_TICK: u32 = 1000;
 
 pub(super) struct Router {
     pub(super) links: Vec<Option<Link>>,
@@ -38,7 +39,7 @@ pub(super) struct Router {
     pub(super) drops: Drops,
     pub(super) consumed: u64,
     pub(super) forwarded: u64,
-    punted: BTreeMap<(usize, u8), u32>, // in this tick
+    punted: BTreeMap<(usize, u8, bool), u32>, // in this tick, to many or not
 }
 
 /// What routing goes by.
@@ -48,6 +49,7 @@ struct Packet {
     hops: u8,
     length: usize,
     may_fragment: bool,
+    is_fragment: bool,
 }
 
 /// Why a packet goes no further: what becomes of the frame, and what control is given for.
@@ -104,9 +106,10 @@ impl Router {
     }
 
     fn punt(&mut self, from: usize, reason: PuntReason, frame: &[u8]) -> bool {
-        let used = self.punted.entry((from, reason as u8)).or_default();
+        let used = self.punted.entry((from, reason as u8, frame[0] & 1 != 0)).or_default();
         *used += 1;
-        let taken = *used <= PUNTS_A_TICK;
+        let most = if reason == PuntReason::Fragment { FRAGMENTS_A_TICK } else { PUNTS_A_TICK };
+        let taken = *used <= most;
         if taken {
             self.punts.push((from, reason, frame.to_vec()));
         }
@@ -143,6 +146,7 @@ impl Router {
         let (to, next) = match self.choose(packet.destination, &frame[14..]).ok_or_else(no_route)? {
             NextHop::Gateway { device, gateway } => (device.index(), gateway),
             NextHop::Connected { device } => (device.index(), packet.destination),
+            NextHop::Local { .. } if packet.is_fragment => return Err(Stop::Punt(PuntReason::Fragment)),
             NextHop::Local { .. } => return Err(Stop::Punt(PuntReason::Local)),
             NextHop::Broadcast { .. } => return Err(Stop::Drop(DropReason::IpGroup)),
             NextHop::Blackhole => return Err(Stop::Drop(DropReason::Blackhole)),
@@ -293,6 +297,7 @@ fn ipv4(packet: &[u8], is_group: bool) -> Result<Packet, Stop> {
         hops: packet[8],
         length,
         may_fragment,
+        is_fragment: packet[6] & 0x3f | packet[7] != 0,
     })
 }
 
@@ -313,21 +318,25 @@ fn ipv6(packet: &[u8], is_group: bool) -> Result<Packet, Stop> {
     }
     if !is_group && !destination.is_multicast() {
         let (source, destination) = (source.into(), destination.into());
-        return Ok(Packet { source, destination, hops: packet[7], length, may_fragment: false });
+        let is_fragment = leads_to(44, packet[6], &packet[40..length], 8, true);
+        return Ok(Packet { source, destination, hops: packet[7], length, may_fragment: false, is_fragment });
     }
-    match is_icmpv6(packet[6], &packet[40..length], 8) {
+    match leads_to(58, packet[6], &packet[40..length], 8, false) {
         true => Err(Stop::Punt(PuntReason::Local)),
         false => Err(Stop::Drop(DropReason::IpGroup)),
     }
 }
 
-/// Whether behind so many extension headers at most, options and routes that are at their end, an ICMPv6 message begins (RFC 8200 §4).
-fn is_icmpv6(next: u8, bytes: &[u8], most: usize) -> bool {
+/// Whether behind so many extension headers at most, options and routes that are at their end or any, this one begins: a message of ICMPv6 or a fragment (RFC 8200 §4).
+fn leads_to(wanted: u8, next: u8, bytes: &[u8], most: usize, by_any_route: bool) -> bool {
     match (next, bytes) {
-        (58, _) => true,
-        (0 | 60, [after, units, ..]) | (43, [after, units, _, 0, ..]) if most > 0 => {
+        _ if next == wanted => true,
+        (0 | 43 | 60, [after, units, _, left, ..]) if most > 0 => {
             let length = 8 + 8 * usize::from(*units);
-            bytes.len() >= length && is_icmpv6(*after, &bytes[length..], most - 1)
+            let goes_on = next != 43 || *left == 0 || by_any_route;
+            goes_on
+                && bytes.len() >= length
+                && leads_to(wanted, *after, &bytes[length..], most - 1, by_any_route)
         }
         _ => false,
     }

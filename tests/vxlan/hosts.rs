@@ -188,6 +188,13 @@ fn senders_find_out_what_fits_the_way() {
         let told = mesh.rig.hosts[0].run(|| said(&mut ping)).unwrap();
         assert!(told.out.contains("From 10.66.0.2") && told.out.contains("Frag needed"), "{told:?}");
         assert!(told.out.contains("mtu = 1350"), "{told:?}");
+        // What may be fragmented is, outside, and put together where the tunnel ends.
+        for (n, target) in [(0, "10.66.0.2"), (1, "10.66.0.1")] {
+            let mut ping = std::process::Command::new("ping");
+            ping.args(["-c3", "-W5", "-M", "dont", "-s", "1472", target]);
+            let whole = mesh.rig.hosts[n].run(|| said(&mut ping)).unwrap();
+            assert!(whole.out.contains(" 0% packet loss"), "{whole:?}");
+        }
         for (from, to) in [(0, 1), (1, 0)] {
             mesh.transfer(from, to);
         }

@@ -246,7 +246,6 @@ fn what_is_not_right_is_dropped_by_name() {
             ("udp_checksum", broken(90, &[0x77], summed.clone())),
             ("udp_malformed", broken(38, &[0, 7], plain.frame())),
             ("udp_malformed", broken(38, &[0xff, 0], plain.frame())),
-            ("tunnel_fragment", with(|outer| outer.more_fragments = true)),
             ("tunnel_congested", {
                 let mut outer = Outer::of(&ip(|_| (), 100));
                 outer.tos = 3;

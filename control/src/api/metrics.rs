@@ -117,6 +117,15 @@ pub(super) fn text(switch: &Switch) -> String {
         text.family(&name, "counter", help);
         text.sample::<u64>(&name, &[], value);
     }
+    let router = "rigswitch_router_events_total";
+    text.family(
+        router,
+        "counter",
+        "What a router resolved, answered, told, held and refused beside its forwarding.",
+    );
+    for (event, count) in switch.router_counters().named() {
+        text.sample(router, &[("event", event)], count);
+    }
     text.family("rigswitch_worker_busy_ratio", "gauge", "Share of a CPU used over the last second.");
     for worker in &workers {
         text.sample(

@@ -106,6 +106,7 @@ pub(super) fn heard(reason: PuntReason) -> &'static str {
         | PuntReason::Unreachable
         | PuntReason::Prohibited
         | PuntReason::BeyondScope => "its sender is told",
+        PuntReason::Fragment => "it is put together with the others of its packet",
         PuntReason::Outgoing => "nobody knows the next hop to the far end",
         PuntReason::FarEnd => "it came from a far end that nobody knows yet",
         PuntReason::TunnelTooBig => "the sender of what is inside is told",

@@ -86,6 +86,16 @@ impl Devices {
         self.addresses.contains(&address)
     }
 
+    /// Whether a packet for an address that comes by this device is for us: a link-local one is of its device only.
+    pub(super) fn takes(&self, device: DeviceId, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                self.find(device).is_some_and(|here| here.has(address))
+            }
+            _ => self.owns(address),
+        }
+    }
+
     /// Whether a link-layer address is ours.
     pub(super) fn is_own_mac(&self, mac: MacAddr) -> bool {
         self.macs.contains(&mac)

@@ -39,6 +39,10 @@ pub(super) enum Trouble {
     Protocol,
     /// It came to us, and nobody listens at its port.
     Port,
+    /// It is the first fragment of a packet for us, and the others did not come in time.
+    NotWhole,
+    /// Its header, an IPv6 one, is wrong at this offset.
+    Header(u32),
 }
 
 /// The offset of what an IPv6 header says is next.
@@ -172,6 +176,8 @@ fn error_ipv4(trouble: Trouble, packet: &Packet<'_>, routing: &Routing) -> Optio
         Trouble::BeyondScope => return None,
         Trouble::Protocol => Error::Unreachable(Unreachable::PROTOCOL),
         Trouble::Port => Error::Unreachable(Unreachable::PORT),
+        Trouble::NotWhole => Error::ReassemblyTimeExceeded,
+        Trouble::Header(_) => return None,
     })
 }
 
@@ -191,6 +197,8 @@ fn error_ipv6(trouble: Trouble, packet: &Packet<'_>, routing: &Routing) -> Optio
         Trouble::BeyondScope => Error::Unreachable(Unreachable::BEYOND_SCOPE),
         Trouble::Protocol => Error::ParameterProblem { problem: Problem::NEXT_HEADER, pointer: NEXT_HEADER },
         Trouble::Port => Error::Unreachable(Unreachable::PORT),
+        Trouble::NotWhole => Error::ReassemblyTimeExceeded,
+        Trouble::Header(pointer) => Error::ParameterProblem { problem: Problem::HEADER, pointer },
     })
 }
 

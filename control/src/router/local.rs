@@ -43,7 +43,7 @@ impl Router {
         }
     }
 
-    /// Takes it, unless it is something that its sender is to be told (`ip_protocol_deliver_rcu`). Fragments are not put together.
+    /// Takes it, unless it is something that its sender is to be told (`ip_protocol_deliver_rcu`).
     fn take_ipv4(
         &mut self,
         ethernet: &Ethernet<'_>,
@@ -156,14 +156,9 @@ impl Router {
             return None;
         };
         let to = ip.destination();
-        let is_ours = match (to.is_multicast(), to.is_unicast_link_local()) {
-            (true, _) => {
-                let is_icmp = || matches!(ip.transport(), Ok((IpProtocol::ICMPV6, _)));
-                here.hears(to) || is_all_routers(ip, device, routing) && is_icmp()
-            }
-            (_, true) => here.has(to.into()),
-            _ => self.devices.owns(to.into()),
-        };
+        let is_icmp = || matches!(ip.transport(), Ok((IpProtocol::ICMPV6, _)));
+        let hears = || here.hears(to) || is_all_routers(ip, device, routing) && is_icmp();
+        let is_ours = if to.is_multicast() { hears() } else { self.devices.takes(device, to.into()) };
         if !is_ours {
             self.ignore();
             return None;

@@ -5,8 +5,11 @@
 //! neighbours whose link-layer address is not known, and copies of those that they dropped and whose senders are to be told.
 
 mod arp;
+mod counters;
 mod devices;
 mod discovery;
+mod fragments;
+mod gather;
 mod groups;
 mod held;
 mod icmp;
@@ -29,11 +32,13 @@ use rigswitch_dataplane::rate::Rate;
 use rigswitch_dataplane::tables::Routing;
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 
+pub use counters::Counters;
 pub use devices::{RoutedDevice, link_local};
 pub use neighbors::{NeighborState, Nud};
 pub use tunnels::FarEnd;
 
 use devices::Devices;
+use fragments::Fragments;
 use groups::Reports;
 use icmp::Trouble;
 use limits::Limits;
@@ -88,43 +93,6 @@ pub enum Notice {
     },
 }
 
-/// What happened, in numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counters {
-    /// Neighbours that answered when all were asked for them.
-    pub resolved: u64,
-    /// Neighbours that did not answer.
-    pub failed: u64,
-    /// Neighbours that others had to make room for.
-    pub evicted: u64,
-    /// Neighbours for whom there was no room.
-    pub refused: u64,
-    /// Frames that were to wait for a neighbour.
-    pub held: u64,
-    /// Of those, the ones that were dropped for want of room or for their neighbour was forgotten.
-    pub held_dropped: u64,
-    /// Requests and solicitations that were answered.
-    pub answered: u64,
-    /// Echo requests that were answered.
-    pub echoes: u64,
-    /// Connections to us that were refused.
-    pub resets: u64,
-    /// ICMP errors that were sent.
-    pub icmp_sent: u64,
-    /// ICMP errors that were not, for there were too many.
-    pub icmp_suppressed: u64,
-    /// ICMP errors that came to us.
-    pub errors_heard: u64,
-    /// Times that another station claimed one of our addresses.
-    pub conflicts: u64,
-    /// Packets of ours that had no way to go, or did not fit.
-    pub unroutable: u64,
-    /// Frames that are not what they should be.
-    pub malformed: u64,
-    /// Frames that are none of our business.
-    pub ignored: u64,
-}
-
 /// The control side of the router.
 #[derive(Debug)]
 pub struct Router {
@@ -135,17 +103,22 @@ pub struct Router {
     /// Our addresses that neighbours are to be told at the next tick.
     announcements: VecDeque<Key>,
     reports: Reports,
+    fragments: [Fragments; 2], // IPv4 and IPv6
     outputs: VecDeque<Output>,
     notices: Vec<Notice>,
     told: BTreeMap<Key, Duration>, // when a conflict was told, by our address
     counters: Counters,
     identification: u16,
+    fragmented: u32, // packets of IPv6 that were
 }
 
 /// Announcements in one tick of 100 ms.
 const ANNOUNCE_PER_TICK: usize = 100;
 /// Conflicts that are remembered.
 const MOST_TOLD: usize = 1024;
+/// How long the fragments of a packet have to come (`ipfrag_time`, `ip6frag_time`; RFC 8200 §4.5).
+const IPV4_FRAGMENTS: Duration = Duration::from_secs(30);
+const IPV6_FRAGMENTS: Duration = Duration::from_secs(60);
 /// How often the same conflict is told (`DEFEND_INTERVAL` of RFC 5227 §1.1).
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
@@ -160,11 +133,13 @@ impl Router {
             limits: Limits::new(Rate::ICMP),
             announcements: VecDeque::new(),
             reports: Reports::default(),
+            fragments: [IPV4_FRAGMENTS, IPV6_FRAGMENTS].map(Fragments::new),
             outputs: VecDeque::new(),
             notices: Vec::new(),
             told: BTreeMap::new(),
             counters: Counters::default(),
             identification: 0,
+            fragmented: 0,
         }
     }
 
@@ -185,6 +160,10 @@ impl Router {
         self.announcements.extend(changes.announce);
         self.neighbors.fix(setting.fixed.into_iter().map(|(device, ip, mac)| ((device, ip), mac)).collect());
         self.told.retain(|(_, address), _| devices.owns(*address));
+        for fragments in &mut self.fragments {
+            let is_gone = |link: DeviceId| changes.void.contains(&link);
+            fragments.retain(|whole| devices.owns(whole.addresses[0]) && !whole.link.is_some_and(is_gone));
+        }
         self.settle(None, now);
     }
 
@@ -210,6 +189,10 @@ impl Router {
         let trouble = match (reason, packet.way(routing)) {
             (PuntReason::Local, _) => {
                 self.hear_local(device, &ethernet, &packet, routing, now);
+                None
+            }
+            (PuntReason::Fragment, _) => {
+                self.gather(device, frame, &packet, routing, now);
                 None
             }
             (PuntReason::TunnelTooBig, _) => {
@@ -251,6 +234,7 @@ impl Router {
         self.tell_groups(routing, now);
         self.neighbors.tick(now);
         self.ways.tick(now);
+        self.give_up_fragments(routing, now);
         self.settle(Some(routing), now);
     }
 
@@ -298,7 +282,11 @@ impl Router {
     /// What has happened so far.
     pub fn counters(&self) -> Counters {
         let tally = self.neighbors.tally;
+        let [ipv4, ipv6] = [&self.fragments[0].tally, &self.fragments[1].tally];
         Counters {
+            fragments: ipv4.fragments + ipv6.fragments,
+            reassembled: ipv4.whole + ipv6.whole,
+            reassembly_failed: ipv4.failed + ipv6.failed,
             resolved: tally.resolved,
             failed: tally.failed,
             evicted: tally.evicted,

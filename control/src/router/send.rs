@@ -6,7 +6,7 @@ use std::time::Duration;
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::{Routing, station_of};
 use rigswitch_dataplane::wire::ethernet::{self, EtherType, Ethernet};
-use rigswitch_dataplane::wire::fragment::Fragmenter;
+use rigswitch_dataplane::wire::fragment::{Fragmenter, FragmenterIpv6};
 
 use super::held::Held;
 use super::icmp::Trouble;
@@ -38,13 +38,20 @@ impl Router {
             return self.send(device, next, packet, now);
         }
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-        let Ok(fragments) = Fragmenter::new(packet, mtu) else { return self.counters.unroutable += 1 };
-        let mut out = vec![0; fragments.longest()];
-        for n in 0..fragments.count() {
-            if let Some(piece) = fragments.write(n, &mut out).and_then(|len| out.get(..len)) {
-                self.send(device, next, piece, now);
-            }
+        let mut pieces = Vec::new();
+        let mut out = vec![0; mtu.into()];
+        if next.is_ipv4() {
+            let Ok(cut) = Fragmenter::new(packet, mtu) else { return self.counters.unroutable += 1 };
+            let piece = |n| cut.write(n, &mut out).and_then(|len| out.get(..len).map(<[u8]>::to_vec));
+            pieces.extend((0..cut.count()).map_while(piece));
+        } else {
+            self.fragmented = self.fragmented.wrapping_add(1);
+            let cut = FragmenterIpv6::new(packet, mtu, self.fragmented);
+            let Ok(cut) = cut else { return self.counters.unroutable += 1 };
+            let piece = |n| cut.write(n, &mut out).and_then(|len| out.get(..len).map(<[u8]>::to_vec));
+            pieces.extend((0..cut.count()).map_while(piece));
         }
+        pieces.iter().for_each(|piece| self.send(device, next, piece, now));
     }
 
     fn send(&mut self, device: DeviceId, next: IpAddr, packet: &[u8], now: Duration) {

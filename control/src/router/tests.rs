@@ -3,6 +3,7 @@
 mod arp;
 mod discovery;
 mod errors;
+mod fragments;
 mod groups;
 mod local;
 mod neighbors;

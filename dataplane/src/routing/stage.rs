@@ -18,7 +18,7 @@ use crate::punt::PuntReason;
 use crate::tables::next_hop::NextHopId;
 use crate::tables::route::Place;
 use crate::tables::{Arrival, Interface, Routing, Tables};
-use crate::tunnels;
+use crate::tunnels::{self, Owner};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::flow::FlowHash;
 use crate::wire::forward::{self, Confined, Plain, Refused};
@@ -199,16 +199,18 @@ impl RoutingStage {
         for (turn, frame) in self.ours.drain() {
             cx.observer.see(Step::Turn(turn), &frame);
             let found = &self.found[turn];
-            let arrived = match found {
+            let owner = match found {
                 Found::Ipv4(..) => tunnels::find(tunnels, &frame),
                 _ => tunnels::find_ipv6(tunnels, &frame),
             };
-            let fate =
-                arrived.map_or(Fate::Punt(PuntReason::Local), |(arrival, _)| Fate::Decapsulate(arrival));
+            let fate = match &owner {
+                Owner::Tunnel((arrival, _)) => Fate::Decapsulate(*arrival),
+                Owner::Control(reason) => Fate::Punt(*reason),
+            };
             cx.observer.see(Step::Routed(found.destination(), fate), &frame);
-            match arrived {
-                Some(arrived) => tunnels::receive(cx, device, arrived, frame, egress),
-                None => cx.punt(device, PuntReason::Local, frame),
+            match owner {
+                Owner::Tunnel(arrived) => tunnels::receive(cx, device, arrived, frame, egress),
+                Owner::Control(reason) => cx.punt(device, reason, frame),
             }
         }
     }

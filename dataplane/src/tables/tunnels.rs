@@ -231,12 +231,6 @@ impl Tunnels {
         &self.listeners[usize::from(id.0)]
     }
 
-    /// Any of the ports of a version of IP.
-    pub fn any_listener(&self, is_ipv6: bool) -> Option<ListenerId> {
-        let place = self.listeners.iter().position(|listener| listener.is_ipv6 == is_ipv6)?;
-        u16::try_from(place).ok().map(ListenerId)
-    }
-
     /// The UDP port at which VXLAN devices take packets.
     #[inline]
     pub fn listens(&self, is_ipv6: bool, port: u16) -> Option<ListenerId> {

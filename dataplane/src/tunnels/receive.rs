@@ -6,6 +6,7 @@ use crate::drops::Direction;
 use crate::frames::Frame;
 use crate::ids::DeviceId;
 use crate::pipeline::{Context, Egress, Observer, Transmit};
+use crate::punt::PuntReason;
 use crate::tables::{Arrival, Tunnels};
 use crate::wire::IpProtocol;
 use crate::wire::ethernet::HEADER_LEN;
@@ -23,65 +24,64 @@ pub(crate) struct Outer {
     pub(super) tos: u8,
     /// What follows: of IPv6 behind extension headers.
     pub(super) protocol: IpProtocol,
-    /// Whether it is a part of a packet only.
-    pub(super) is_fragment: bool,
     /// Where in the frame what follows begins.
     pub(super) start: usize,
     /// And where it ends.
     pub(super) end: usize,
 }
 
-/// The tunnel that takes a packet for an address of ours, and its outer header; `None` if none does.
+/// Whose a packet for an address of ours is.
+pub(crate) enum Owner {
+    /// A tunnel's.
+    Tunnel((Arrival, Outer)),
+    /// Control's, for this reason.
+    Control(PuntReason),
+}
+
+impl From<Option<(Arrival, Outer)>> for Owner {
+    #[inline]
+    fn from(arrived: Option<(Arrival, Outer)>) -> Self {
+        arrived.map_or(Self::Control(PuntReason::Local), Self::Tunnel)
+    }
+}
+
+/// Whose an IPv4 packet for us is. Only control puts fragments together, of a tunnel's as of others.
 #[inline(always)]
-pub(crate) fn find(tunnels: &Tunnels, frame: &Frame) -> Option<(Arrival, Outer)> {
-    let packet = frame.bytes().get(HEADER_LEN..)?;
-    let ip = Ipv4::view(packet).ok()?;
-    let start = HEADER_LEN + ip.header_len();
-    let outer = Outer {
-        source: ip.source().into(),
-        tos: ip.tos(),
-        protocol: ip.protocol(),
-        is_fragment: ip.is_fragment(),
-        start,
-        end: start + ip.payload().len(),
-    };
-    let arrival = match outer.protocol {
-        // Of the later fragments of a packet nobody knows whose they are, and of the first it is no use to know.
-        IpProtocol::UDP if outer.is_fragment => tunnels.any_listener(false).map(Arrival::Vxlan),
+pub(crate) fn find(tunnels: &Tunnels, frame: &Frame) -> Owner {
+    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
+    let Ok(ip) = Ipv4::view(packet) else { return Owner::Control(PuntReason::Local) };
+    if ip.is_fragment() {
+        return Owner::Control(PuntReason::Fragment);
+    }
+    let (protocol, start) = (ip.protocol(), HEADER_LEN + ip.header_len());
+    let end = start + ip.payload().len();
+    let outer = Outer { source: ip.source().into(), tos: ip.tos(), protocol, start, end };
+    let arrival = match protocol {
         IpProtocol::UDP => listener(tunnels, false, ip.payload()),
-        protocol @ (IpProtocol::IPV4 | IpProtocol::IPV6) => {
+        IpProtocol::IPV4 | IpProtocol::IPV6 => {
             tunnels.demux.find(protocol, ip.destination(), ip.source()).map(Arrival::Ip)
         }
         _ => None,
     };
-    Some((arrival?, outer))
+    arrival.map(|arrival| (arrival, outer)).into()
 }
 
-/// The same of IPv6.
-pub(crate) fn find_ipv6(tunnels: &Tunnels, frame: &Frame) -> Option<(Arrival, Outer)> {
-    if tunnels.listeners.is_empty() {
-        return None;
+/// The same of an IPv6 packet.
+pub(crate) fn find_ipv6(tunnels: &Tunnels, frame: &Frame) -> Owner {
+    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
+    let Ok(ip) = Ipv6::view(packet) else { return Owner::Control(PuntReason::Local) };
+    if ip.is_fragment() {
+        return Owner::Control(PuntReason::Fragment);
     }
-    let packet = frame.bytes().get(HEADER_LEN..)?;
-    let ip = Ipv6::view(packet).ok()?;
-    let (protocol, payload) = ip.upper_layer().ok()?;
+    let Ok((protocol, payload)) = ip.upper_layer() else { return Owner::Control(PuntReason::Local) };
     let end = HEADER_LEN + ipv6::HEADER_LEN + ip.payload().len();
-    let outer = Outer {
-        source: ip.source().into(),
-        tos: ip.traffic_class(),
-        protocol,
-        is_fragment: protocol == ipv6::FRAGMENT,
-        start: end - payload.len(),
-        end,
-    };
-    let arrival = match (protocol, payload) {
-        (IpProtocol::UDP, payload) => listener(tunnels, true, payload),
-        (ipv6::FRAGMENT, [next, ..]) if *next == IpProtocol::UDP.0 => {
-            tunnels.any_listener(true).map(Arrival::Vxlan)
-        }
+    let start = end - payload.len();
+    let outer = Outer { source: ip.source().into(), tos: ip.traffic_class(), protocol, start, end };
+    let arrival = match protocol {
+        IpProtocol::UDP => listener(tunnels, true, payload),
         _ => None,
     };
-    Some((arrival?, outer))
+    arrival.map(|arrival| (arrival, outer)).into()
 }
 
 /// The port that a datagram is for, if it is one at which VXLAN devices take packets.
@@ -91,7 +91,7 @@ fn listener(tunnels: &Tunnels, is_ipv6: bool, datagram: &[u8]) -> Option<Arrival
     tunnels.listens(is_ipv6, u16::from_be_bytes([high, low])).map(Arrival::Vxlan)
 }
 
-/// Takes the outer header off a packet that `find` has found the tunnel of, and lets what is inside surface there.
+/// Takes the outer header off a packet whose tunnel was found, and lets what is inside surface there.
 #[inline(always)]
 pub(crate) fn receive<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,

@@ -1,7 +1,10 @@
-//! Fragmentation of IPv4 packets (RFC 791 §2.3, §3.2), into the same fragments as the kernel's (`ip_do_fragment`).
+//! Fragmentation of IPv4 packets (RFC 791 §2.3, §3.2), into the same fragments as the kernel's (`ip_do_fragment`), and of IPv6 packets of our own
+//! (RFC 8200 §4.5; `ip6_fragment`).
 
 use super::ipv4::{self, Ipv4, MORE_FRAGMENTS, OFFSET_MASK};
+use super::ipv6::{self, Ipv6};
 use super::put_u16;
+use super::reassembly::{FRAGMENT_HEADER_LEN, UNIT};
 
 /// Why a packet is not fragmented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -12,8 +15,8 @@ pub enum NotFragmented {
     /// The MTU has no room for its header and eight bytes of payload, or is below the 68 bytes that every link carries (RFC 791 §3.2).
     #[error("an MTU of {0}")]
     Mtu(u16),
-    /// That is no IPv4 packet, or one whose fragments lie beyond the longest packet.
-    #[error("no IPv4 packet")]
+    /// That is no packet, or one whose fragments lie beyond the longest packet.
+    #[error("no packet that has fragments")]
     Packet,
 }
 
@@ -26,9 +29,6 @@ pub struct Fragmenter<'a> {
     offset: u16, // of the packet itself, in units of 8 bytes
     more_follow: bool,
 }
-
-/// In units of this many bytes are offsets.
-const UNIT: usize = 8;
 
 impl<'a> Fragmenter<'a> {
     /// Prepares to fragment the packet at the start of `bytes` to at most `mtu` bytes each. Its checksums must be complete: what a
@@ -93,6 +93,66 @@ impl<'a> Fragmenter<'a> {
         }
         ipv4::seal(header)?;
         Some(fragment.len())
+    }
+}
+
+/// An IPv6 packet about to be fragmented by whoever sends it. It has no extension headers: all behind the fixed one is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct FragmenterIpv6<'a> {
+    header: &'a [u8; ipv6::HEADER_LEN],
+    payload: &'a [u8],
+    size: usize, // a multiple of 8, not zero
+    identification: u32,
+}
+
+impl<'a> FragmenterIpv6<'a> {
+    const HEADERS: usize = ipv6::HEADER_LEN + FRAGMENT_HEADER_LEN;
+
+    /// Prepares to fragment the packet at the start of `bytes` to at most `mtu` bytes each.
+    ///
+    /// # Errors
+    /// If it cannot be fragmented, or not to this size.
+    pub fn new(bytes: &'a [u8], mtu: u16, identification: u32) -> Result<Self, NotFragmented> {
+        let packet = Ipv6::view(bytes).map_err(|_| NotFragmented::Packet)?;
+        let header = bytes.first_chunk().ok_or(NotFragmented::Packet)?;
+        let size = usize::from(mtu).saturating_sub(Self::HEADERS) / UNIT * UNIT;
+        if size == 0 {
+            return Err(NotFragmented::Mtu(mtu));
+        }
+        Ok(Self { header, payload: packet.payload(), size, identification })
+    }
+
+    /// How many fragments there are, at least one.
+    pub fn count(&self) -> usize {
+        self.payload.len().div_ceil(self.size).max(1)
+    }
+
+    /// Bytes in the longest of them.
+    pub fn longest(&self) -> usize {
+        Self::HEADERS + self.payload.len().min(self.size)
+    }
+
+    /// Writes fragment `n`, counted from 0, at the start of `out` and returns its length. `None` if there is no such fragment, or if
+    /// `out` is shorter than it.
+    pub fn write(&self, n: usize, out: &mut [u8]) -> Option<usize> {
+        const NEXT_HEADER: usize = 6;
+        if n >= self.count() {
+            return None;
+        }
+        let start = n * self.size;
+        let payload = self.payload.get(start..self.payload.len().min(start + self.size))?;
+        let packet = out.get_mut(..Self::HEADERS + payload.len())?;
+        let (header, rest) = packet.split_first_chunk_mut::<{ ipv6::HEADER_LEN }>()?;
+        *header = *self.header;
+        header[NEXT_HEADER] = ipv6::FRAGMENT.0;
+        let (fragment, body) = rest.split_first_chunk_mut::<FRAGMENT_HEADER_LEN>()?;
+        let more = u16::from(n + 1 < self.count());
+        let [high, low] = (u16::try_from(start).ok()? | more).to_be_bytes();
+        let [a, b, c, d] = self.identification.to_be_bytes();
+        *fragment = [self.header[NEXT_HEADER], 0, high, low, a, b, c, d];
+        body.copy_from_slice(payload);
+        ipv6::relabel(packet)?;
+        Some(packet.len())
     }
 }
 

@@ -108,6 +108,12 @@ impl<'a> Ipv4<'a> {
         u16::from_be_bytes([self.header[6], self.header[7]])
     }
 
+    /// What tells its fragments from those of others.
+    #[inline]
+    pub fn identification(&self) -> u16 {
+        u16::from_be_bytes([self.header[4], self.header[5]])
+    }
+
     /// Time to live.
     #[inline]
     pub fn ttl(&self) -> u8 {

@@ -120,6 +120,11 @@ impl<'a> Ipv6<'a> {
         self.walk(false)
     }
 
+    /// Whether this is a fragment, behind whatever other extension headers.
+    pub fn is_fragment(&self) -> bool {
+        matches!(self.upper_layer(), Ok((FRAGMENT, _)))
+    }
+
     #[inline]
     fn walk(&self, ends_at_route: bool) -> Result<(IpProtocol, &'a [u8]), Malformed> {
         const HOP_BY_HOP: u8 = 0;

@@ -19,6 +19,7 @@ pub mod neighbor;
 pub mod outer;
 pub mod partial;
 pub mod path_mtu;
+pub mod reassembly;
 pub mod segment;
 pub mod tcp;
 pub mod tunnel;

@@ -67,9 +67,6 @@ fn enter<'t>(
 /// Why what is inside goes no further.
 #[inline(always)]
 pub(crate) fn unwrap(mac: MacAddr, outer: &Arrived, frame: &mut Frame) -> Result<(), DropReason> {
-    if outer.is_fragment {
-        return Err(DropReason::TunnelFragment);
-    }
     let payload = frame.bytes().get(outer.start..outer.end).unwrap_or_default();
     let Some(inner) = payload.first_chunk::<{ ipv4::HEADER_LEN }>() else {
         return Err(DropReason::TunnelMalformed);
@@ -155,7 +152,6 @@ mod tests {
             source: header.source().into(),
             tos: header.tos(),
             protocol: header.protocol(),
-            is_fragment: header.is_fragment(),
             start,
             end: start + header.payload().len(),
         }

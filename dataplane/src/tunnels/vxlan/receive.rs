@@ -112,9 +112,6 @@ fn message<'f, O: Observer, T: Transmit>(
             return Err(DropReason::MalformedOffload);
         }
     }
-    if outer.is_fragment {
-        return Err(DropReason::TunnelFragment);
-    }
     let checksum = frame.checksum();
     let payload = frame.bytes().get(outer.start..outer.end).unwrap_or_default();
     let datagram = Udp::view(payload).map_err(|_| DropReason::UdpMalformed)?;
