@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use command::{Folder, PATIENCE, Running, said, wait_for};
 use rig::{NIC, Plug, Rig, has, run_in};
 use rigswitch::lab::{self, Host};
+use rigswitch::views::AddressesView;
 use serde_json::Value;
 
 fn address(text: &str) -> IpAddr {
@@ -189,4 +190,35 @@ fn host_gw_between_two_switches_and_with_the_kernel() {
         }
         rig.settled();
     }
+}
+
+/// Who was first keeps an IPv6 address: we find that a host has it, and a host finds that we have it.
+#[test]
+fn an_ipv6_address_that_is_taken_is_not_used() {
+    const TEST: &str = "router-dad";
+    let Some(rig) = has(TEST, "ip").then(|| Rig::new(TEST, &[Plug::Veth, Plug::Veth], 1500)).flatten() else {
+        return;
+    };
+    rig.hosts[0].add_address(NIC, address("fd01::1"), 64).unwrap();
+    let ours = [("p0", "fd01::1"), ("p0", "fd01::5"), ("p1", "fd02::1")];
+    let text = ours.map(|(device, own)| format!("[[address]]\ndevice = \"{device}\"\naddress = \"{own}/64\"\n"));
+    let _switch = rig.start("1", &text.concat());
+    let state = |own: &str| {
+        let all: Vec<AddressesView> = serde_json::from_str(&rig.folder.ask("show addresses -j")).unwrap();
+        let found = all.into_iter().flat_map(|device| device.addr_info).find(|it| it.local == own).unwrap();
+        (found.tentative, found.dadfailed)
+    };
+    for (_, own) in ours {
+        let expected = if own == "fd01::1" { (true, true) } else { (false, false) };
+        wait_for(&format!("{own} to be known as whose it is"), || (state(own) == expected).then_some(()));
+    }
+    reaches(&rig.hosts[0], "fd01::5");
+    let shown = rig.folder.ask("show addresses");
+    assert!(shown.lines().any(|line| line.starts_with("fd01::1/64") && line.ends_with("tentative dadfailed")), "{shown}");
+    run_in(&rig.hosts[1], &format!("ip -6 addr add fd02::1/64 dev {NIC}"));
+    wait_for("the host to find out", || {
+        run_in(&rig.hosts[1], &format!("ip -6 addr show dev {NIC}")).contains("dadfailed").then_some(())
+    });
+    assert_eq!(state("fd02::1"), (false, false));
+    rig.settled();
 }

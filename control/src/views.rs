@@ -8,7 +8,7 @@ mod vlans;
 
 pub use changes::{ChangeAction, ChangeView, EditAction, EditObject, EditRequest};
 pub use fdb::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView, FlushedView};
-pub use routes::{NextHopView, RouteView};
+pub use routes::{AddressView, AddressesView, NextHopView, RouteView};
 pub use tunnels::{FarEndView, TunnelView};
 pub use vlans::{PortVlansView, VlanTrafficView, VlanView};
 

@@ -26,9 +26,9 @@ use crate::events::{EventLine, LISTENERS};
 use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse};
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
-    BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush, FdbRemoval, FdbView,
-    FlushedView, MdbChange, MdbView, NeighborView, PortView, PortVlansView, RouteView, TunnelView,
-    WorkerView,
+    AddressesView, BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush,
+    FdbRemoval, FdbView, FlushedView, MdbChange, MdbView, NeighborView, PortView, PortVlansView, RouteView,
+    TunnelView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -98,6 +98,7 @@ enum Does {
     FlushFdb,
     Neighbors,
     Routes,
+    Addresses,
     Tunnels,
     Mdb,
     AddMdb,
@@ -119,7 +120,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 27] = [
+pub(super) static ROUTES: [Route; 28] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -140,6 +141,7 @@ pub(super) static ROUTES: [Route; 27] = [
         of::<FlushedView>,
     ),
     get("/v1/tunnels", Does::Tunnels, "Tunnels, and their far ends", Content::Json(of::<Vec<TunnelView>>)),
+    get("/v1/addresses", Does::Addresses, "Who we are", Content::Json(of::<Vec<AddressesView>>)),
     get("/v1/routes", Does::Routes, "Where packets go", Content::Json(of::<Vec<RouteView>>)),
     get(
         "/v1/neighbors",
@@ -324,6 +326,7 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
         Does::Neighbors => as_json(&switch.borrow().neighbors()),
         Does::Tunnels => as_json(&switch.borrow().tunnels()),
         Does::Routes => as_json(&switch.borrow().routes()),
+        Does::Addresses => as_json(&switch.borrow().addresses()),
         Does::Mdb => as_json(&switch.borrow().mdb()),
         Does::AddMdb => outcome(switch.borrow_mut().add_mdb(&asked.change()?)),
         Does::RemoveMdb => outcome(switch.borrow_mut().remove_mdb(&asked.change()?)),

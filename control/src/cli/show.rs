@@ -16,8 +16,8 @@ use crate::api::client::Client;
 use crate::config::suggest;
 use crate::explain::reason;
 use crate::views::{
-    BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView, PortVlansView,
-    RouteView, WorkerView,
+    AddressesView, BridgeView, DropsView, FdbView, LedgerView, MdbState, MdbView, NeighborView, PortView,
+    PortVlansView, RouteView, WorkerView,
 };
 
 #[derive(Args)]
@@ -57,6 +57,8 @@ enum What {
     Vlans,
     /// Who has which IP address, as the switch was told or has found out
     Neighbors,
+    /// The addresses of routed devices
+    Addresses,
     /// Where packets go
     Routes,
     /// Tunnels, and the ways to their far ends
@@ -125,6 +127,7 @@ impl Show {
                 self.render(&json, |_| vlans::table(&ports))
             }
             What::Neighbors => self.render(&client.get("/v1/neighbors")?, neighbors),
+            What::Addresses => self.render(&client.get("/v1/addresses")?, addresses),
             What::Routes => self.render(&client.get("/v1/routes")?, routes),
             What::Tunnels => self.render(&client.get("/v1/tunnels")?, tunnels::table),
             What::Mdb => {
@@ -270,6 +273,21 @@ fn neighbors(neighbors: &Vec<NeighborView>) -> String {
         let vlan = neighbor.vlan.map(|vid| vid.to_string()).unwrap_or_default();
         let mac = neighbor.lladdr.clone().unwrap_or_default();
         table.row([address, device, vlan, mac, neighbor.state.join(" ")]);
+    }
+    table.text(colour())
+}
+
+/// The table of `show addresses`.
+fn addresses(devices: &Vec<AddressesView>) -> String {
+    let mut table = Table::new(&["ADDRESS", "DEVICE", "SCOPE", "STATE"]);
+    for device in devices {
+        for address in &device.addr_info {
+            let words = [(address.tentative, "tentative"), (address.dadfailed, "dadfailed")];
+            let state =
+                words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(" ");
+            let network = format!("{}/{}", address.local, address.prefixlen);
+            table.row([network, device.ifname.clone(), address.scope.clone(), state]);
+        }
     }
     table.text(colour())
 }

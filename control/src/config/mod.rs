@@ -195,6 +195,7 @@
 //! # icmp_ratelimit = "1000/s"         # ICMP errors; 0: no limit
 //! # rp_filter = false                 # true: packets are taken only from where answers would go (IPv4)
 //! # fib_multipath_hash_policy = 0     # 0: a flow is two addresses; 1: and their ports
+//! # dad_transmits = 1                 # how often others are asked whether they have an IPv6 address before it is used; 0: never
 //!
 //! [[neighbor]]                        # who has an address: for neigh_suppress, or behind a device that is routed
 //! device = "br0"                      # a bridge, or a device with an [[address]]

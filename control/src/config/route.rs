@@ -21,7 +21,7 @@ pub(super) const ROUTE: Shape = Shape {
 const HOP: Shape = Shape { label: "nexthop", keys: &["via", "device", "onlink", "weight"], later: &[] };
 const ROUTING: Shape = Shape {
     label: "[routing]",
-    keys: &["forwarding", "icmp_ratelimit", "rp_filter", "fib_multipath_hash_policy"],
+    keys: &["forwarding", "icmp_ratelimit", "rp_filter", "fib_multipath_hash_policy", "dad_transmits"],
     later: &[],
 };
 
@@ -35,6 +35,7 @@ pub(super) fn read_routing(file: &Fields<'_>) -> RoutingConfig {
         icmp_ratelimit: rate(&table).unwrap_or(plain.icmp_ratelimit),
         rp_filter: table.boolean("rp_filter").unwrap_or(plain.rp_filter),
         multipath: if policies == Some(1) { Policy::Ports } else { plain.multipath },
+        dad_transmits: table.integer("dad_transmits", 0..=255).unwrap_or(plain.dad_transmits),
     }
 }
 
@@ -319,6 +320,8 @@ pub(super) struct RoutingWords {
     rp_filter: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fib_multipath_hash_policy: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dad_transmits: Option<u8>,
 }
 
 impl From<RoutingConfig> for RoutingWords {
@@ -330,6 +333,7 @@ impl From<RoutingConfig> for RoutingWords {
                 .map(|rate| format!("{rate}/s")),
             rp_filter: unless(routing.rp_filter, plain.rp_filter),
             fib_multipath_hash_policy: unless(u8::from(routing.multipath == Policy::Ports), 0),
+            dad_transmits: unless(routing.dad_transmits, plain.dad_transmits),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::route::{Address, Prefix};
 use rigswitch_dataplane::wire::neighbor::solicited_node;
 
+use super::detection::Detection;
 use super::neighbors::Key;
 
 /// A routed device as the configuration has it.
@@ -34,11 +36,12 @@ pub fn link_local(mac: MacAddr) -> Ipv6Addr {
 }
 
 /// All routed devices.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Devices {
     all: BTreeMap<DeviceId, RoutedDevice>,
     addresses: BTreeSet<IpAddr>,
     macs: BTreeSet<MacAddr>,
+    pub(super) detection: Detection,
 }
 
 /// What is new of them.
@@ -46,13 +49,21 @@ pub(super) struct Devices {
 pub(super) struct Changes {
     /// They are gone, down, or others than before: what was learned there is void.
     pub(super) void: BTreeSet<DeviceId>,
-    /// Our addresses there that neighbours are to be told.
+    /// Our addresses there that are new, or whose links are.
+    pub(super) fresh: Vec<Key>,
+    /// Those of them that neighbours are to be told at once.
     pub(super) announce: Vec<Key>,
 }
 
 impl Devices {
-    /// These, and no others.
-    pub(super) fn set(&mut self, devices: Vec<RoutedDevice>) -> Changes {
+    /// None.
+    pub(super) fn new(seed: u64) -> Self {
+        let (all, addresses, macs) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { all, addresses, macs, detection: Detection::new(seed) }
+    }
+
+    /// These, and no others; so often is asked whether an IPv6 address is somebody else's.
+    pub(super) fn set(&mut self, devices: Vec<RoutedDevice>, questions: u8, now: Duration) -> Changes {
         let complete = |mut device: RoutedDevice| {
             device.complete();
             (device.id, device)
@@ -71,8 +82,13 @@ impl Devices {
             let was = before.get(&is.id).filter(|was| was.is_up && was.is_same_link(is));
             let is_new = |address| was.is_none_or(|was| !was.has(address));
             let fresh = is.addresses.iter().map(|(address, _)| *address).filter(|address| is_new(*address));
-            changes.announce.extend(fresh.map(|address| (is.id, address)));
+            changes.fresh.extend(fresh.map(|address| (is.id, address)));
         }
+        let has = |(id, address): Key| self.all.get(&id).is_some_and(|device| device.has(address));
+        self.detection.ask(questions);
+        self.detection.retain(|key| !changes.void.contains(&key.0) && has(key));
+        let at_once = changes.fresh.iter().filter(|key| self.detection.begin(**key, now));
+        changes.announce = at_once.copied().collect();
         changes
     }
 
@@ -118,9 +134,15 @@ impl Devices {
     }
 
     /// The same for IPv6, by the rules of RFC 6724 §5 that tell our addresses apart: the same scope (2), the device it leaves by (5),
-    /// the longest common prefix (8).
+    /// the longest common prefix (8). One that may be somebody else's is none to speak from.
     pub(super) fn source_ipv6(&self, device: DeviceId, to: Ipv6Addr) -> Option<Ipv6Addr> {
-        let here = self.all.get(&device).into_iter().flat_map(RoutedDevice::ipv6);
+        let used = |of: &RoutedDevice| {
+            let id = of.id;
+            of.ipv6()
+                .filter(move |address| self.detection.of((id, (*address).into())).is_none())
+                .collect::<Vec<_>>()
+        };
+        let here = self.all.get(&device).into_iter().flat_map(used);
         let is_near = to.is_unicast_link_local() || to.is_multicast();
         if is_near && let Some(found) = here.clone().find(Ipv6Addr::is_unicast_link_local) {
             return Some(found);
@@ -130,7 +152,7 @@ impl Devices {
             // Of equals the first.
             wide.reduce(|best, next| if next.shared(to) > best.shared(to) { next } else { best })
         };
-        let elsewhere = || best(&mut self.all.values().flat_map(RoutedDevice::ipv6));
+        let elsewhere = || best(&mut self.all.values().flat_map(used));
         best(&mut here.clone()).or_else(elsewhere).or_else(|| here.clone().next())
     }
 }

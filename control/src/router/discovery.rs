@@ -34,7 +34,7 @@ impl Router {
         if message.is_solicitation() {
             self.hear_solicitation(device, ethernet, message, routing, now);
         } else {
-            self.hear_advertisement(device, message, now);
+            self.hear_advertisement(device, ethernet, message, now);
         }
     }
 
@@ -60,6 +60,15 @@ impl Router {
         if !is_ours {
             return self.ignore();
         }
+        if self.devices.detection.of((device, address.into())).is_some() {
+            // RFC 4862 §5.4.3: two that ask for the same are two that want the same; all others ask in vain.
+            let from = ethernet.source();
+            return if is_probe && !self.devices.is_own_mac(from) {
+                self.duplicate(device, address, from);
+            } else {
+                self.ignore();
+            };
+        }
         let is_router = routing.interface(device).is_some_and(|interface| interface.forwards);
         let said = Advertisement { mac, address, is_router, is_solicited: !is_probe, overrides: is_to_group };
         if is_probe {
@@ -80,7 +89,13 @@ impl Router {
         self.advertise(device, said, (station, source));
     }
 
-    fn hear_advertisement(&mut self, device: DeviceId, message: &Neighbor<'_>, now: Duration) {
+    fn hear_advertisement(
+        &mut self,
+        device: DeviceId,
+        ethernet: &Ethernet<'_>,
+        message: &Neighbor<'_>,
+        now: Duration,
+    ) {
         let Some(here) = self.devices.find(device) else { return self.ignore() };
         let address = message.target();
         let is_ours = here.has(address.into());
@@ -94,6 +109,11 @@ impl Router {
             Err(_) => return self.malformed(),
         };
         if is_ours {
+            let from = given.unwrap_or(ethernet.source());
+            if self.devices.detection.of((device, address.into())).is_some() && !self.devices.is_own_mac(from)
+            {
+                return self.duplicate(device, address, from);
+            }
             return match given {
                 Some(mac) if !self.devices.is_own_mac(mac) => self.conflict(device, address.into(), mac, now),
                 _ => self.ignore(),

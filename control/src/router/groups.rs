@@ -98,7 +98,8 @@ impl Router {
             let told = group.map_or(all, |group| vec![group]);
             let Some(here) = self.devices.find(device) else { continue };
             let mac = here.mac;
-            let Some(ours) = self.devices.source_ipv6(device, ALL_NODES) else { continue };
+            // Who has no address yet reports all the same, or would not hear who has it already (RFC 3590).
+            let ours = self.devices.source_ipv6(device, ALL_NODES).unwrap_or(Ipv6Addr::UNSPECIFIED);
             if due.is_first_version {
                 let frames = told.iter().map(|&group| mld::first_report_frame((mac, ours), group).to_vec());
                 self.outputs.extend(frames.map(|frame| Output::Send { device, frame }));

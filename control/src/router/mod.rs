@@ -6,6 +6,7 @@
 
 mod arp;
 mod counters;
+mod detection;
 mod devices;
 mod discovery;
 mod fragments;
@@ -23,7 +24,7 @@ mod tunnels;
 mod way;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
@@ -33,6 +34,7 @@ use rigswitch_dataplane::tables::Routing;
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
 
 pub use counters::Counters;
+pub use detection::Unused;
 pub use devices::{RoutedDevice, link_local};
 pub use neighbors::{NeighborState, Nud};
 pub use tunnels::FarEnd;
@@ -58,6 +60,8 @@ pub struct Setting {
     pub far_ends: BTreeMap<IpAddr, FarEnd>,
     /// ICMP errors in all ([`Rate::ICMP`] is the kernel's default).
     pub icmp_rate: Rate,
+    /// How often others are asked whether they have an IPv6 address of ours, before it is used.
+    pub dad_transmits: u8,
 }
 
 /// A frame that is to go.
@@ -88,6 +92,15 @@ pub enum Notice {
         device: DeviceId,
         /// Which address.
         address: IpAddr,
+        /// Who.
+        mac: MacAddr,
+    },
+    /// Another station has an address that was to be ours, or wants it, too: we do not use it (RFC 4862 §5.4.5).
+    Duplicate {
+        /// Behind which device.
+        device: DeviceId,
+        /// Which address.
+        address: Ipv6Addr,
         /// Who.
         mac: MacAddr,
     },
@@ -127,7 +140,7 @@ impl Router {
     pub fn new() -> Self {
         const SEED: u64 = 0x7269_6773_7769_7463;
         Self {
-            devices: Devices::default(),
+            devices: Devices::new(SEED),
             neighbors: Neighbors::new(SEED),
             ways: Ways::default(),
             limits: Limits::new(Rate::ICMP),
@@ -144,9 +157,9 @@ impl Router {
     }
 
     /// From now on it is set like this. What was learned of devices that stay as they are stays; an address that is new, or whose device
-    /// has come up, is announced at the next tick.
+    /// has come up, is announced at the next tick, or when nobody else is found to have it.
     pub fn set(&mut self, setting: Setting, now: Duration) {
-        let changes = self.devices.set(setting.devices);
+        let changes = self.devices.set(setting.devices, setting.dad_transmits, now);
         self.limits.set(setting.icmp_rate, now);
         self.ways.set(setting.far_ends);
         let devices = &self.devices;
@@ -154,7 +167,7 @@ impl Router {
         self.neighbors.retain(|key| !changes.void.contains(&key.0) && !is_ours(key));
         self.announcements.retain(|key| !changes.void.contains(&key.0) && is_ours(*key));
         let joins =
-            changes.announce.iter().filter(|(_, address)| address.is_ipv6()).map(|(device, _)| *device);
+            changes.fresh.iter().filter(|(_, address)| address.is_ipv6()).map(|(device, _)| *device);
         self.reports.retain(|device| !changes.void.contains(&device));
         joins.for_each(|device| self.reports.join(device, now));
         self.announcements.extend(changes.announce);
@@ -224,6 +237,7 @@ impl Router {
 
     /// Whatever was due until now.
     pub fn tick(&mut self, routing: &Routing, now: Duration) {
+        self.detect_duplicates(now);
         for _ in 0..ANNOUNCE_PER_TICK {
             match self.announcements.pop_front() {
                 Some((device, IpAddr::V4(address))) => self.announce_ipv4(device, address),

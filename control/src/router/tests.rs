@@ -1,6 +1,7 @@
 //! A router of two devices, told what comes and when: what it learns, answers, and reports.
 
 mod arp;
+mod detection;
 mod discovery;
 mod errors;
 mod fragments;
@@ -60,6 +61,7 @@ fn setting() -> Setting {
         fixed: Vec::new(),
         far_ends: BTreeMap::new(),
         icmp_rate: Rate::ICMP,
+        dad_transmits: 0,
     }
 }
 

@@ -24,8 +24,8 @@ use crate::compile::{Inputs, Known, Routed, connected_metric, known_far_ends, na
 use crate::config::Config;
 use crate::config::network_of;
 use crate::events::Event;
-use crate::router::{Counters, Notice, Output, RoutedDevice, Router, Setting};
-use crate::views::{NextHopView, RouteView};
+use crate::router::{Counters, Notice, Output, RoutedDevice, Router, Setting, Unused};
+use crate::views::{AddressView, AddressesView, NextHopView, RouteView};
 
 /// The router, and what workers were told of it.
 pub(super) struct Roads {
@@ -91,6 +91,7 @@ impl Roads {
                 .filter_map(|of| Some((known.get(&*of.device)?.0, of.address, of.mac)))
                 .collect(),
             far_ends: known_far_ends(config, &devices),
+            dad_transmits: config.routing.dad_transmits,
             icmp_rate: match config.routing.icmp_ratelimit {
                 0 => Rate::UNLIMITED,
                 per_second => Rate { per_second, ..Rate::ICMP },
@@ -197,11 +198,21 @@ impl Switch {
             member.wake();
         }
         for notice in self.roads.router.notices() {
-            let Notice::Conflict { device, address, mac } = notice;
-            let ifname = self.name(device).to_owned();
-            let message = format!(
-                "{address}, an address of {ifname}, is claimed by {mac} too: give one of them another"
-            );
+            let message = match notice {
+                Notice::Conflict { device, address, mac } => {
+                    let ifname = self.name(device);
+                    format!(
+                        "{address}, an address of {ifname}, is claimed by {mac} too: give one of them another"
+                    )
+                }
+                Notice::Duplicate { device, address, mac } => {
+                    let ifname = self.name(device);
+                    format!(
+                        "{address}, an address of {ifname}, is used by {mac} already, so it is not used here (dadfailed): give one of them \
+                         another, or set the link down and up when the other is gone"
+                    )
+                }
+            };
             self.events.tell(Event::Warning { message });
         }
     }
@@ -209,6 +220,24 @@ impl Switch {
     /// What has happened in routing, in numbers.
     pub fn router_counters(&self) -> Counters {
         self.roads.router.counters()
+    }
+
+    /// The addresses of routed devices, and which of them are not used.
+    pub fn addresses(&self) -> Vec<AddressesView> {
+        let mut devices: BTreeMap<DeviceId, Vec<AddressView>> = BTreeMap::new();
+        for (device, address, prefixlen, unused) in self.roads.router.addresses() {
+            let is_near = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+            devices.entry(device).or_default().push(AddressView {
+                family: if address.is_ipv4() { "inet" } else { "inet6" }.into(),
+                local: address.to_string(),
+                prefixlen,
+                scope: if is_near { "link" } else { "global" }.into(),
+                tentative: unused.is_some(),
+                dadfailed: unused == Some(Unused::Duplicate),
+            });
+        }
+        let view = |(device, addr_info)| AddressesView { ifname: self.name(device).to_owned(), addr_info };
+        devices.into_iter().map(view).collect()
     }
 
     /// How sure each neighbour of a routed device is.

@@ -1,4 +1,4 @@
-//! Routes as `ip -j route` tells them.
+//! Routes as `ip -j route` tells them, and addresses as `ip -j addr` does.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,4 +47,32 @@ pub struct NextHopView {
     pub weight: u16,
     /// As of a route.
     pub flags: Vec<String>,
+}
+
+/// A routed device and its addresses: an element of `show addresses -j`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AddressesView {
+    /// The device.
+    pub ifname: String,
+    /// Its addresses, in the order of the file; a link-local one that it has by itself is last.
+    pub addr_info: Vec<AddressView>,
+}
+
+/// One address.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AddressView {
+    /// `inet` or `inet6`.
+    pub family: String,
+    /// The address.
+    pub local: String,
+    /// How many bits of it are the network's.
+    pub prefixlen: u8,
+    /// `link` of a link-local one of IPv6, else `global`.
+    pub scope: String,
+    /// Whether it is not used, as somebody else may have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tentative: bool,
+    /// Whether it is not used, as somebody else has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dadfailed: bool,
 }

@@ -17,11 +17,19 @@ pub struct RoutingConfig {
     pub rp_filter: bool,
     /// By what packets are one flow, where there are several ways (`net.ipv4.fib_multipath_hash_policy`).
     pub multipath: Policy,
+    /// How often others are asked whether they have an IPv6 address of ours, before it is used (`net.ipv6.conf.all.dad_transmits`); never if it is zero.
+    pub dad_transmits: u8,
 }
 
 impl Default for RoutingConfig {
     fn default() -> Self {
-        Self { forwarding: true, icmp_ratelimit: 1000, rp_filter: false, multipath: Policy::Addresses }
+        Self {
+            forwarding: true,
+            icmp_ratelimit: 1000,
+            rp_filter: false,
+            multipath: Policy::Addresses,
+            dad_transmits: 1,
+        }
     }
 }
 

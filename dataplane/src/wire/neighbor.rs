@@ -136,6 +136,17 @@ pub fn solicitation(from: (MacAddr, Ipv6Addr), target: Ipv6Addr, to: (MacAddr, I
     frame(message(SOLICITATION, 0, target, from.0), 0, from, to)
 }
 
+/// Bytes of a frame with a solicitation that tells no address.
+pub const PROBE_LEN: usize = FRAME_LEN - OPTION_LEN;
+
+/// The frame in which `mac` asks the group of `target` whether anybody has that address, which it is going to use itself (RFC 4862 §5.4.2).
+pub fn probe(mac: MacAddr, target: Ipv6Addr, station: MacAddr, group: Ipv6Addr) -> [u8; PROBE_LEN] {
+    let mut out = [0; PROBE_LEN];
+    let message = message(SOLICITATION, 0, target, mac);
+    write(&mut out, &message[..LEN], 0, (mac, Ipv6Addr::UNSPECIFIED), (station, group));
+    out
+}
+
 /// An advertisement to be written: `address` is that of the station `mac`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Advertisement {
@@ -185,25 +196,30 @@ fn message(kind: u8, flags: u8, target: Ipv6Addr, mac: MacAddr) -> [u8; LEN + OP
 }
 
 fn frame(
-    mut message: [u8; LEN + OPTION_LEN],
+    message: [u8; LEN + OPTION_LEN],
     priority: u8,
     from: (MacAddr, Ipv6Addr),
     to: (MacAddr, Ipv6Addr),
 ) -> [u8; FRAME_LEN] {
-    const PAYLOAD_LEN: u8 = 32;
+    let mut frame = [0; FRAME_LEN];
+    write(&mut frame, &message, priority, from, to);
+    frame
+}
+
+/// Writes a frame with this message, which fills it.
+fn write(frame: &mut [u8], message: &[u8], priority: u8, from: (MacAddr, Ipv6Addr), to: (MacAddr, Ipv6Addr)) {
+    let length = u8::try_from(message.len()).expect("a message is short");
     let addresses = [from.1, to.1].map(|address| address.octets());
     let addresses = addresses.as_flattened();
-    let sum = pseudo_header(addresses, IpProtocol::ICMPV6, PAYLOAD_LEN.into()) + Sum::of(&message);
-    let _ = put_u16(&mut message, 2, sum.checksum());
+    let sum = pseudo_header(addresses, IpProtocol::ICMPV6, length.into()) + Sum::of(message);
 
-    let mut frame = [0; FRAME_LEN];
     let (header, rest) = frame.split_first_chunk_mut().expect("there is room for a header");
     ethernet::emit(header, to.0, from.0, EtherType::IPV6);
     let first = 0x60 | priority;
-    rest[..8].copy_from_slice(&[first, 0, 0, 0, 0, PAYLOAD_LEN, IpProtocol::ICMPV6.0, HOP_LIMIT]);
+    rest[..8].copy_from_slice(&[first, 0, 0, 0, 0, length, IpProtocol::ICMPV6.0, HOP_LIMIT]);
     rest[8..40].copy_from_slice(addresses);
-    rest[40..].copy_from_slice(&message);
-    frame
+    rest[40..].copy_from_slice(message);
+    let _ = put_u16(&mut rest[40..], 2, sum.checksum());
 }
 
 #[cfg(test)]

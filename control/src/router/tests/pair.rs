@@ -20,7 +20,13 @@ fn node(n: u8) -> Node {
     let inner = vec![(ip(&format!("10.0.{n}.1")), 24), (ip(&format!("fd0{n}::1")), 64)];
     let outer = vec![(ip(&format!("192.0.2.{n}")), 24), (ip(&format!("fdaa::{n}")), 64)];
     let devices = vec![device(0, outer), device(1, inner)];
-    let setting = Setting { devices, fixed: Vec::new(), far_ends: BTreeMap::new(), icmp_rate: Rate::ICMP };
+    let setting = Setting {
+        devices,
+        fixed: Vec::new(),
+        far_ends: BTreeMap::new(),
+        icmp_rate: Rate::ICMP,
+        dad_transmits: 0,
+    };
     let mut router = Router::new();
     router.set(setting.clone(), Duration::ZERO);
     // The other's network is behind the other.
