@@ -199,7 +199,9 @@ fn an_ipv6_address_that_is_taken_is_not_used() {
     let Some(rig) = has(TEST, "ip").then(|| Rig::new(TEST, &[Plug::Veth, Plug::Veth], 1500)).flatten() else {
         return;
     };
-    rig.hosts[0].add_address(NIC, address("fd01::1"), 64).unwrap();
+    for taken in ["fd01::1", "fd01::4"] {
+        rig.hosts[0].add_address(NIC, address(taken), 64).unwrap();
+    }
     let ours = [("p0", "fd01::1"), ("p0", "fd01::5"), ("p1", "fd02::1")];
     let text = ours.map(|(device, own)| format!("[[address]]\ndevice = \"{device}\"\naddress = \"{own}/64\"\n"));
     let _switch = rig.start("1", &text.concat());
@@ -212,7 +214,7 @@ fn an_ipv6_address_that_is_taken_is_not_used() {
         let expected = if own == "fd01::1" { (true, true) } else { (false, false) };
         wait_for(&format!("{own} to be known as whose it is"), || (state(own) == expected).then_some(()));
     }
-    reaches(&rig.hosts[0], "fd01::5");
+    reaches(&rig.hosts[0], "fd01::5"); // from fd01::4, which is nearest
     let shown = rig.folder.ask("show addresses");
     assert!(shown.lines().any(|line| line.starts_with("fd01::1/64") && line.ends_with("tentative dadfailed")), "{shown}");
     run_in(&rig.hosts[1], &format!("ip -6 addr add fd02::1/64 dev {NIC}"));

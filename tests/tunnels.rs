@@ -9,11 +9,11 @@ use etherparse::{Icmpv4Type, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, Sl
 use rigswitch::explain;
 use rigswitch::views::{EditAction, EditObject, EditRequest};
 use rigswitch_dataplane::frames::{Checksum, Gso, GsoKind};
-use rigswitch_dataplane::ports::Wire;
+use rigswitch_dataplane::ports::{Now, Wire};
 use rigswitch_dataplane::wire::checksum::Sum;
 use serde_json::json;
 
-use hand::{Hand, parsed, with};
+use hand::{parsed, with};
 
 /// The router's addresses at p0 and p1, and of who is behind them.
 const OURS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0xaa, 0], [2, 0, 0, 0, 0xaa, 1]];
