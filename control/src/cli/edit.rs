@@ -1,4 +1,4 @@
-//! `rigswitch port`, `bridge`, `ipvlan`, `macvlan` and `ipip`: one thing of the running switch, in the words of its file.
+//! `rigswitch port`, `bridge`, `ipvlan`, `macvlan`, `ipip` and `vxlan`: one thing of the running switch, in the words of its file.
 
 use clap::Subcommand;
 use serde_json::{Map, Value};
@@ -59,16 +59,33 @@ pub(super) fn keys(words: &[String]) -> Result<Map<String, Value>, Failure> {
     Ok(keys)
 }
 
-/// A value of the file: what looks like a number or a switch is one, but for names.
+/// A value of the file: what looks like a number or a switch is one, but for names; commas make a list of what may be one.
 fn value_of(key: &str, text: &str) -> Value {
-    const NAMES: [&str; 10] =
-        ["master", "link", "xdp", "tap", "packet", "pcap", "device", "netns", "input", "output"];
+    const NAMES: [&str; 12] = [
+        "master",
+        "link",
+        "dev",
+        "xdp",
+        "tap",
+        "packet",
+        "pcap",
+        "device",
+        "netns",
+        "input",
+        "output",
+        "reserved_bits",
+    ];
     let last = key.rsplit('.').next().unwrap_or(key);
     if NAMES.contains(&last) {
         return text.into();
     }
     if ["addresses", "macaddr"].contains(&last) && text != "default" {
         return text.split(',').collect();
+    }
+    if last == "srcport"
+        && let Some(ports) = text.split(',').map(|port| port.parse().ok()).collect::<Option<Vec<u16>>>()
+    {
+        return ports.into();
     }
     let hex = text.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());
     match text {
@@ -100,6 +117,14 @@ mod tests {
                 "host.addresses 192.0.2.1/24,2001:db8::1/64",
                 json!({ "host.addresses": ["192.0.2.1/24", "2001:db8::1/64"] }),
             ),
+            (
+                "dev 7 srcport 49152,65535 ttl inherit learning off reserved_bits 0x0000000000000001",
+                json!({
+                    "dev": "7", "srcport": [49152, 65535], "ttl": "inherit", "learning": false,
+                    "reserved_bits": "0x0000000000000001"
+                }),
+            ),
+            ("srcport 49152-65535", json!({ "srcport": "49152-65535" })),
             ("ageing_time 10s nomaster", json!({ "ageing_time": "10s", "master": null })),
             (
                 "isolated on group_fwd_mask 0x8 mtu default",

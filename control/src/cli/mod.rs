@@ -95,6 +95,9 @@ enum Command {
     /// Change VLANs that are devices; and the VLANs that ports and bridges are in, in bridge(8)'s words
     #[command(subcommand)]
     Vlan(vlan::Vlan),
+    /// Change the VXLAN devices of the running switch
+    #[command(subcommand)]
+    Vxlan(edit::Edit),
     /// Tell the running switch who has which IP address, in ip-neighbour(8)'s words
     #[command(subcommand)]
     Neighbor(neighbor::Neighbor),
@@ -192,6 +195,7 @@ impl Command {
             Self::Capture(capture) => capture.run(client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Vlan(vlan) => vlan.run(&client(socket)),
+            Self::Vxlan(edit) => edit.run(&client(socket), EditObject::Vxlan),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Route(route) => route.run(&client(socket)),
             Self::Mdb(mdb) => mdb.run(&client(socket)),

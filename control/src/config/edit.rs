@@ -10,6 +10,7 @@ use super::port::{KINDS, PORT};
 use super::problem::{Problems, Refused};
 use super::upper::VLAN;
 use super::vlans::WAYS;
+use super::vxlan::VXLAN;
 use super::{Config, Document, route_edit, suggest, tunnel::IPIP, vlan_edit};
 use crate::views::{EditAction, EditObject, EditRequest};
 
@@ -32,6 +33,7 @@ impl Config {
             EditObject::Address => route_edit::address(&mut document, edit)?,
             EditObject::Ipip => edit_device(&mut document, "ipip", &IPIP, edit)?,
             EditObject::Macvlan => edit_family(&mut document, "macvlan", &MACVLAN, &["bclim"], edit)?,
+            EditObject::Vxlan => edit_device(&mut document, "vxlan", &VXLAN, edit)?,
             EditObject::Bridge => edit_bridge(&mut document, edit)?,
             EditObject::Neighbor => route_edit::neighbor(&mut document, edit)?,
             EditObject::Route => route_edit::route(&mut document, edit)?,
@@ -43,7 +45,7 @@ impl Config {
 }
 
 /// The tables of devices that stand on others, and of tunnels.
-const UPPERS: [&str; 4] = ["vlan", "ipvlan", "macvlan", "ipip"];
+const UPPERS: [&str; 5] = ["vlan", "ipvlan", "macvlan", "ipip", "vxlan"];
 
 /// A device of its own, of which the file has tables called `object` and of this shape.
 fn edit_device(document: &mut Value, object: &str, shape: &Shape, edit: &EditRequest) -> Result<(), Refused> {
@@ -119,7 +121,8 @@ fn remove_device(document: &mut Value, name: &str) {
     list(document, "neighbor").retain(|neighbor| neighbor["device"] != *name);
     list(document, "route").retain(|route| route["device"] != *name);
     for object in UPPERS {
-        let on_it = list(document, object).iter().filter(|upper| upper["link"] == *name);
+        let on_it =
+            list(document, object).iter().filter(|upper| upper["link"] == *name || upper["dev"] == *name);
         let names: Vec<_> = on_it.filter_map(|upper| upper["name"].as_str().map(str::to_owned)).collect();
         names.iter().for_each(|upper| remove_device(document, upper));
     }
@@ -340,6 +343,44 @@ mod tests {
         let gone = EditRequest { action: Del, object: Port, name: "p2".into(), keys: Map::new() };
         let without = with.edited(&gone).unwrap();
         assert!(without.uppers.is_empty() && lines(&with, &without).starts_with("- port p2\n- macvlan mv0"));
+    }
+
+    #[test]
+    fn a_vxlan_device_has_its_keys_and_its_place_and_goes_with_the_device_that_it_leaves_by() {
+        use EditAction::{Add, Del, Set};
+        use EditObject::{Port, Vxlan};
+        let text = RIG.to_owned()
+            + "[[vxlan]]\nname = \"vx0\"\nid = 7\nfdb = [{ mac = \"02:00:00:00:00:09\", dst = \"192.0.2.9\" }]";
+        let edited = |config: &Config, action, object, name: &str, keys: Value| {
+            let Value::Object(keys) = keys else { panic!("keys are a table") };
+            let after = config
+                .edited(&EditRequest { action, object, name: name.into(), keys })
+                .map_err(|e| e.to_string())?;
+            let plan = Plan::between(config, &after).unwrap();
+            Ok::<_, String>((
+                plan.view().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+                after,
+            ))
+        };
+        let before = Config::parse(&text, "rig.toml").unwrap();
+        let keys = json!({ "id": 42, "remote": "192.0.2.2", "dev": "p2", "learning": false, "master": "br1", "isolated": true });
+        let (said, with) = edited(&before, Add, Vxlan, "vx1", keys).unwrap();
+        assert_eq!(
+            said,
+            "+ vxlan vx1: dev p2, dstport 8472, id 42, learning false, remote 192.0.2.2\n+ bridge br1 port vx1: isolated true"
+        );
+        let (said, _) = edited(&with, Set, Vxlan, "vx0", json!({ "ttl": "inherit" })).unwrap();
+        assert_eq!(said, "~ vxlan vx0: ttl unset → inherit", "its entries stay");
+        let (said, _) = edited(&with, Del, Port, "p2", json!({})).unwrap();
+        assert!(said.contains("- vxlan vx1") && said.contains("- bridge br1 port vx1"), "{said}");
+        assert!(!said.contains("vx0"), "{said}");
+        let refused =
+            edited(&with, Add, Vxlan, "vx2", json!({ "id": 42 })).map(|(said, _)| said).unwrap_err();
+        assert!(refused.contains("network 42 at UDP port 8472 has a device"), "{refused}");
+        let refused = edited(&with, Add, Vxlan, "vx2", json!({ "remote": "192.0.2.2" }))
+            .map(|(said, _)| said)
+            .unwrap_err();
+        assert!(refused.contains("`id`"), "{refused}");
     }
 
     #[test]

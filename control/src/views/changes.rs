@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct ChangeView {
     /// What happens.
     pub action: ChangeAction,
-    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect`, `vlan`, `ipvlan`, `macvlan`, `address`, `route`, `routing` or `neighbor`.
+    /// To what: `port`, `bridge`, `fdb`, `mdb`, `xconnect`, `vlan`, `ipvlan`, `macvlan`, `ipip`, `vxlan`, `address`, `route`, `routing` or `neighbor`.
     pub object: String,
     /// The bridge that it is in: a port of it, or an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +122,8 @@ pub enum EditObject {
     Ipvlan,
     /// An `[[ipip]]`.
     Ipip,
+    /// A `[[vxlan]]`, and the `[[bridge.port]]` that it may be.
+    Vxlan,
     /// An `[[address]]`, whose name is the address with its prefix; its `device` is always to be said.
     Address,
     /// A `[[route]]`, whose name is the network that it leads to. To set one that is not there adds it.
