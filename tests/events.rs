@@ -7,44 +7,10 @@ mod rig;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use command::{Folder, PATIENCE, TWO_PORTS, http, wait_for};
+use command::listener::Listener;
+use command::{Folder, TWO_PORTS, http, wait_for};
 use rig::{NIC, Plug, Rig, frame, has, run_in};
-use rigswitch::events::{Event, EventLine, LISTENERS};
-
-/// Somebody who listens.
-struct Listener(BufReader<UnixStream>);
-
-impl Listener {
-    /// Listens once this returns.
-    fn new(folder: &Folder) -> Self {
-        let mut stream = UnixStream::connect(folder.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /v1/events HTTP/1.0\r\n\r\n").unwrap();
-        let mut lines = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
-        }
-        assert!(head.starts_with("HTTP/1.0 200 OK"), "{head}");
-        Self(lines)
-    }
-
-    /// The next event.
-    fn next(&mut self) -> Event {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        serde_json::from_str::<EventLine>(&line).unwrap().event
-    }
-
-    /// The events up to the wanted one.
-    fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
-        let mut events = Vec::new();
-        while !events.last().is_some_and(&wanted) {
-            events.push(self.next());
-        }
-        events
-    }
-}
+use rigswitch::events::{Event, LISTENERS};
 
 fn to_everybody(station: u8) -> Vec<u8> {
     frame([0xff; 6], [2, 0, 0, 0, 0, station], 0x88b5, 64, 0)

@@ -203,7 +203,8 @@ fn an_ipv6_address_that_is_taken_is_not_used() {
         rig.hosts[0].add_address(NIC, address(taken), 64).unwrap();
     }
     let ours = [("p0", "fd01::1"), ("p0", "fd01::5"), ("p1", "fd02::1")];
-    let text = ours.map(|(device, own)| format!("[[address]]\ndevice = \"{device}\"\naddress = \"{own}/64\"\n"));
+    let text =
+        ours.map(|(device, own)| format!("[[address]]\ndevice = \"{device}\"\naddress = \"{own}/64\"\n"));
     let _switch = rig.start("1", &text.concat());
     let state = |own: &str| {
         let all: Vec<AddressesView> = serde_json::from_str(&rig.folder.ask("show addresses -j")).unwrap();
@@ -216,7 +217,10 @@ fn an_ipv6_address_that_is_taken_is_not_used() {
     }
     reaches(&rig.hosts[0], "fd01::5"); // from fd01::4, which is nearest
     let shown = rig.folder.ask("show addresses");
-    assert!(shown.lines().any(|line| line.starts_with("fd01::1/64") && line.ends_with("tentative dadfailed")), "{shown}");
+    assert!(
+        shown.lines().any(|line| line.starts_with("fd01::1/64") && line.ends_with("tentative dadfailed")),
+        "{shown}"
+    );
     run_in(&rig.hosts[1], &format!("ip -6 addr add fd02::1/64 dev {NIC}"));
     wait_for("the host to find out", || {
         run_in(&rig.hosts[1], &format!("ip -6 addr show dev {NIC}")).contains("dadfailed").then_some(())

@@ -15,3 +15,5 @@ mod packets;
 mod rig;
 #[path = "vxlan/rules.rs"]
 mod rules;
+#[path = "vxlan/services.rs"]
+mod services;

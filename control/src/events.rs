@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use rigswitch_dataplane::tunnels::Miss;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
@@ -109,6 +110,20 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vid: Option<u16>,
     },
+    /// A VXLAN device with `l2miss` has no entry for a station, and a frame for it was dropped.
+    L2miss {
+        /// The station.
+        mac: String,
+        /// The device.
+        ifname: String,
+    },
+    /// A VXLAN device with `l3miss` has no neighbour of an address that it was asked for.
+    L3miss {
+        /// The address.
+        dst: String,
+        /// The device.
+        ifname: String,
+    },
     /// A port is up and has a carrier.
     Up {
         /// The port.
@@ -199,6 +214,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// What a VXLAN device does not know.
+    pub(crate) fn of_miss(ifname: String, miss: Miss) -> Self {
+        match miss {
+            Miss::Station(mac) => Self::L2miss { mac: mac.to_string(), ifname },
+            Miss::Address(address) => Self::L3miss { dst: address.to_string(), ifname },
+        }
+    }
+
     /// A line for the operator, if this is for one.
     fn line(&self) -> Option<String> {
         Some(match self {

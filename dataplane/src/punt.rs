@@ -45,11 +45,13 @@ pub enum PuntReason {
     FarEnd,
     /// It is a fragment of a packet for an address of ours. The whole comes back, as if received from the same device.
     Fragment,
+    /// A VXLAN device does not know a station, or the station of an address. What control gets is that, and no frame.
+    Miss,
 }
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ReservedAddress,
         Self::Membership,
         Self::Move,
@@ -65,6 +67,7 @@ impl PuntReason {
         Self::BeyondScope,
         Self::FarEnd,
         Self::Fragment,
+        Self::Miss,
     ];
 }
 

@@ -62,6 +62,7 @@ pub fn bridged(far_ends: u8, has_checksum: bool) -> Tables {
         df: Df::Unset,
         has_checksum,
         source_ports: SourcePorts::DEFAULT,
+        services: None,
         hasher: FlowHasher::new(7),
         learns: true,
         reserved: 0,

@@ -11,45 +11,62 @@ use super::packets::{NEAR, Outer, PLAIN};
 use crate::command::{PATIENCE, Running};
 use crate::rig::{NIC, Plug, Random, Rig, Wire, frame, has, run_in, tagged};
 
-const BROADCAST: [u8; 6] = [0xff; 6];
-const GROUP: [u8; 6] = [1, 0, 0x5e, 1, 2, 3];
-const UNKNOWN: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+pub(super) const BROADCAST: [u8; 6] = [0xff; 6];
+pub(super) const GROUP: [u8; 6] = [1, 0, 0x5e, 1, 2, 3];
+pub(super) const UNKNOWN: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
 /// A station behind host 0, or behind a far end.
-fn station(place: u8, n: u8) -> [u8; 6] {
+pub(super) fn station(place: u8, n: u8) -> [u8; 6] {
     [2, 0, 0, 0, place, n]
 }
 
 /// What has come out so far, inside and outside.
-type Outputs = [BTreeMap<Vec<u8>, usize>; 2];
+pub(super) type Outputs = [BTreeMap<Vec<u8>, usize>; 2];
+
+/// What is said of both.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Setup<'s> {
+    /// More words of `ip link add`, and the same as keys.
+    pub(super) words: &'s str,
+    pub(super) keys: &'s str,
+    /// More commands, and the same as tables.
+    pub(super) lines: &'s [&'s str],
+    pub(super) tables: &'s str,
+    /// Whether what nobody knows goes nowhere.
+    pub(super) is_closed: bool,
+}
 
 /// One of the two: host 0 is bridged, host 1 is on the underlay and has the wire of every far end.
-struct Side {
-    wires: [Wire; 2],
-    out: Outputs,
+pub(super) struct Side {
+    pub(super) wires: [Wire; 2],
+    pub(super) out: Outputs,
     _switch: Option<Running>,
-    rig: Rig,
+    pub(super) rig: Rig,
 }
 
 impl Side {
-    fn new(test: &str, words: &str, keys: &str, is_ours: bool, mtu: u16) -> Option<Self> {
+    pub(super) fn new(test: &str, setup: Setup<'_>, is_ours: bool, mtu: u16) -> Option<Self> {
         let rig = Rig::with_mtus(test, &[Plug::Veth; 2], &[1500, mtu])?.quiet();
         run_in(&rig.center, "ip link set p1 address 02:00:00:00:ea:01");
-        let switch = is_ours.then(|| rig.folder.start(&ours(&rig, keys)));
+        let switch = is_ours.then(|| rig.folder.start(&ours(&rig, setup)));
         if !is_ours {
             let center = |line: &str| run_in(&rig.center, line);
             center("ip addr add 192.0.2.1/24 dev p1");
             center(&format!(
-                "ip link add vx0 address 02:00:00:00:0e:01 type vxlan id 42 dstport 4789 local 192.0.2.1 {words}"
+                "ip link add vx0 address 02:00:00:00:0e:01 type vxlan id 42 dstport 4789 local 192.0.2.1 {}",
+                setup.words
             ));
             for end in 2..4 {
                 center(&format!(
                     "ip neigh add 192.0.2.{end} lladdr 02:00:00:00:fa:0{end} dev p1 nud permanent"
                 ));
-                center(&format!("bridge fdb append 00:00:00:00:00:00 dev vx0 dst 192.0.2.{end}"));
+                if !setup.is_closed {
+                    center(&format!("bridge fdb append 00:00:00:00:00:00 dev vx0 dst 192.0.2.{end}"));
+                }
             }
             center("bridge fdb append 01:00:5e:01:02:03 dev vx0 dst 192.0.2.3");
             center("bridge fdb add 02:00:00:00:02:77 dev vx0 dst 192.0.2.2 port 8472 vni 7");
+            setup.lines.iter().for_each(|line| drop(center(line)));
             center("ip link add br0 type bridge mcast_snooping 0");
             for device in ["p0", "vx0", "br0"] {
                 let master = if device == "br0" { "" } else { "master br0 " };
@@ -61,7 +78,7 @@ impl Side {
     }
 
     /// Takes up what has come out since.
-    fn hear(&mut self) -> &Outputs {
+    pub(super) fn hear(&mut self) -> &Outputs {
         for (wire, out) in self.wires.iter().zip(&mut self.out) {
             while let Some(mut frame) = wire.poll() {
                 // A router of ours announces its addresses, the kernel does not.
@@ -76,7 +93,10 @@ impl Side {
     }
 }
 
-fn ours(rig: &Rig, keys: &str) -> String {
+fn ours(rig: &Rig, setup: Setup<'_>) -> String {
+    let Setup { keys, tables, .. } = setup;
+    let zero = |end| format!("{{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.{end}\" }},");
+    let defaults = if setup.is_closed { String::new() } else { [2, 3].map(zero).concat() };
     let netns = format!("netns = \"{}\"", rig.center.name());
     let neighbors: String = (2..4)
         .map(|end| format!("[[neighbor]]\ndevice = \"p1\"\naddress = \"192.0.2.{end}\"\nmac = \"02:00:00:00:fa:0{end}\"\n"))
@@ -87,8 +107,7 @@ fn ours(rig: &Rig, keys: &str) -> String {
          [[address]]\ndevice = \"p1\"\naddress = \"192.0.2.1/24\"\n{neighbors}\
          [[bridge]]\nname = \"br0\"\nmcast_snooping = false\nport = [{{ device = \"p0\" }}, {{ device = \"vx0\" }}]\n\
          [[vxlan]]\nname = \"vx0\"\nid = 42\ndstport = 4789\nlocal = \"192.0.2.1\"\naddress = \"02:00:00:00:0e:01\"\ncompat = true\n{keys}\n\
-         fdb = [{{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.2\" }}, {{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.3\" }},\n\
-         {{ mac = \"01:00:5e:01:02:03\", dst = \"192.0.2.3\" }}, {{ mac = \"02:00:00:00:02:77\", dst = \"192.0.2.2\", port = 8472, vni = 7 }}]\n"
+         fdb = [{defaults}{{ mac = \"01:00:5e:01:02:03\", dst = \"192.0.2.3\" }}, {{ mac = \"02:00:00:00:02:77\", dst = \"192.0.2.2\", port = 8472, vni = 7 }}]\n{tables}"
     )
 }
 
@@ -115,9 +134,9 @@ fn normalize(frame: &mut [u8]) {
 }
 
 /// Both sides, until the same has come out of both and what was sent last is among it.
-fn settle(what: &str, sides: &mut [Side; 2], seed: &mut u64) {
+pub(super) fn settle(what: &str, sides: &mut [Side; 2], seed: &mut u64) {
     *seed += 1;
-    let out = frame(BROADCAST, station(0, 1), 0x88b6, 60, *seed);
+    let out = frame(GROUP, station(0, 1), 0x88b6, 60, *seed);
     let inside = frame(BROADCAST, station(2, 1), 0x88b6, 60, *seed);
     for side in sides.iter() {
         side.wires[0].send(&out);
@@ -150,7 +169,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// From this far end.
-fn far(end: u8, inner: &[u8]) -> Outer {
+pub(super) fn far(end: u8, inner: &[u8]) -> Outer {
     let mut outer = Outer { addresses: [[192, 0, 2, end], [192, 0, 2, 1]], ..Outer::of(inner) };
     outer.stations[0][5] = end;
     outer
@@ -170,11 +189,14 @@ fn packet(to: [u8; 6], from: [u8; 6], random: &mut Random, seed: u64) -> Vec<u8>
     [&to[..], &from, &[8, 0], &header.to_bytes(), &payload].concat()
 }
 
+/// Ours and the kernel's.
+pub(super) fn sides(test: &str, setup: Setup<'_>, mtu: u16) -> Option<[Side; 2]> {
+    let side = |is_ours, name| Side::new(&format!("{test}-{name}"), setup, is_ours, mtu);
+    has(test, "ip").then(|| Some([side(true, "ours")?, side(false, "k")?]))?
+}
+
 fn compare(test: &str, words: &str, keys: &str, random: &mut Random) -> Option<()> {
-    let mut sides = [
-        Side::new(&format!("{test}-ours"), words, keys, true, 1500)?,
-        Side::new(&format!("{test}-k"), words, keys, false, 1500)?,
-    ];
+    let mut sides = sides(test, Setup { words, keys, ..Setup::default() }, 1500)?;
     let mut seed = 1 << 32;
     settle("at first", &mut sides, &mut seed);
     // Every station says where it is.
@@ -245,9 +267,6 @@ fn compare(test: &str, words: &str, keys: &str, random: &mut Random) -> Option<(
 #[test]
 fn random_frames_come_out_as_they_do_of_this_kernels_device() {
     const NAME: &str = "vxlan-random";
-    if !has(NAME, "ip") {
-        return;
-    }
     let mut random = Random(0x5eed);
     for (words, keys) in [
         ("", ""),
@@ -266,11 +285,8 @@ fn random_frames_come_out_as_they_do_of_this_kernels_device() {
 #[test]
 fn frames_too_long_for_the_way_are_answered_as_this_kernels_bridge_does() {
     const NAME: &str = "vxlan-long";
-    let new = |is_ours: bool, name: &str| Side::new(&format!("{NAME}-{name}"), "", "", is_ours, 1400);
-    let (true, Some(ours), Some(kernels)) = (has(NAME, "ip"), new(true, "ours"), new(false, "k")) else {
-        return;
-    };
-    let (mut sides, mut seed) = ([ours, kernels], 0);
+    let Some(mut sides) = sides(NAME, Setup::default(), 1400) else { return };
+    let mut seed = 0;
     settle("at first", &mut sides, &mut seed);
     let with = |length: usize, change: fn(&mut Ipv4Header)| {
         let mut header = Ipv4Header::new(0, 33, IpNumber::UDP, [10, 0, 0, 1], [10, 0, 0, 2]).unwrap();

@@ -14,19 +14,19 @@ pub(super) enum Fdb {
     /// Add an entry where there is none
     #[command(
         override_usage = "rigswitch fdb add MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
-                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [self] [permanent|static|dynamic]"
+                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [self] [router] [permanent|static|dynamic]"
     )]
     Add(Words),
     /// Add an entry beside others of its address
     #[command(
         override_usage = "rigswitch fdb append MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky]\n       \
-                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [self] [permanent|static]"
+                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [self] [router] [permanent|static]"
     )]
     Append(Words),
     /// Put an entry in place of whatever is there
     #[command(
         override_usage = "rigswitch fdb replace MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
-                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [self] [permanent|static|dynamic]"
+                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [self] [router] [permanent|static|dynamic]"
     )]
     Replace(Words),
     /// Take an entry away
@@ -85,7 +85,7 @@ impl Fdb {
 fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure> {
     const STATES: [&str; 4] = ["permanent", "local", "static", "dynamic"];
     let words_of_all =
-        ["dev", "master", "self", "vlan", "dst", "port", "vni", "sticky", "extern_learn", "use"];
+        ["dev", "master", "self", "vlan", "dst", "port", "vni", "sticky", "extern_learn", "use", "router"];
     let known = [&words_of_all[..], &STATES].concat();
     let said = Said::parse(words, true, &known)?;
     let state = match said.flags.iter().rev().find(|flag| STATES.contains(flag)) {
@@ -95,10 +95,23 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
     };
     let is = |flag| said.flags.contains(&flag);
     let (sticky, extern_learn, is_use) = (is("sticky"), is("extern_learn"), is("use"));
-    let master = is("master");
+    let (master, router) = (is("master"), is("router"));
     let Said { mac, dev: ifname, vlan, dst, port, vni, .. } = said;
-    let change =
-        FdbChange { state, sticky, extern_learn, is_use, how, mac, ifname, vlan, master, dst, port, vni };
+    let change = FdbChange {
+        state,
+        sticky,
+        extern_learn,
+        is_use,
+        how,
+        mac,
+        ifname,
+        vlan,
+        master,
+        dst,
+        port,
+        vni,
+        router,
+    };
     Ok(client.send("POST", "/v1/fdb", &change).map(|_: serde_json::Value| ())?)
 }
 
@@ -171,7 +184,7 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
 }
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 4] = ["via", "src_vni", "nhid", "router"];
+const LATER: [&str; 3] = ["via", "src_vni", "nhid"];
 
 /// What was said, whatever the order.
 struct Said<'w> {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr, Vni};
 use rigswitch_dataplane::tables::{
-    Descent, Device, Listener, Peer, Peers, Reach, Remote, RemoteId, Routing, Vxlan, VxlanDescent, VxlanId,
+    Descent, Device, Listener, Peer, Peers, Reach, Remote, RemoteId, Routing, Services, Vxlan, VxlanDescent,
+    VxlanId,
 };
 use rigswitch_dataplane::tunnels::{TunnelConfig, VxlanConfig};
 use rigswitch_dataplane::wire::flow::SourcePorts;
@@ -83,6 +84,7 @@ impl Work<'_> {
             hasher: self.routing.hasher,
             learns: config.learning && (config.maxaddress == 0 || config.maxaddress > fixed),
             reserved: config.reserved_bits,
+            services: services(self.config, &tunnel.name, config),
             peers: self.peers(config, facts.id, self.far_ends.of(&tunnel.name)?, remotes),
         })
     }
@@ -133,4 +135,14 @@ impl Work<'_> {
             _ => remote,
         }
     }
+}
+
+/// What a device does besides, if anything.
+fn services(config: &Config, name: &str, vxlan: &VxlanConfig) -> Option<Box<Services>> {
+    let VxlanConfig { proxy, rsc, l2miss, l3miss, .. } = *vxlan;
+    let mut routers: Vec<_> = vxlan.fdb.iter().filter(|entry| entry.router).map(|entry| entry.mac).collect();
+    routers.sort_unstable();
+    let neighbors = super::neighbors(config, name, None);
+    let services = Services { proxy, rsc, l2miss, l3miss, neighbors, routers: routers.into() };
+    (proxy || rsc || l2miss || l3miss).then(|| services.into())
 }

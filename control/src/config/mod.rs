@@ -172,11 +172,14 @@
 //! #                                   # must have one unless udp6zerocsumrx = true
 //! # compat = false                    # true: a header with any reserved bit set is refused, as the kernel does; RFC 7348 ignores them.
 //! #                                   # reserved_bits = "0x00000000000000ff" names some of them
-//! # address = "02:38:4a:12:3b:42"     # else one that its name makes
+//! # address = "02:38:4a:12:3b:42"     # else one that its name and `local` make
 //! # mtu = 1500                        # 68 to 65535; with dev at most what that carries, less the outer headers
+//! # proxy = false                     # true: it answers for its [[neighbor]]s, and sends no such question; l3miss = true tells of others
+//! # rsc = false                       # true: what is for a station with `router` goes to the neighbour that has its destination
+//! # l2miss = false                    # true: stations without an entry are told of, by events
 //! # host = true                       # as of a bridge
-//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, state = "static"; several of a group and of
-//! #                                   # 00:00:00:00:00:00, which stands for stations that nothing is known of
+//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, router, state = "static"; several of a group
+//! #                                   # and of 00:00:00:00:00:00, which stands for stations that nothing is known of
 //!
 //! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this
 //! # device = "iv1"                    # an ipvlan, or any device that has no other use, which is routed then: a port, a bridge, a VLAN
@@ -472,7 +475,7 @@ fn read(document: &DeTable<'_>, problems: &Problems, text: &str) -> Config {
     let addresses = address::read_all(&file, &mut roles);
     let routing = route::read_routing(&file);
     let routes = route::read_all(&file, &addresses, &roles);
-    let neighbors = neighbor::read_all(&file, &bridges, &addresses, &roles);
+    let neighbors = neighbor::read_all(&file, &bridges, &addresses, &tunnels, &roles);
     roles.check();
     let config = Config {
         switch,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig};
 use rigswitch_dataplane::ids::VlanId;
 use rigswitch_dataplane::ports::AddressConfig;
+use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind};
 
 use super::fields::{Fields, Shape, Text, suggest};
 use super::roles::Roles;
@@ -14,18 +15,20 @@ use super::values::station;
 const NEIGHBOR: Shape =
     Shape { label: "[[neighbor]]", keys: &["device", "address", "mac", "vlan"], later: &[] };
 
-/// Every `[[neighbor]]`, each of one of these bridges.
+/// Every `[[neighbor]]`, each of one of these bridges, of a device with an address, or of a VXLAN device that answers for neighbours.
 pub(super) fn read_all(
     file: &Fields<'_>,
     bridges: &[BridgeConfig],
     addresses: &[AddressConfig],
+    tunnels: &[TunnelConfig],
     roles: &Roles<'_>,
 ) -> Vec<NeighborConfig> {
     let mut neighbors = Vec::new();
     let mut seen = BTreeMap::new();
     for fields in file.tables("neighbor", &NEIGHBOR) {
-        let device =
-            fields.required("device", "\"br0\"").and_then(|text| place(&fields, &text, bridges, addresses));
+        let device = fields
+            .required("device", "\"br0\"")
+            .and_then(|text| place(&fields, &text, bridges, addresses, tunnels));
         let text = fields.required("address", "\"10.0.0.1\"");
         let address = text.as_ref().and_then(|text| address(&fields, text));
         let mac = fields.required("mac", "\"02:00:00:00:00:01\"").and_then(|text| station(&fields, &text));
@@ -50,13 +53,20 @@ fn place(
     text: &Text<'_>,
     bridges: &[BridgeConfig],
     addresses: &[AddressConfig],
+    tunnels: &[TunnelConfig],
 ) -> Option<String> {
     let bridges = || bridges.iter().map(|bridge| bridge.name.as_str());
-    let known = || bridges().chain(addresses.iter().map(|of| of.device.as_str()));
+    let asks =
+        |tunnel: &&TunnelConfig| matches!(&tunnel.kind, TunnelKind::Vxlan(vxlan) if vxlan.asks_neighbors());
+    let tunnels = || tunnels.iter().filter(asks).map(|tunnel| tunnel.name.as_str());
+    let known = || bridges().chain(addresses.iter().map(|of| of.device.as_str())).chain(tunnels());
     if known().any(|name| name == text.value) {
         return Some(text.value.to_owned());
     }
-    let rule = format!("`{}` is no bridge, and has no [[address]]: nothing else has neighbours", text.value);
+    let rule = format!(
+        "`{}` is no bridge, has no [[address]], and is no [[vxlan]] with `proxy` or `rsc`: nothing else has neighbours",
+        text.value
+    );
     let remedy = suggest(text.value, known())
         .unwrap_or_else(|| "name a [[bridge]], or give the device an [[address]]".into());
     fields.problems.push(text.span.clone(), rule, remedy);

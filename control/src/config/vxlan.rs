@@ -1,22 +1,24 @@
-//! `[[vxlan]]`: VXLAN devices and their entries.
+//! `[[vxlan]]`: VXLAN devices.
+
+mod fdb;
+mod words;
+
+pub(super) use words::VxlanWords;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use rigswitch_dataplane::bridge::FdbState;
-use rigswitch_dataplane::ids::{MacAddr, Vni};
-use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig, VxlanEntryConfig};
+use rigswitch_dataplane::ids::Vni;
+use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig};
 use rigswitch_dataplane::wire::vxlan;
-use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
-use super::host::{self, HostWords};
-use super::print::{Printed, Words, words};
+use super::host;
 use super::roles::{Kind, Roles};
-use super::tunnel::{inherited, tos_word};
-use super::values::{device_name, duration, duration_text, station, unless};
+use super::tunnel::inherited;
+use super::values::{device_name, duration, station};
 
 pub(super) const VXLAN: Shape = Shape {
     label: "[[vxlan]]",
@@ -42,14 +44,14 @@ pub(super) const VXLAN: Shape = Shape {
         "address",
         "mtu",
         "host",
-        "fdb",
-    ],
-    later: &[
-        "group",
         "proxy",
         "rsc",
         "l2miss",
         "l3miss",
+        "fdb",
+    ],
+    later: &[
+        "group",
         "external",
         "vnifilter",
         "gbp",
@@ -61,12 +63,6 @@ pub(super) const VXLAN: Shape = Shape {
         "label_policy",
         "mcroute",
     ],
-};
-
-const ENTRY: Shape = Shape {
-    label: "fdb of a [[vxlan]]",
-    keys: &["mac", "dst", "port", "vni", "state"],
-    later: &["via", "src_vni", "nhid", "router"],
 };
 
 /// The most bytes of payload that a device carries (`ETH_MAX_MTU`).
@@ -114,13 +110,17 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
         reserved_bits: reserved_bits(fields).unwrap_or(plain.reserved_bits),
         address: fields.text("address").and_then(|text| station(fields, &text)),
         local,
+        proxy: fields.boolean("proxy").unwrap_or_default(),
+        rsc: fields.boolean("rsc").unwrap_or_default(),
+        l2miss: fields.boolean("l2miss").unwrap_or_default(),
+        l3miss: fields.boolean("l3miss").unwrap_or_default(),
         ..plain
     };
     check_versions(fields, &config);
     if id.is_some() {
         take(fields, roles, &config, taken);
     }
-    let fdb = entries(fields, &config, roles);
+    let fdb = fdb::entries(fields, &config, roles);
     let kind = TunnelKind::Vxlan(VxlanConfig { fdb, ..config });
     id.and(name).map(|name| TunnelConfig { name, kind, mtu, host })
 }
@@ -239,191 +239,4 @@ fn reserved_bits(fields: &Fields<'_>) -> Option<u64> {
         return None;
     }
     bits
-}
-
-/// Every entry of a device of which all else is known.
-fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'_>) -> Vec<VxlanEntryConfig> {
-    let mut entries: Vec<VxlanEntryConfig> = Vec::new();
-    let mut seen: BTreeMap<MacAddr, Vec<(VxlanEntryConfig, Range<usize>)>> = BTreeMap::new();
-    if let (Some(remote), Some(value)) = (config.remote, fields.value("remote")) {
-        let own = config.entries().find(|entry| entry.dst == remote);
-        seen.entry(MacAddr::ZERO).or_default().extend(own.map(|own| (own, value.span())));
-    }
-    for table in fields.tables("fdb", &ENTRY) {
-        let Some((text, entry)) = entry(&table, config) else { continue };
-        let before = seen.entry(entry.mac).or_default();
-        let is_it =
-            |other: &VxlanEntryConfig| VxlanEntryConfig { state: entry.state, ..other.clone() } == entry;
-        let refuse = |first: &Range<usize>, what: &str, remedy: &str| {
-            let rule = format!("{} {what}: line {} has it", entry.mac, roles.line(first));
-            table.problems.push(text.span.clone(), rule, remedy);
-        };
-        if let Some((_, first)) = before.iter().find(|(other, _)| is_it(other)) {
-            refuse(first, &format!("is behind {} twice", entry.dst), "keep one of the two");
-        } else if let Some((other, first)) = before.first().filter(|_| !entry.may_have_several()) {
-            let what = format!("is one station, and behind {} already", other.dst);
-            let remedy = "keep one of the two; only a group and 00:00:00:00:00:00 have several far ends";
-            refuse(first, &what, remedy);
-        } else {
-            before.push((entry.clone(), text.span.clone()));
-            entries.push(entry);
-        }
-    }
-    let count = u32::try_from(seen.values().filter(|of| !of.is_empty()).count()).unwrap_or(u32::MAX);
-    if let Some(value) =
-        fields.value("maxaddress").filter(|_| config.maxaddress > 0 && count > config.maxaddress)
-    {
-        let rule = format!("`maxaddress` is {}, and there are {count} addresses already", config.maxaddress);
-        fields.problems.push(value.span(), rule, format!("make it {count} at least, or 0 for any number"));
-    }
-    entries
-}
-
-fn entry<'d>(table: &Fields<'d>, config: &VxlanConfig) -> Option<(Text<'d>, VxlanEntryConfig)> {
-    let text = table.required("mac", "\"00:00:00:00:00:00\"");
-    let far_end = table.required("dst", "\"192.0.2.1\"");
-    let dst = far_end.as_ref().and_then(|text| end_at(table, "dst", text));
-    let port = table.integer("port", 1..=65_535);
-    let vni = table.integer("vni", 0..=i64::from(Vni::MAX)).and_then(Vni::new);
-    let states = [FdbState::Permanent, FdbState::Static].map(|state| (state.name(), state));
-    let state = table.word("state", &states).unwrap_or(FdbState::Permanent);
-    if let Some(text) = far_end
-        && dst.is_some_and(|dst| dst.is_ipv4() == config.is_ipv6())
-    {
-        let version = if config.is_ipv6() { 6 } else { 4 };
-        let rule = format!("`dst` is {}, and the device sends over IPv{version}", text.value);
-        table.problems.push(
-            text.span,
-            rule,
-            format!("name an IPv{version} address, or give the device another `local`"),
-        );
-    }
-    let text = text?;
-    let mac = match text.value.parse::<MacAddr>() {
-        Ok(mac) => mac,
-        Err(_) => {
-            let rule = format!("`{}` is not a MAC address", text.value);
-            table.problems.push(text.span, rule, "write six octets in hex, as 02:00:00:00:00:01");
-            return None;
-        }
-    };
-    let (port, vni) = (port.filter(|port| *port != config.dstport), vni.filter(|vni| *vni != config.id));
-    Some((text, VxlanEntryConfig { mac, dst: dst?, port, vni, state }))
-}
-
-/// A VXLAN device as it is printed.
-#[derive(Serialize)]
-pub(super) struct VxlanWords<'c> {
-    name: &'c str,
-    id: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dev: Option<&'c str>,
-    dstport: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    srcport: Option<(u16, u16)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<TtlWord>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tos: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    df: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    learning: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ageing: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    maxaddress: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    udpcsum: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    udp6zerocsumtx: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    udp6zerocsumrx: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compat: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reserved_bits: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mtu: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<HostWords<'c>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    fdb: Vec<EntryWords>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum TtlWord {
-    Fixed(u8),
-    Inherited(&'static str),
-}
-
-/// An entry as it is printed.
-#[derive(Serialize)]
-pub(super) struct EntryWords {
-    mac: String,
-    dst: IpAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vni: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
-}
-
-impl<'c> VxlanWords<'c> {
-    pub(super) fn of(tunnel: &'c TunnelConfig, vxlan: &'c VxlanConfig) -> Self {
-        let plain = VxlanConfig::new(vxlan.id);
-        let ttl = unless(vxlan.ttl, plain.ttl);
-        let is_compat = vxlan.reserved_bits == vxlan::RESERVED;
-        let bits = unless(vxlan.reserved_bits, plain.reserved_bits).filter(|_| !is_compat);
-        Self {
-            name: &tunnel.name,
-            id: vxlan.id.number(),
-            local: vxlan.local,
-            remote: vxlan.remote,
-            dev: vxlan.dev.as_deref(),
-            dstport: vxlan.dstport,
-            srcport: unless(vxlan.srcport, plain.srcport),
-            ttl: ttl.map(|ttl| ttl.map_or(TtlWord::Inherited("inherit"), TtlWord::Fixed)),
-            tos: unless(vxlan.tos, plain.tos).map(tos_word),
-            df: unless(vxlan.df, plain.df).map(|_| vxlan.df_name()),
-            learning: unless(vxlan.learning, plain.learning),
-            ageing: unless(vxlan.ageing, plain.ageing).map(duration_text),
-            maxaddress: unless(vxlan.maxaddress, plain.maxaddress),
-            udpcsum: unless(vxlan.udpcsum, plain.udpcsum),
-            udp6zerocsumtx: unless(vxlan.udp6zerocsumtx, plain.udp6zerocsumtx),
-            udp6zerocsumrx: unless(vxlan.udp6zerocsumrx, plain.udp6zerocsumrx),
-            compat: is_compat.then_some(true),
-            reserved_bits: bits.map(|bits| format!("{bits:#018x}")),
-            address: vxlan.address.map(|address| address.to_string()),
-            mtu: tunnel.mtu,
-            host: HostWords::of(tunnel.host.as_ref()),
-            fdb: vxlan.fdb.iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl From<&VxlanEntryConfig> for EntryWords {
-    fn from(entry: &VxlanEntryConfig) -> Self {
-        Self {
-            mac: entry.mac.to_string(),
-            dst: entry.dst,
-            port: entry.port,
-            vni: entry.vni.map(Vni::number),
-            state: unless(entry.state, FdbState::Permanent).map(FdbState::name),
-        }
-    }
-}
-
-impl Printed for VxlanEntryConfig {
-    fn words(&self) -> Words {
-        words(&EntryWords::from(self))
-    }
 }

@@ -147,7 +147,7 @@ impl Story<'_, '_> {
         self.setting.origins.place(&["address", self.name(device), &address.to_string()], "address")
     }
 
-    fn place_of_neighbor(&self, device: DeviceId, address: IpAddr) -> Option<String> {
+    pub(super) fn place_of_neighbor(&self, device: DeviceId, address: IpAddr) -> Option<String> {
         let entry = format!("{} {address}", self.name(device));
         self.setting.origins.place(&["neighbor", &entry], "address")
     }

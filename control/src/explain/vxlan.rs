@@ -13,6 +13,14 @@ impl Story<'_, '_> {
     pub(super) fn vxlan(&mut self, step: Step) {
         match step {
             Step::Remotes(device, station, entry) => self.remotes(device, station, entry),
+            Step::Proxied(device, address, mac) => {
+                let text = format!("{} answers for {address}, which {mac} has", self.name(device));
+                self.push("proxy", text, self.place_of_neighbor(device, address));
+            }
+            Step::Shortened(device, address, mac) => {
+                let text = format!("past the router: to {mac}, which has {address}");
+                self.push("rsc", text, self.place_of_neighbor(device, address));
+            }
             Step::PathTold(device, mtu) => {
                 let name = self.name(device).to_owned();
                 let text =

@@ -109,6 +109,7 @@ pub(super) fn heard(reason: PuntReason) -> &'static str {
         PuntReason::Fragment => "it is put together with the others of its packet",
         PuntReason::Outgoing => "nobody knows the next hop to the far end",
         PuntReason::FarEnd => "it came from a far end that nobody knows yet",
+        PuntReason::Miss => "the device does not know what it is asked for",
         PuntReason::TunnelTooBig => "the sender of what is inside is told",
     }
 }
@@ -189,7 +190,11 @@ impl Story<'_, '_> {
                 let (text, place) = tunnels::encapsulated(self.setting, device, remote);
                 self.push("tunnel", text, place);
             }
-            Step::Remotes(..) | Step::PathTold(..) | Step::LearnedBehind(..) => self.vxlan(step),
+            Step::Remotes(..)
+            | Step::PathTold(..)
+            | Step::Proxied(..)
+            | Step::Shortened(..)
+            | Step::LearnedBehind(..) => self.vxlan(step),
             Step::Fragmented(device, count) => {
                 let text =
                     format!("into {count} pieces, for {} carries no longer packets", self.name(device));

@@ -166,8 +166,7 @@ impl Router {
         let is_ours = |(id, address): Key| devices.find(id).is_some_and(|device| device.has(address));
         self.neighbors.retain(|key| !changes.void.contains(&key.0) && !is_ours(key));
         self.announcements.retain(|key| !changes.void.contains(&key.0) && is_ours(*key));
-        let joins =
-            changes.fresh.iter().filter(|(_, address)| address.is_ipv6()).map(|(device, _)| *device);
+        let joins = changes.fresh.iter().filter(|(_, address)| address.is_ipv6()).map(|(device, _)| *device);
         self.reports.retain(|device| !changes.void.contains(&device));
         joins.for_each(|device| self.reports.join(device, now));
         self.announcements.extend(changes.announce);

@@ -1,9 +1,10 @@
 //! What the switch does by itself: what ports have heard is given to whom it is for, and what is due is done.
 
 use rigswitch_dataplane::punt::{Move, PuntReason};
-use rigswitch_dataplane::tunnels::FarEnd;
+use rigswitch_dataplane::tunnels::{FarEnd, Miss};
 
 use super::Switch;
+use crate::events::Event;
 
 impl Switch {
     /// What ports have heard, what is due, and what follows from both.
@@ -18,6 +19,12 @@ impl Switch {
                         self.groups.hear(punted.device, &frame, self.publisher.current(), now);
                     }
                     PuntReason::FarEnd => self.vxlans.hear(punted.device, FarEnd::decode(&frame)),
+                    PuntReason::Miss => {
+                        let ifname = self.ports.get(punted.device).map(|port| port.config.name.clone());
+                        let miss = Miss::decode(&frame).zip(ifname);
+                        miss.into_iter()
+                            .for_each(|(miss, ifname)| self.events.tell(Event::of_miss(ifname, miss)));
+                    }
                     reason => self.roads.hear(punted.device, reason, &frame, now),
                 }
             }

@@ -75,7 +75,7 @@ impl Switch {
         entries.into_iter().map(view).chain(self.far_end_views(&of_far_ends)).collect()
     }
 
-    /// Every neighbour that a bridge was told of, and every one that was looked for behind a routed device.
+    /// Every neighbour that a bridge, or a VXLAN device, was told of, and every one that was looked for behind a routed device.
     pub fn neighbors(&self) -> Vec<NeighborView> {
         let view = |dst: IpAddr, dev: &str, mac: Option<MacAddr>, state: &str| NeighborView {
             dst: dst.to_string(),
@@ -87,11 +87,11 @@ impl Switch {
         let routed = self.roads.router.view(self.time.elapsed());
         // Those of a bridge that is routed are among the router's.
         let names = super::routing::routed(&self.config);
-        let is_bridge = |of: &&NeighborConfig| {
+        let is_answered = |of: &&NeighborConfig| {
             let is_routed = of.vlan.is_none() && names.contains(&*of.device);
-            !is_routed && self.config.bridges.iter().any(|bridge| bridge.name == of.device)
+            !is_routed
         };
-        let told = self.config.neighbors.iter().filter(is_bridge);
+        let told = self.config.neighbors.iter().filter(is_answered);
         let in_vlan = |of: &NeighborConfig| NeighborView {
             vlan: of.vlan.map(VlanId::number),
             ..view(of.address, &of.device, Some(of.mac), "PERMANENT")

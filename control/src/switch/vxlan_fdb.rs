@@ -74,7 +74,14 @@ impl Switch {
             }
             FdbStateWord::Dynamic => FdbState::Dynamic,
         };
-        let entry = VxlanEntryConfig { mac, dst: end.dst, port: end.port, vni: end.vni, state };
+        let entry = VxlanEntryConfig {
+            mac,
+            dst: end.dst,
+            port: end.port,
+            vni: end.vni,
+            state,
+            router: change.router,
+        };
         self.edit_far_ends(name, |vxlan| {
             if change.how == FdbHow::Replace {
                 vxlan.fdb.retain(|other| other.mac != mac);
@@ -173,7 +180,7 @@ impl Switch {
                 let key = self.domains.of(&tunnel.name).map(|domain| Key::new(domain, entry.mac));
                 let there = key.and_then(|key| self.entry(key));
                 let age = there.map_or(0, |there| seconds(self.clock.tick().since(there.updated())));
-                ((&entry).into(), entry.mac, entry.state.name(), age)
+                ((&entry).into(), entry.mac, entry.state.name(), age, entry.router)
             });
             let domain = self.domains.of(&tunnel.name);
             let others =
@@ -181,11 +188,11 @@ impl Switch {
             let others = others.flat_map(|(key, entry)| {
                 let age = seconds(self.clock.tick().since(entry.updated()));
                 let ends = self.far_ends_of(&tunnel.name, entry.egress().peer).iter().cloned();
-                ends.map(move |end| (end, key.mac(), "", age))
+                ends.map(move |end| (end, key.mac(), "", age, false))
             });
-            let mut of_it: Vec<(FarEnd, MacAddr, &str, u32)> = said.chain(others).collect();
+            let mut of_it: Vec<(FarEnd, MacAddr, &str, u32, bool)> = said.chain(others).collect();
             of_it.sort_by_key(|(_, mac, ..)| *mac);
-            rows.extend(of_it.into_iter().map(|(end, mac, state, age)| FdbView {
+            rows.extend(of_it.into_iter().map(|(end, mac, state, age, is_router)| FdbView {
                 mac: mac.to_string(),
                 ifname: tunnel.name.clone(),
                 vlan: None,
@@ -194,7 +201,7 @@ impl Switch {
                 vni: end.vni.map(Vni::number),
                 used: Some(age),
                 updated: Some(age),
-                flags: vec!["self".to_owned()],
+                flags: ["self"].into_iter().chain(is_router.then_some("router")).map(str::to_owned).collect(),
                 master: None,
                 state: state.to_owned(),
             }));

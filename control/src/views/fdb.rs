@@ -28,7 +28,7 @@ pub struct FdbView {
     /// Seconds since its station was last seen, or it was set; `bridge fdb show` has it with `-s` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u32>,
-    /// What else there is to say of it: `self`, of an entry of a tunnel's own; `extern_learn`, `sticky`, `locked`, `held`.
+    /// What else there is to say of it: `self`, of an entry of a tunnel's own, and `router`; `extern_learn`, `sticky`, `locked`, `held`.
     pub flags: Vec<String>,
     /// The bridge; not of an entry of a tunnel's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +72,9 @@ pub struct FdbChange {
     /// The network there, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// Whether its station is a router, of an entry of a VXLAN device itself.
+    #[serde(default)]
+    pub router: bool,
     /// What may be there already.
     #[serde(default)]
     pub how: FdbHow,
@@ -80,7 +83,7 @@ pub struct FdbChange {
 impl FdbChange {
     /// Whether it says something that only an entry of a VXLAN device itself has.
     pub fn names_far_end(&self) -> bool {
-        self.dst.is_some() || self.port.is_some() || self.vni.is_some()
+        self.dst.is_some() || self.port.is_some() || self.vni.is_some() || self.router
     }
 }
 

@@ -141,6 +141,10 @@ pub enum Step {
     /// The VXLAN device that it leaves by has looked for the far ends that its station is behind: the entry found, if one was.
     /// Without an entry they are those of what nothing is known of.
     Remotes(DeviceId, MacAddr, Option<Entry>),
+    /// It asks for the station that has this address: the VXLAN device answers for that, and what comes back is the answer.
+    Proxied(DeviceId, IpAddr, MacAddr),
+    /// It is for a router behind the VXLAN device, and goes to the station that has this address, its destination, instead.
+    Shortened(DeviceId, IpAddr, MacAddr),
     /// It is too long for the way to a far end, and goes back to this device as what tells its sender how many bytes would not have been.
     PathTold(DeviceId, u16),
     /// Its station was learned to be behind this far end.

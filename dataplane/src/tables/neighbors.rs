@@ -26,6 +26,14 @@ impl Neighbors {
         Self { ipv4: ipv4.into(), ipv6: ipv6.into() }
     }
 
+    /// The station that has an address.
+    pub fn find(&self, address: IpAddr) -> Option<MacAddr> {
+        match address {
+            IpAddr::V4(address) => self.ipv4(address),
+            IpAddr::V6(address) => self.ipv6(address),
+        }
+    }
+
     /// The station that has an IPv4 address.
     pub fn ipv4(&self, address: Ipv4Addr) -> Option<MacAddr> {
         find(&self.ipv4, address)

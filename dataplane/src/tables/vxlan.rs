@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Peer, RemoteId};
+use super::{Neighbors, Peer, RemoteId};
 use crate::ids::{DeviceId, DomainId, MacAddr, Vni};
 use crate::wire::flow::{FlowHasher, SourcePorts};
 
@@ -58,6 +58,32 @@ pub struct Vxlan {
     pub reserved: u64,
     /// The far ends.
     pub peers: Peers,
+    /// What it does besides; most do nothing.
+    pub services: Option<Box<Services>>,
+}
+
+/// What a VXLAN device does besides finding far ends.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Services {
+    /// It answers questions about neighbours itself, and sends none of them (`proxy`).
+    pub proxy: bool,
+    /// What is for a router goes to the station that has its destination instead (`rsc`).
+    pub rsc: bool,
+    /// Control is told of stations that there is no entry for (`l2miss`).
+    pub l2miss: bool,
+    /// Control is told of addresses that no neighbour has (`l3miss`).
+    pub l3miss: bool,
+    /// Who has which address.
+    pub neighbors: Neighbors,
+    /// The stations that are routers, sorted.
+    pub routers: Box<[MacAddr]>,
+}
+
+impl Services {
+    /// Whether a station is a router.
+    pub fn is_router(&self, station: MacAddr) -> bool {
+        self.routers.binary_search(&station).is_ok()
+    }
 }
 
 /// The far ends of a VXLAN device, by the numbers that its entries in the MAC table have for them. What is for a group may have several.

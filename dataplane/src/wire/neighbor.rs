@@ -120,7 +120,13 @@ impl<'a> Neighbor<'a> {
     /// The frame that answers this solicitation, sent to the station `to`: the station `mac` has the address that it asks
     /// for. It overrides what is known, and its traffic class begins as the solicitation's, as the kernel's does.
     pub fn advertisement(&self, to: MacAddr, mac: MacAddr) -> [u8; FRAME_LEN] {
-        let message = message(ADVERTISEMENT, SOLICITED | OVERRIDE, self.target(), mac);
+        self.advertisement_of(to, mac, false)
+    }
+
+    /// The same, which also says whether the station is a router.
+    pub fn advertisement_of(&self, to: MacAddr, mac: MacAddr, is_router: bool) -> [u8; FRAME_LEN] {
+        let router = if is_router { ROUTER } else { 0 };
+        let message = message(ADVERTISEMENT, SOLICITED | OVERRIDE | router, self.target(), mac);
         frame(message, self.priority, (mac, self.target()), (to, self.source()))
     }
 

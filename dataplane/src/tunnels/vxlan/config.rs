@@ -44,7 +44,15 @@ pub struct VxlanConfig {
     /// Bits of the VXLAN header, as they lie on the wire, with which a packet is not taken. RFC 7348 says to ignore what it reserves; the
     /// kernel takes [`vxlan::RESERVED`].
     pub reserved_bits: u64,
-    /// Its own address; `None` for one that its name makes.
+    /// Whether it answers ARP and neighbour discovery itself, and sends none of either.
+    pub proxy: bool,
+    /// Whether packets for stations that are routers go to the stations that have their destinations.
+    pub rsc: bool,
+    /// Whether it tells of stations that it has no entry for.
+    pub l2miss: bool,
+    /// Whether it tells of addresses that no neighbour of its has.
+    pub l3miss: bool,
+    /// Its own address; `None` for one that its name and `local` make.
     pub address: Option<MacAddr>,
     /// Its entries, in the order of the file.
     pub fdb: Vec<VxlanEntryConfig>,
@@ -64,6 +72,8 @@ pub struct VxlanEntryConfig {
     pub vni: Option<Vni>,
     /// How long it lasts.
     pub state: FdbState,
+    /// Whether the station is a router.
+    pub router: bool,
 }
 
 impl VxlanConfig {
@@ -86,14 +96,27 @@ impl VxlanConfig {
             udp6zerocsumtx: false,
             udp6zerocsumrx: false,
             reserved_bits: 0,
+            proxy: false,
+            rsc: false,
+            l2miss: false,
+            l3miss: false,
             address: None,
             fdb: Vec::new(),
         }
     }
 
-    /// Its address, if it has this name.
+    /// Its address, if it has this name. Its far ends may have devices of the same name, so where it sends from counts too.
     pub fn own_address(&self, name: &str) -> MacAddr {
-        self.address.unwrap_or_else(|| MacAddr::of_name(name))
+        let made = || match self.local {
+            None => MacAddr::of_name(name),
+            Some(local) => MacAddr::of_name(&format!("{name} {local}")),
+        };
+        self.address.unwrap_or_else(made)
+    }
+
+    /// Whether it has a use for neighbours that it is told of, though nothing is routed there.
+    pub fn asks_neighbors(&self) -> bool {
+        self.proxy || self.rsc
     }
 
     /// The kernel's `FDB_AGE_DEFAULT`.
@@ -135,6 +158,7 @@ impl VxlanConfig {
             port: None,
             vni: None,
             state: FdbState::Permanent,
+            router: false,
         });
         own.into_iter().chain(self.fdb.iter().cloned())
     }

@@ -3,8 +3,10 @@
 mod config;
 mod receive;
 mod send;
+mod services;
 
 pub use config::{VxlanConfig, VxlanEntryConfig};
 pub use receive::FarEnd;
 pub(crate) use receive::unwrap;
 pub(crate) use send::send;
+pub use services::Miss;

@@ -1,5 +1,6 @@
 //! Into an outer header: which far ends a frame is for, whether it fits on the way there, and off (`vxlan_xmit`).
 
+use super::services;
 use crate::drops::DropReason;
 use crate::frames::{Checksum, Frame};
 use crate::ids::DeviceId;
@@ -27,6 +28,13 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     let tables = cx.tables;
     let tunnels = tables.tunnels();
     let vxlan = tunnels.vxlan(way.vxlan);
+    let frame = match &vxlan.services {
+        None => frame,
+        Some(services) => match services::serve(cx, device, services, frame, egress) {
+            Some(frame) => frame,
+            None => return,
+        },
+    };
     let Ok(header) = Ethernet::view(frame.bytes()) else {
         return egress.refuse(cx, device, DropReason::Truncated, frame);
     };
@@ -36,6 +44,7 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     cx.observer.see(Step::Remotes(device, station, entry), &frame);
     let remotes = peer.map_or(&[][..], |peer| vxlan.peers.remotes(peer));
     let Some((&last, others)) = remotes.split_first() else {
+        services::missed(cx, vxlan, station, &frame);
         return egress.refuse(cx, device, DropReason::VxlanNoRemote, frame);
     };
     if !others.is_empty() {

@@ -1,0 +1,110 @@
+//! A VXLAN device as it is printed.
+
+use std::net::IpAddr;
+
+use rigswitch_dataplane::tunnels::{TunnelConfig, VxlanConfig};
+use rigswitch_dataplane::wire::vxlan;
+use serde::Serialize;
+
+use super::fdb::EntryWords;
+use crate::config::host::HostWords;
+use crate::config::tunnel::tos_word;
+use crate::config::values::{duration_text, unless};
+
+/// A VXLAN device as it is printed.
+#[derive(Serialize)]
+pub(in crate::config) struct VxlanWords<'c> {
+    name: &'c str,
+    id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<&'c str>,
+    dstport: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    srcport: Option<(u16, u16)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<TtlWord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tos: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    df: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learning: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ageing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maxaddress: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udpcsum: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp6zerocsumtx: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp6zerocsumrx: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compat: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserved_bits: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rsc: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l2miss: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l3miss: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostWords<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fdb: Vec<EntryWords>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TtlWord {
+    Fixed(u8),
+    Inherited(&'static str),
+}
+
+impl<'c> VxlanWords<'c> {
+    pub(in crate::config) fn of(tunnel: &'c TunnelConfig, vxlan: &'c VxlanConfig) -> Self {
+        let plain = VxlanConfig::new(vxlan.id);
+        let ttl = unless(vxlan.ttl, plain.ttl);
+        let is_compat = vxlan.reserved_bits == vxlan::RESERVED;
+        let bits = unless(vxlan.reserved_bits, plain.reserved_bits).filter(|_| !is_compat);
+        Self {
+            name: &tunnel.name,
+            id: vxlan.id.number(),
+            local: vxlan.local,
+            remote: vxlan.remote,
+            dev: vxlan.dev.as_deref(),
+            dstport: vxlan.dstport,
+            srcport: unless(vxlan.srcport, plain.srcport),
+            ttl: ttl.map(|ttl| ttl.map_or(TtlWord::Inherited("inherit"), TtlWord::Fixed)),
+            tos: unless(vxlan.tos, plain.tos).map(tos_word),
+            df: unless(vxlan.df, plain.df).map(|_| vxlan.df_name()),
+            learning: unless(vxlan.learning, plain.learning),
+            ageing: unless(vxlan.ageing, plain.ageing).map(duration_text),
+            maxaddress: unless(vxlan.maxaddress, plain.maxaddress),
+            udpcsum: unless(vxlan.udpcsum, plain.udpcsum),
+            udp6zerocsumtx: unless(vxlan.udp6zerocsumtx, plain.udp6zerocsumtx),
+            udp6zerocsumrx: unless(vxlan.udp6zerocsumrx, plain.udp6zerocsumrx),
+            compat: is_compat.then_some(true),
+            reserved_bits: bits.map(|bits| format!("{bits:#018x}")),
+            address: vxlan.address.map(|address| address.to_string()),
+            mtu: tunnel.mtu,
+            proxy: vxlan.proxy.then_some(true),
+            rsc: vxlan.rsc.then_some(true),
+            l2miss: vxlan.l2miss.then_some(true),
+            l3miss: vxlan.l3miss.then_some(true),
+            host: HostWords::of(tunnel.host.as_ref()),
+            fdb: vxlan.fdb.iter().map(Into::into).collect(),
+        }
+    }
+}
