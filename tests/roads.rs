@@ -99,7 +99,8 @@ fn packets_between_two_routers_that_point_at_each_other_end_and_few_are_told_of(
                 // Until their IPv6 addresses are theirs, and what control takes in a while is not used up.
                 first.wait(SECOND * 3);
                 second.wait(SECOND * 3);
-                (first.sent(), second.sent());
+                first.sent();
+                second.sent();
                 let (mut crossings, mut told) = (0u64, 0u64);
                 for _ in 0..PACKETS {
                     first.ends[0].send(udp(0, from, to, TTL, b"round")).unwrap();

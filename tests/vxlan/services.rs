@@ -100,13 +100,9 @@ fn random_frame(random: &mut Random, seed: u64) -> Vec<u8> {
         }
         1 => {
             let option = [1, 1, 2, 0, 0, 0, 0, 7];
-            let options: &[u8] = *random.pick(&[
-                &option[..],
-                &option,
-                &[],
-                &[14, 1, 0, 0, 0, 0, 0, 0],
-                &[1, 0, 2, 0, 0, 0, 0, 7],
-            ]);
+            let none: &[u8] = &[];
+            let strange: [&[u8]; 2] = [&[14, 1, 0, 0, 0, 0, 0, 0], &[1, 0, 2, 0, 0, 0, 0, 7]];
+            let options = *random.pick(&[&option, &option, none, strange[0], strange[1]]);
             let mut group = v6(host);
             (group[0], group[1], group[11], group[12]) = (0xff, 2, 1, 0xff);
             let loopback = {
