@@ -3,6 +3,8 @@
 
 mod command;
 mod rig;
+#[path = "ipvlan/routed.rs"]
+mod routed;
 
 use std::time::Duration;
 

@@ -132,7 +132,7 @@ pub fn compile(
         }
         domains[place(domain)] = whole;
     }
-    let children = ipvlan::children(config, &named, &mut devices);
+    let children = ipvlan::children(config, &named, routing, &mut devices);
     stand(config, &named, &mut devices);
     for wire in &config.xconnects {
         let (Some(a), Some(b)) = (named.get(&*wire.a), named.get(&*wire.b)) else { continue };
@@ -141,7 +141,10 @@ pub fn compile(
     }
     let is_routed = |id: usize| u16::try_from(id).is_ok_and(|id| routing.interface(DeviceId(id)).is_some());
     for (_, device) in devices.iter_mut().enumerate().filter(|(id, _)| is_routed(*id)) {
-        device.role = Role::Routed;
+        // What ipvlans of mode L3 leave over is.
+        if !matches!(device.role, Role::Ipvlan(_)) {
+            device.role = Role::Routed;
+        }
     }
     let tags = tags(config, &named, &mut devices);
     let macvlans = macvlan::macvlans(config, &named, &mut devices);

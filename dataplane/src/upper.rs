@@ -41,7 +41,7 @@ impl UpperKind {
     pub fn mode(&self) -> Option<&'static str> {
         match self {
             Self::Macvlan(macvlan) => Some(macvlan.mode.name()),
-            Self::Ipvlan(_) => Some("l2"),
+            Self::Ipvlan(ipvlan) => Some(ipvlan.mode_name()),
             Self::Vlan(_) => None,
         }
     }
@@ -74,7 +74,8 @@ impl UpperConfig {
         let (kind, netns) = match &self.host {
             None => (PortKind::Upper(self.kind.name()), None),
             Some(HostConfig { addresses, netns }) => {
-                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone() };
+                let arp = !matches!(self.kind, UpperKind::Ipvlan(ipvlan) if ipvlan.mode.is_routed());
+                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone(), arp };
                 (PortKind::Host(host), netns.clone())
             }
         };

@@ -5,31 +5,39 @@ use std::net::IpAddr;
 
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ipvlan::IpvlanConfig;
-use rigswitch_dataplane::tables::{Children, ChildrenId, Device, Role};
+use rigswitch_dataplane::tables::{Children, ChildrenId, Device, Role, Routing};
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
 use super::Named;
 use crate::config::Config;
 
 /// The ipvlans of every device that has some, which is then their parent.
-pub(super) fn children(config: &Config, named: &Named<'_>, devices: &mut [Device]) -> Box<[Children]> {
+pub(super) fn children(
+    config: &Config,
+    named: &Named<'_>,
+    routing: &Routing,
+    devices: &mut [Device],
+) -> Box<[Children]> {
     let addresses = addresses(config);
     let mut by_link: BTreeMap<DeviceId, Vec<_>> = BTreeMap::new();
     for upper in &config.uppers {
-        let UpperKind::Ipvlan(IpvlanConfig { flag }) = upper.kind else { continue };
+        let UpperKind::Ipvlan(IpvlanConfig { flag, .. }) = upper.kind else { continue };
         let (Some(facts), Some(link)) = (named.get(&*upper.name), named.get(&*upper.link)) else { continue };
         by_link.entry(link.id).or_default().push((upper, facts.id, link.mac, flag));
     }
     for (link, number) in by_link.keys().zip(0..) {
         devices[link.index()].role = Role::Ipvlan(ChildrenId(number));
     }
-    let compiled = by_link.into_values().filter_map(|children| {
+    let compiled = by_link.into_iter().filter_map(|(link, children)| {
         let &(_, _, mac, flag) = children.first()?; // the same of them all
         let of = |&(upper, id, ..): &(&UpperConfig, DeviceId, _, _)| {
             let own = addresses.get(&*upper.name).into_iter().flatten();
             own.map(move |address| (*address, id)).collect::<Vec<_>>()
         };
-        Some(Children::new(mac, flag, children.iter().map(|child| child.1), children.iter().flat_map(of)))
+        let all = children.iter().map(|child| child.1);
+        let mut compiled = Children::new(mac, flag, all, children.iter().flat_map(of));
+        compiled.ways = routing.ways.get(&link).cloned(); // in mode L3
+        Some(compiled)
     });
     compiled.collect()
 }

@@ -9,7 +9,7 @@ use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::routing::{HopConfig, Network, RouteConfig, RouteWay};
 use rigswitch_dataplane::tables::next_hop::{NextHop, NextHopId, NextHops, Weight};
 use rigswitch_dataplane::tables::route::{Prefix, Routes};
-use rigswitch_dataplane::tables::{Adjacencies, Interface, Routing};
+use rigswitch_dataplane::tables::{Adjacencies, Interface, Routing, Ways};
 use rigswitch_dataplane::wire::flow::FlowHasher;
 
 use crate::config::{Config, network_of};
@@ -99,6 +99,14 @@ impl Inputs {
         };
         self.describe(config, &mut routing);
         routing
+    }
+
+    /// The routes that lead by this device, and no other.
+    pub(crate) fn ways(&self, config: &Config, device: DeviceId) -> Ways {
+        let devices = self.devices.iter().filter(|it| it.id == device).cloned().collect();
+        let own = self.own.iter().filter(|(it, ..)| *it == device).copied().collect();
+        let routing = Self { devices, own, routes: self.routes.clone() }.compile(config);
+        Ways { ipv4: routing.ipv4, ipv6: routing.ipv6, next_hops: routing.next_hops }
     }
 
     /// The file's route to `to` of the longest prefix that is of no use.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rigswitch_dataplane::ipvlan::IpvlanConfig;
-use rigswitch_dataplane::tables::IpvlanFlag;
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
 use super::fields::{Fields, Shape, Text};
@@ -14,53 +13,42 @@ use super::upper;
 pub(super) const IPVLAN: Shape =
     Shape { label: "[[ipvlan]]", keys: &["name", "link", "mode", "flag", "mtu", "host"], later: &[] };
 
-/// The mode that there is.
-pub(super) const L2: &str = "l2";
-
 /// Every `[[ipvlan]]`, what it stands on entered in `roles` as the parent of such.
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<UpperConfig> {
-    let mut flags = BTreeMap::new();
+    let mut families = BTreeMap::new();
     let read = |fields: &Fields<'_>, link: Option<&Text<'_>>, roles: &mut Roles<'_>| -> Option<UpperKind> {
-        mode(fields);
+        // It is to be said, for the kernel has another than might be thought where nothing is.
+        fields.required("mode", "\"l2\": the kernel's is l3 where nothing is said");
+        let mode = fields.value("mode").and_then(|_| fields.word("mode", &IpvlanConfig::MODES));
         let flag = fields.word("flag", &IpvlanConfig::FLAGS);
-        let kind = IpvlanConfig { flag: flag.unwrap_or_default() };
+        let kind = IpvlanConfig { mode: mode.unwrap_or_default(), flag: flag.unwrap_or_default() };
         let link = link?;
-        roles.enter(Role::Parent(Kind::Ipvlan), link);
-        agree(fields, link.value, kind, roles, &mut flags);
+        let is_routed = kind.mode.is_routed();
+        roles.enter(if is_routed { Role::RoutedParent } else { Role::Parent(Kind::Ipvlan) }, link);
+        agree(fields, link.value, kind, roles, &mut families);
         Some(UpperKind::Ipvlan(kind))
     };
     upper::read_tables(file, "ipvlan", &IPVLAN, Kind::Ipvlan, roles, read)
 }
 
-/// The mode is to be said, for the kernel has another where nothing is.
-fn mode(fields: &Fields<'_>) {
-    const LATER: [&str; 2] = ["l3", "l3s"];
-    match fields.required("mode", "\"l2\": the kernel's is l3 where nothing is said") {
-        Some(Text { value, span }) if LATER.contains(&value) => {
-            let rule = format!("`mode = \"{value}\"` in [[ipvlan]]: this version does not have it yet");
-            fields.problems.push(span, rule, "it comes with routing: mode = \"l2\" is there");
-        }
-        Some(_) => drop(fields.word("mode", &[(L2, ())])),
-        None => {}
-    }
-}
-
-/// All on one device have the same flag: there it is the device's (`port->flags`, drivers/net/ipvlan).
+/// All on one device have the same mode and flag: there they are the device's (`port->mode` and `port->flags`, drivers/net/ipvlan).
 fn agree(
     fields: &Fields<'_>,
     link: &str,
     kind: IpvlanConfig,
     roles: &Roles<'_>,
-    flags: &mut BTreeMap<String, (IpvlanFlag, Range<usize>)>,
+    families: &mut BTreeMap<String, (IpvlanConfig, [Range<usize>; 2])>,
 ) {
-    let span = fields.value("flag").map_or(fields.span.clone(), |value| value.span());
-    let (flag, first) = flags.entry(link.to_owned()).or_insert((kind.flag, span.clone()));
-    if *flag != kind.flag {
-        let (line, first) = (roles.line(first), IpvlanConfig { flag: *flag }.flag_name());
-        let rule = format!(
-            "`flag` is {} here and {first} of another ipvlan of `{link}`: line {line}",
-            kind.flag_name()
-        );
-        fields.problems.push(span, rule, "give all on one device the same flag");
+    const KEYS: [&str; 2] = ["mode", "flag"];
+    let spans = KEYS.map(|key| fields.value(key).map_or(fields.span.clone(), |value| value.span()));
+    let (other, first) = families.entry(link.to_owned()).or_insert((kind, spans.clone()));
+    let names = |kind: &IpvlanConfig| [kind.mode_name(), kind.flag_name()];
+    for (n, (here, there)) in names(&kind).into_iter().zip(names(other)).enumerate() {
+        if here != there {
+            let (key, line) = (KEYS[n], roles.line(&first[n]));
+            let rule =
+                format!("`{key}` is {here} here and {there} of another ipvlan of `{link}`: line {line}");
+            fields.problems.push(spans[n].clone(), rule, format!("give all on one device the same {key}"));
+        }
     }
 }

@@ -138,7 +138,7 @@
 //! # [[ipvlan]]                        # shares the address of a device, and has what is for its own IP addresses
 //! # name = "iv1"
 //! # link = "eth0"                     # a device that has no other use: a port, or a [[vlan]]
-//! # mode = "l2"                       # to be said: the kernel's is l3 where nothing is
+//! # mode = "l2"                       # to be said: the kernel's is l3 where nothing is; l3: the device routes for them, and has an [[address]]; l3s
 //! # flag = "bridge"                   # or private (kept from the others on the device), vepa (they meet on the wire); of all there
 //! # mtu = 1500                        # as of a [[vlan]]
 //! # host = true                       # as of a [[vlan]]; its `addresses` are the ipvlan's, and need no [[address]]

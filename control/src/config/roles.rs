@@ -49,6 +49,8 @@ pub(super) enum Role {
     Host,
     /// Devices of this kind stand on it, and take what it receives.
     Parent(Kind),
+    /// Ipvlans of mode L3 stand on it, for which it routes.
+    RoutedParent,
     /// Routed, for it has addresses.
     Routed,
 }
@@ -58,9 +60,15 @@ impl Role {
     fn goes_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Parent(one), Self::Parent(other)) => one == other,
-            (Self::Routed, Self::Routed) => true,
+            (Self::Routed | Self::RoutedParent, Self::Routed | Self::RoutedParent) => true,
             _ => false,
         }
+    }
+}
+
+impl Role {
+    fn is_parent(&self) -> bool {
+        matches!(self, Self::Parent(_) | Self::RoutedParent)
     }
 }
 
@@ -71,6 +79,7 @@ impl fmt::Display for Role {
             Self::Wire(other) => write!(f, "cross-connected with {other}"),
             Self::Host => write!(f, "handed to the host"),
             Self::Parent(kind) => write!(f, "the parent of {}s", kind.name()),
+            Self::RoutedParent => write!(f, "the parent of ipvlans of mode l3"),
             Self::Routed => write!(f, "routed: it has an address"),
         }
     }
@@ -190,7 +199,7 @@ impl<'d> Roles<'d> {
         for (role, device, span) in &self.uses {
             match self.names.get(device) {
                 // What is wrong with the device below is said of what stands on it.
-                None if matches!(role, Role::Parent(_)) => {}
+                None if role.is_parent() => {}
                 None => {
                     let rule = format!("there is no port `{device}`");
                     self.problems.push(span.clone(), rule, suggest_port(device, self.devices_below()));
@@ -200,7 +209,7 @@ impl<'d> Roles<'d> {
                     self.problems.push(span.clone(), rule, "name a port");
                 }
                 // The same.
-                Some(_) if self.routed_only.contains_key(device) && matches!(role, Role::Parent(_)) => {}
+                Some(_) if self.routed_only.contains_key(device) && role.is_parent() => {}
                 Some(_) if self.routed_only.contains_key(device) && !matches!(role, Role::Routed) => {
                     let rule = format!("`{device}` is {}, and cannot be {role}", self.routed_only[device]);
                     self.problems.push(span.clone(), rule, ROUTED_ONLY);
@@ -225,10 +234,26 @@ impl<'d> Roles<'d> {
                 }
             }
         }
+        self.check_routed_parents();
         let is_below = |name: &String| self.links.values().any(|(link, _)| link == name);
         for (bridge, span, rule, remedy) in &self.of_devices {
             if !first_uses.contains_key(&**bridge) && !is_below(bridge) {
                 self.problems.push(span.clone(), rule.clone(), remedy.clone());
+            }
+        }
+    }
+
+    /// A device that routes for ipvlans is routed itself.
+    fn check_routed_parents(&self) {
+        let is = |name: &String, wanted: fn(&Role) -> bool| {
+            self.uses.iter().any(|(role, device, _)| device == name && wanted(role))
+        };
+        let parents = self.uses.iter().filter(|(role, ..)| matches!(role, Role::RoutedParent));
+        for (_, link, span) in parents {
+            if self.names.contains_key(link) && !is(link, |role| !matches!(role, Role::RoutedParent)) {
+                let rule = format!("`{link}` has no [[address]], and is to route for ipvlans of mode l3");
+                let remedy = format!("add an [[address]] with device = \"{link}\", or say mode = \"l2\"");
+                self.problems.push(span.clone(), rule, remedy);
             }
         }
     }

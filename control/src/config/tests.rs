@@ -8,7 +8,7 @@ use rigswitch_dataplane::bridge::{
     SpanningTreePort, VlanProtocol,
 };
 use rigswitch_dataplane::ids::{MacAddr, VlanId};
-use rigswitch_dataplane::ipvlan::IpvlanConfig;
+use rigswitch_dataplane::ipvlan::{IpvlanConfig, IpvlanMode};
 use rigswitch_dataplane::macvlan::MacvlanConfig;
 use rigswitch_dataplane::ports::{PortKind, SocketConfig, XdpConfig, XdpMode, XdpQueues, XdpTake};
 use rigswitch_dataplane::tables::{IpvlanFlag, MacvlanMode, PortState};
@@ -348,7 +348,7 @@ fn every_key_is_read() {
     assert_eq!(addresses[3], None, "it has that of what it stands on");
     assert!(stacked.address.is_some() && stacked.host.as_ref().is_some_and(|host| host.addresses.len() == 1));
     let flags = [IpvlanFlag::Private, IpvlanFlag::Private, IpvlanFlag::Bridge];
-    let kinds = flags.map(|flag| UpperKind::Ipvlan(IpvlanConfig { flag }));
+    let kinds = flags.map(|flag| UpperKind::Ipvlan(IpvlanConfig { mode: IpvlanMode::L2, flag }));
     assert!(ipvlans.iter().map(|upper| upper.kind.clone()).eq(kinds));
     assert_eq!((&*ipvlans[0].link, ipvlans[0].mtu, ipvlans[0].address), ("c5", Some(1400), None));
     let addresses = config.addresses.iter().map(|said| (&*said.device, said.address.to_string()));

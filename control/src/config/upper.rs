@@ -161,7 +161,7 @@ impl<'c> From<&'c UpperConfig> for UpperWords<'c> {
             }
             UpperKind::Ipvlan(ipvlan) => {
                 let flag = (ipvlan.flag != IpvlanFlag::default()).then(|| ipvlan.flag_name());
-                KindWords::Ipvlan { mode: ipvlan::L2, flag }
+                KindWords::Ipvlan { mode: ipvlan.mode_name(), flag }
             }
             UpperKind::Macvlan(macvlan) => KindWords::Macvlan(macvlan.into()),
         };

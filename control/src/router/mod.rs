@@ -198,7 +198,12 @@ impl Router {
             Ok(None) => return self.ignore(),
             Err(_) => return self.malformed(),
         };
-        let trouble = match (reason, packet.way(routing)) {
+        let way = match routing.ways.get(&device) {
+            // What an ipvlan sends leaves by the device that it stands on, and by no other.
+            Some(ways) if reason == PuntReason::Outgoing => packet.way_by(device, ways, routing),
+            _ => packet.way(routing),
+        };
+        let trouble = match (reason, way) {
             (PuntReason::Local, _) => {
                 self.hear_local(device, &ethernet, &packet, routing, now);
                 None

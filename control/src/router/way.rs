@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use rigswitch_dataplane::ids::DeviceId;
-use rigswitch_dataplane::tables::Routing;
 use rigswitch_dataplane::tables::next_hop::NextHop;
+use rigswitch_dataplane::tables::{Routing, Ways};
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use rigswitch_dataplane::wire::flow::FlowHash;
 use rigswitch_dataplane::wire::forward::{self, Refused};
@@ -57,11 +57,22 @@ impl<'a> Packet<'a> {
 
     /// Where it goes.
     pub(super) fn way(&self, routing: &Routing) -> Way {
-        let destination = match self {
+        way(routing, self.destination(), self.flow(routing))
+    }
+
+    /// The same by one device and these routes, which lead by that.
+    pub(super) fn way_by(&self, device: DeviceId, ways: &Ways, routing: &Routing) -> Way {
+        match ways.next(self.destination(), || self.flow(routing)) {
+            Ok(Some(next)) if routing.interface(device).is_some() => Way::Out(device, next),
+            _ => Way::Other,
+        }
+    }
+
+    fn destination(&self) -> IpAddr {
+        match self {
             Self::Ipv4(ip) => ip.destination().into(),
             Self::Ipv6(ip) => ip.destination().into(),
-        };
-        way(routing, destination, self.flow(routing))
+        }
     }
 
     /// The hash of its flow.

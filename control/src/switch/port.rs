@@ -27,7 +27,7 @@ use rigswitch_dataplane::tables::WorkerId;
 
 use super::watch::{Namespace, Place, Watch, Whereabouts};
 use crate::events::{Event, Events};
-use host::{Given, create_host, give_addresses};
+use host::{Given, create_host, prepare};
 
 /// The MTU of a port that no kernel device limits.
 const DEFAULT_MTU: u16 = 1500;
@@ -473,7 +473,7 @@ impl Device {
             Netdev::new(&name, netns)?.set_up(true)?;
         }
         if let PortKind::Host(host) = &kind {
-            give_addresses(&host.device, host, netns)?;
+            prepare(&host.device, host, netns)?;
         }
         let place = namespace.zip(source.index()?).map(|(namespace, index)| Place { namespace, index });
         // What was done to it is told by now.

@@ -15,6 +15,7 @@ use rigswitch_dataplane::punt::{Injection, PuntReason};
 use rigswitch_dataplane::rate::Rate;
 use rigswitch_dataplane::routing::{HopConfig, RouteConfig, RouteWay};
 use rigswitch_dataplane::tables::Routing;
+use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
 use super::Switch;
 use super::port::Port;
@@ -64,7 +65,7 @@ impl Roads {
             mtu: port.mtu,
             is_up: port.is_usable(),
             has_neighbors: !matches!(port.config.kind, PortKind::Socket(_))
-                && !packet_tunnels(config).any(|tunnel| tunnel == *name),
+                && !packet_tunnels(config).chain(without_neighbors(config)).any(|other| other == *name),
         };
         let devices: Vec<_> = known.iter().map(device).collect();
         let addresses = |name: &str| {
@@ -100,13 +101,19 @@ impl Roads {
         self.router.set(setting, now);
         let inputs =
             Inputs { devices, own: self.router.local_addresses().collect(), routes: config.routes.clone() };
+        let parents: BTreeSet<_> =
+            routed_parents(config).filter_map(|link| Some(known.get(link)?.0)).collect();
+        let is_same = |before: &Inputs| *before == inputs && parents.iter().eq(self.routing.ways.keys());
         let mut routing = match &self.inputs {
-            Some(before) if *before == inputs => {
+            Some(before) if is_same(before) => {
                 let mut routing = Routing::clone(&self.routing);
                 inputs.describe(config, &mut routing);
                 routing
             }
-            _ => inputs.compile(config),
+            _ => {
+                let ways = parents.iter().map(|&link| (link, inputs.ways(config, link)));
+                Routing { ways: ways.collect(), ..inputs.compile(config) }
+            }
         };
         self.told = self.router.generation();
         set_neighbors(&mut routing, self.router.neighbors());
@@ -160,6 +167,21 @@ pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
 /// The tunnels that carry packets, by name: they have no other use than to be routed, whether or not they have an address.
 fn packet_tunnels(config: &Config) -> impl Iterator<Item = &str> {
     config.tunnels.iter().filter(|tunnel| tunnel.kind.carries_packets()).map(|tunnel| &*tunnel.name)
+}
+
+/// The ipvlans of mode L3, whose device finds their way (`ipvlan_set_port_mode`, drivers/net/ipvlan/ipvlan_main.c).
+fn without_neighbors(config: &Config) -> impl Iterator<Item = &str> {
+    routed_ipvlans(config).map(|ipvlan| &*ipvlan.name)
+}
+
+/// What those stand on.
+fn routed_parents(config: &Config) -> impl Iterator<Item = &str> {
+    routed_ipvlans(config).map(|ipvlan| &*ipvlan.link)
+}
+
+fn routed_ipvlans(config: &Config) -> impl Iterator<Item = &UpperConfig> {
+    let is_one = |kind: &UpperKind| matches!(kind, UpperKind::Ipvlan(ipvlan) if ipvlan.mode.is_routed());
+    config.uppers.iter().filter(move |upper| is_one(&upper.kind))
 }
 
 impl Switch {

@@ -82,7 +82,8 @@ impl BridgeConfig {
     pub fn own_ports(&self, is_device: bool) -> impl Iterator<Item = PortConfig> {
         let (device, netns) = match &self.host {
             Some(HostConfig { addresses, netns }) => {
-                let host = HostPortConfig { device: self.name.clone(), addresses: addresses.clone() };
+                let host =
+                    HostPortConfig { device: self.name.clone(), addresses: addresses.clone(), arp: true };
                 (Some(PortKind::Host(host)), netns.clone())
             }
             None => (is_device.then_some(PortKind::Upper(Self::KIND)), None),

@@ -3,6 +3,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::routed;
 use super::seek::{End, address};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
@@ -26,11 +27,13 @@ enum Sought {
 #[derive(Default)]
 pub(crate) struct IpvlanStage {
     sought: ArrayVec<Sought, BURST>,
+    rest: Burst, // of one, what is for the device below
 }
 
 impl IpvlanStage {
-    /// Sorts a burst from `device` out to those that stand on it (`ipvlan_handle_mode_l2`, drivers/net/ipvlan/ipvlan_core.c). It is
-    /// empty afterwards: the device has no other use for what is for none of them.
+    /// Sorts a burst from `device` out to those that stand on it (`ipvlan_handle_mode_l2` and `ipvlan_handle_mode_l3`,
+    /// drivers/net/ipvlan/ipvlan_core.c). What is for none of them is left in it in mode L3, where the device is routed; in mode L2 it
+    /// has no other use for that.
     pub(crate) fn run<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
@@ -39,6 +42,7 @@ impl IpvlanStage {
         burst: &mut Burst,
         egress: &mut Egress,
     ) {
+        let is_routed = children.ways.is_some() && cx.tables.routing().interface(device).is_some();
         self.sought.clear();
         for frame in burst.iter() {
             let sought = seek(children, frame.bytes());
@@ -56,17 +60,33 @@ impl IpvlanStage {
         }
         for (place, (frame, sought)) in burst.drain().zip(self.sought.iter()).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
-            match *sought {
+            let reason = match *sought {
                 Sought::One(place, child) => {
                     show(cx, place, child, &frame);
                     match child {
-                        Some(child) => egress.surface(cx, child, frame),
-                        None => cx.discard(device, Direction::Rx, DropReason::NoIpvlan, frame),
+                        Some(child) => {
+                            egress.surface(cx, child, frame);
+                            continue;
+                        }
+                        None => DropReason::NoIpvlan,
                     }
                 }
-                Sought::All => egress.surface_on(cx, device, children.all().iter().copied(), frame),
-                Sought::Nobody(reason) => cx.discard(device, Direction::Rx, reason, frame),
+                Sought::All => {
+                    egress.surface_on(cx, device, children.all().iter().copied(), frame);
+                    continue;
+                }
+                Sought::Nobody(reason) => reason,
+            };
+            if !is_routed {
+                cx.discard(device, Direction::Rx, reason, frame);
+            } else if self.rest.push(frame).is_err() {
+                unreachable!("it has room for a burst");
             }
+        }
+        std::mem::swap(burst, &mut self.rest);
+        for (place, frame) in burst.iter().enumerate() {
+            cx.observer.see(Step::Turn(place), frame);
+            cx.observer.see(Step::Resumed, frame);
         }
     }
 }
@@ -75,7 +95,7 @@ impl IpvlanStage {
 #[inline]
 fn seek(children: &Children, frame: &[u8]) -> Sought {
     let Ok(header) = Ethernet::view(frame) else { return Sought::Nobody(DropReason::Truncated) };
-    if header.destination().is_group() {
+    if header.destination().is_group() && children.ways.is_none() {
         return seek_group(children, &header);
     }
     match address(&header, End::Destination) {
@@ -113,7 +133,7 @@ fn show<O: Observer, T: Transmit>(
 }
 
 /// Sends what leaves by `child` (`ipvlan_xmit_mode_l2`). That it is for another on the same device shows in its two addresses, which
-/// are the same then.
+/// are the same then; in mode L3, whatever they are, in whom the packet is for.
 pub(crate) fn send<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     child: DeviceId,
@@ -126,8 +146,12 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     let Ok(header) = Ethernet::view(frame.bytes()) else {
         unreachable!("what leaves has an Ethernet header")
     };
-    if children.flag != IpvlanFlag::Vepa && header.destination() == header.source() {
+    let is_aside = children.ways.is_some() || header.destination() == header.source();
+    if children.flag != IpvlanFlag::Vepa && is_aside {
         return send_aside(cx, child, way, children, frame, egress);
+    }
+    if let Some(ways) = &children.ways {
+        return routed::send(cx, child, way, (children.mac, ways), frame, egress);
     }
     if header.destination().is_group() {
         return send_to_all(cx, child, way, children, frame, egress);
@@ -135,7 +159,7 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     egress.pass_down(cx, way.link, frame);
 }
 
-/// To another of them, if one has the address; else it is for the device that they stand on.
+/// To another of them, if one has the address; else it is for the device that they stand on, which routes it in mode L3.
 fn send_aside<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     child: DeviceId,
@@ -157,7 +181,10 @@ fn send_aside<O: Observer, T: Transmit>(
             egress.refuse(cx, child, DropReason::IpvlanPrivate, frame);
         }
         Some(sibling) => egress.rise(cx, sibling, frame),
-        None => egress.rise(cx, way.link, frame),
+        None => match &children.ways {
+            Some(ways) => routed::send(cx, child, way, (children.mac, ways), frame, egress),
+            None => egress.rise(cx, way.link, frame),
+        },
     }
 }
 

@@ -253,6 +253,9 @@ impl Stages {
             Role::Routed => self.routing.run(cx, device, burst, &mut self.egress),
             Role::Ipvlan(children) => {
                 self.ipvlan.run(cx, device, tables.children(children), burst, &mut self.egress);
+                if !burst.is_empty() {
+                    self.routing.run(cx, device, burst, &mut self.egress);
+                }
             }
             Role::Macvlan(id) => self.macvlan.run(cx, device, id, burst, &mut self.egress),
             Role::Upper(way) => {

@@ -99,6 +99,8 @@ pub struct HostPortConfig {
     pub device: String,
     /// The addresses that it is given.
     pub addresses: Vec<HostAddress>,
+    /// Whether the host finds out the link-layer addresses of its neighbours there; if not, there are none (`IFF_NOARP`).
+    pub arp: bool,
 }
 
 /// An address of the host, and how long the prefix of its network is.

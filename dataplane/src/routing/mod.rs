@@ -8,4 +8,4 @@ mod stage;
 pub use config::{HopConfig, Network, RouteConfig, RouteWay, RoutingConfig};
 pub(crate) use send::fragment;
 pub use stage::Fate;
-pub(crate) use stage::RoutingStage;
+pub(crate) use stage::{RoutingStage, flow};

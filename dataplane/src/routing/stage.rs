@@ -396,7 +396,7 @@ impl Found {
 
 /// What flow a packet is of.
 #[cold]
-fn flow(routing: &Routing, frame: &Frame) -> FlowHash {
+pub(crate) fn flow(routing: &Routing, frame: &Frame) -> FlowHash {
     let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
     match (Ipv4::view(packet), Ipv6::view(packet)) {
         (Ok(ip), _) => routing.hasher.ipv4(&ip, routing.policy),

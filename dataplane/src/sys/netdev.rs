@@ -119,6 +119,14 @@ impl Netdev {
         self.change_flag(libc::IFF_PROMISC, promiscuous)
     }
 
+    /// Has the kernel find out the link-layer addresses of neighbours there (ARP, neighbour discovery), or not.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without `CAP_NET_ADMIN`.
+    pub fn set_arp(&self, arp: bool) -> io::Result<()> {
+        self.change_flag(libc::IFF_NOARP, !arp)
+    }
+
     /// How fast its link is, in Mbit/s; `None` from a device that does not know.
     ///
     /// # Errors

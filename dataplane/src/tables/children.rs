@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Ways;
 use crate::ids::{DeviceId, MacAddr};
 use crate::sys::hints;
 
@@ -22,12 +23,14 @@ pub enum IpvlanFlag {
 }
 
 /// The ipvlans that stand on one device.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Children {
     /// The address that they share with it.
     pub mac: MacAddr,
     /// How they reach each other.
     pub flag: IpvlanFlag,
+    /// By which routes of their device what they send leaves, in mode L3; `None` in mode L2.
+    pub ways: Option<Ways>,
     all: Box<[DeviceId]>,
     slots: Box<[Slot]>, // a power of two, and at least half of them free
 }
@@ -69,7 +72,7 @@ impl Children {
         let addresses: Vec<_> = addresses.into_iter().collect();
         let free = Slot { number: 0, family: Family::Free, device: DeviceId(0) };
         let slots = vec![free; (2 * addresses.len()).next_power_of_two()].into();
-        let mut children = Self { mac, flag, all: all.into_iter().collect(), slots };
+        let mut children = Self { mac, flag, ways: None, all: all.into_iter().collect(), slots };
         for (address, device) in addresses {
             let Place { number, family, first } = children.locate(address);
             let mut slot = first as usize;

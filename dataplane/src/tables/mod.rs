@@ -32,7 +32,7 @@ pub use macvlan::{
 pub use mdb::{Family, Mdb, Path, Snooped, Target, Way};
 pub use neighbors::Neighbors;
 pub use published::{Generation, Publisher, Reader};
-pub use routing::{Interface, Routing};
+pub use routing::{Interface, Routing, Ways};
 pub use snapshot::{Device, Domain, Flood, HostPort, OfVlan, Role, Tables, WorkerId};
 pub use stack::{Descent, IpvlanDescent, PatchDescent, Tags, TagsId, VlanDescent};
 pub use tunnels::{

@@ -46,7 +46,7 @@ pub enum Role {
     Upper(Descent),
     /// It is routed: packets to its address go on by their destination's.
     Routed,
-    /// Ipvlans stand on it, which take what is for their addresses; the rest is dropped.
+    /// Ipvlans stand on it, which take what is for their addresses; the rest is dropped, or, in mode L3, routed.
     Ipvlan(ChildrenId),
 }
 

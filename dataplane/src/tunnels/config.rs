@@ -56,7 +56,7 @@ impl TunnelConfig {
         let (kind, netns) = match &self.host {
             None => (PortKind::Upper(self.kind.name()), None),
             Some(HostConfig { addresses, netns }) => {
-                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone() };
+                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone(), arp: true };
                 (PortKind::Host(host), netns.clone())
             }
         };

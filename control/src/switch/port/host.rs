@@ -131,7 +131,7 @@ impl Port {
             addresses::remove(&link.name, netns, gone.address, gone.prefix_length)?;
         }
         // The kernel takes the others of a network away with its first.
-        Ok(give_addresses(&link.name, to, netns)?)
+        Ok(prepare(&link.name, to, netns)?)
     }
 }
 
@@ -157,8 +157,9 @@ pub(super) fn create_host(host: &HostPortConfig, netns: Option<&Netns>) -> io::R
     })
 }
 
-/// Puts its addresses on a device, whatever that is called by now.
-pub(super) fn give_addresses(name: &str, host: &HostPortConfig, netns: Option<&Netns>) -> io::Result<()> {
+/// Puts its addresses on a device, whatever that is called by now, once it is to have neighbours or none.
+pub(super) fn prepare(name: &str, host: &HostPortConfig, netns: Option<&Netns>) -> io::Result<()> {
+    Netdev::new(name, netns)?.set_arp(host.arp)?;
     let give = |it: &HostAddress| addresses::add(name, netns, it.address, it.prefix_length);
     host.addresses.iter().try_for_each(give)
 }
