@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use etherparse::{PacketBuilder, SlicedPacket};
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::frames::{Checksum, PoolConfig};
-use rigswitch_dataplane::ids::{DeviceId, MacAddr};
-use rigswitch_dataplane::ports::{Capabilities, Memory, MemoryEnd, Wire};
+use rigswitch_dataplane::frames::{Burst, Checksum, Gso, GsoKind, PoolConfig};
+use rigswitch_dataplane::ids::{DeviceId, MacAddr, Vni};
+use rigswitch_dataplane::ports::{Capabilities, Memory, MemoryEnd, PortGone, PortIo, PortQueue, Wire};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::tables::next_hop::{NextHop, NextHops};
 use rigswitch_dataplane::tables::route::{Prefix, Routes};
 use rigswitch_dataplane::tables::{Adjacencies, Interface, Role, Routing, Tables};
+use rigswitch_dataplane::wire;
 use rigswitch_dataplane::worker::{Links, Worker};
-use support::{Rig, device, worker};
+use support::{Rig, device, vxlan, worker};
 
 const HERE: [u8; 6] = [2, 0, 0, 0, 0xaa, 0];
 const THERE: [u8; 6] = [2, 0, 0, 0, 0xaa, 1];
@@ -255,4 +256,56 @@ fn what_is_too_long_leaves_in_fragments_unless_it_forbids_that() {
     let forbids = datagram("10.0.0.9", "10.0.1.2", 64, 2000);
     assert_eq!(forbids[20] & 0x40, 0x40);
     assert_eq!(fate(routing(true, false), &forbids), told);
+}
+
+/// What one port brings, once, and what another is sent.
+struct Once(Option<Vec<u8>>, std::sync::mpsc::Sender<Vec<u8>>);
+
+impl PortQueue for Once {
+    fn rx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
+        let Some(bytes) = self.0.take() else { return Ok(()) };
+        let mut frame = io.pool.alloc(bytes.len()).unwrap();
+        assert!(frame.fill(&bytes));
+        frame.set_checksum(Checksum::Partial { start: 34, offset: 6 });
+        frame.set_gso(Some(Gso { kind: GsoKind::UdpL4, size: 108, ecn: false }));
+        assert!(burst.push(frame).is_ok());
+        Ok(())
+    }
+
+    fn tx_burst(&mut self, io: &mut PortIo<'_>, burst: &mut Burst) -> Result<(), PortGone> {
+        for frame in burst.drain() {
+            self.1.send(frame.bytes().to_vec()).unwrap();
+            io.counters.sent.add(1, frame.len() as u64);
+            io.pool.free(frame);
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
+}
+
+/// A far end may leave it to its device to cut what it sends (`UDP_SEGMENT`, udp(7)), and between hosts of one machine nobody does.
+#[test]
+fn an_outer_packet_that_stands_for_many_is_cut_before_it_is_opened() {
+    let inner = |n: u8, length: usize| {
+        [&[2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 1, n, 0x88, 0xb5][..], &vec![n; length - 14]].concat()
+    };
+    let frames = [inner(1, 100), inner(2, 100), inner(3, 77)];
+    let header = wire::vxlan::header(Vni::new(vxlan::VNI).unwrap());
+    let message: Vec<u8> = frames.iter().flat_map(|frame| [&header[..], frame].concat()).collect();
+    let (rig, mut links) = Rig::new(1, vxlan::bridged(1, false), PoolConfig::singles(64), 64);
+    let mut at = None;
+    let (mut worker, _) = worker(&mut links[0], (), &mut at);
+    let (sent, inside) = std::sync::mpsc::channel();
+    rig.open(0, vxlan::INSIDE, Box::new(Once(None, sent.clone())));
+    rig.open(0, vxlan::BENEATH, Box::new(Once(Some(vxlan::around(2, &message)), sent)));
+    let moved: usize = (0..4).map(|_| worker.turn()).sum();
+    assert_eq!(moved, 1);
+    assert_eq!(inside.try_iter().collect::<Vec<_>>(), frames);
+    let ledger = rig.ledger();
+    assert_eq!(
+        (ledger.imbalance(), ledger.frames_dropped, ledger.copies_dropped),
+        ((0, 0), 0, 0),
+        "{ledger:?}"
+    );
 }

@@ -32,7 +32,7 @@ impl Egress {
 
     /// Cuts a super-frame into segments, each a frame of its own, which `each` sends.
     #[cold]
-    pub(super) fn cut<O: Observer, T: Transmit>(
+    pub(crate) fn cut<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         to: DeviceId,

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::drops::Direction;
-use crate::frames::Frame;
+use crate::drops::{Direction, DropReason};
+use crate::frames::{Checksum, Frame};
 use crate::ids::DeviceId;
 use crate::pipeline::{Context, Egress, Observer, Transmit};
 use crate::punt::PuntReason;
@@ -96,20 +96,63 @@ fn listener(tunnels: &Tunnels, is_ipv6: bool, datagram: &[u8]) -> Option<Arrival
 pub(crate) fn receive<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
-    (arrival, outer): (Arrival, Outer),
+    arrived: (Arrival, Outer),
     mut frame: Frame,
     egress: &mut Egress,
 ) {
-    let tables = cx.tables;
-    let unwrapped = match arrival {
-        Arrival::Ip(tunnel) => {
-            let tunnel = tables.tunnels().ip(tunnel);
-            ipip::unwrap(tunnel.mac, &outer, &mut frame).map(|()| tunnel.device)
-        }
-        Arrival::Vxlan(listener) => vxlan::unwrap(cx, from, listener, &outer, &mut frame),
-    };
-    match unwrapped {
+    if !frame.is_wire_ready() && is_super_outside(&frame, &arrived.1) {
+        return receive_super(cx, from, frame, egress);
+    }
+    match unwrap(cx, from, &arrived, &mut frame) {
         Ok(device) => egress.surface(cx, device, frame),
         Err(reason) => cx.discard(from, Direction::Rx, reason, frame),
     }
+}
+
+/// Takes the outer header off; the device on which what is inside surfaces.
+#[inline(always)]
+fn unwrap<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    (arrival, outer): &(Arrival, Outer),
+    frame: &mut Frame,
+) -> Result<DeviceId, DropReason> {
+    match *arrival {
+        Arrival::Ip(tunnel) => {
+            let tunnel = cx.tables.tunnels().ip(tunnel);
+            ipip::unwrap(tunnel.mac, outer, frame).map(|()| tunnel.device)
+        }
+        Arrival::Vxlan(listener) => vxlan::unwrap(cx, from, listener, outer, frame),
+    }
+}
+
+/// Whether it is the outer packet that is one for many: what a far end sends that leaves the cutting to its device (`UDP_SEGMENT`, udp(7)).
+fn is_super_outside(frame: &Frame, outer: &Outer) -> bool {
+    let starts_inside =
+        matches!(frame.checksum(), Checksum::Partial { start, .. } if usize::from(start) > outer.start);
+    frame.gso().is_some() && !starts_inside
+}
+
+/// The same of one outer packet that stands for many: cut, each goes up by itself (`udp_rcv_segment`, include/net/udp.h).
+#[cold]
+fn receive_super<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    whole: Frame,
+    egress: &mut Egress,
+) {
+    egress.count_forwarded();
+    let is_ipv4 = Ipv4::view(whole.bytes().get(HEADER_LEN..).unwrap_or_default()).is_ok();
+    egress.cut(cx, from, whole, |egress, cx, mut segment| {
+        let tunnels = cx.tables.tunnels();
+        let owner = if is_ipv4 { find(tunnels, &segment) } else { find_ipv6(tunnels, &segment) };
+        let unwrapped = match owner {
+            Owner::Tunnel(arrived) => unwrap(cx, from, &arrived, &mut segment),
+            Owner::Control(_) => Err(DropReason::MalformedOffload),
+        };
+        match unwrapped {
+            Ok(device) => egress.rise(cx, device, segment),
+            Err(reason) => egress.refuse(cx, from, reason, segment),
+        }
+    });
 }

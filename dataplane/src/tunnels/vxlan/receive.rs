@@ -108,9 +108,6 @@ fn message<'f, O: Observer, T: Transmit>(
 ) -> Result<&'f [u8], DropReason> {
     if !frame.is_wire_ready() {
         find_partial_checksums(cx, from, frame);
-        if is_super_outside(frame, outer.start) {
-            return Err(DropReason::MalformedOffload);
-        }
     }
     let checksum = frame.checksum();
     let payload = frame.bytes().get(outer.start..outer.end).unwrap_or_default();
@@ -136,13 +133,6 @@ fn is_intact(frame: &[u8], outer: &Outer, payload: &[u8], datagram: &Udp<'_>) ->
     let (Ok(addresses), Ok(length_word)) = (addresses, u16::try_from(length)) else { return false };
     let sum = pseudo_header(addresses, IpProtocol::UDP, length_word) + Sum::of(&payload[..length]);
     sum.checksum() == 0
-}
-
-/// Whether it is the outer packet that would have to be cut, whose datagram begins here: of such no port of ours speaks.
-fn is_super_outside(frame: &Frame, start: usize) -> bool {
-    let starts_inside =
-        |checksum| matches!(checksum, Checksum::Partial { start: from, .. } if usize::from(from) > start);
-    frame.gso().is_some() && !starts_inside(frame.checksum())
 }
 
 /// Notes that a station is behind a far end (`vxlan_snoop`).
