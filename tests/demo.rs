@@ -41,6 +41,8 @@ fn a_demo_removes_what_a_killed_one_left_passes_every_path_and_leaves_nothing() 
             assert!(line.contains(" 20/20 ") && line.ends_with(" Gbit/s"), "{line}");
             let role = |host: usize| ["access", "trunk", "access", "routed"][host - 1];
             assert!(line.contains(&format!(" {} → {} ", role(from), role(to))), "{line}");
+            let kind = |host: usize| ["xdp", "xdp", "tap", "vxlan"][host - 1];
+            assert!(line.contains(&format!(" {} → {} ", kind(from), kind(to))), "{line}");
         }
     }
     assert!(out.contains("every frame accounted for: received "), "{out}");
@@ -94,7 +96,7 @@ fn its_configuration_is_a_file_to_start_from() {
     folder.write("rig.toml", &config);
     assert_eq!(
         folder.ask("check rig.toml"),
-        "rig.toml: valid: 4 ports, 1 bridge, 0 cross-connects, 1 device on others, 2 addresses\n"
+        "rig.toml: valid: 4 ports, 1 bridge, 0 cross-connects, 1 device on others, 1 tunnel, 3 addresses\n"
     );
 }
 

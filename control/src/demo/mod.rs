@@ -1,6 +1,6 @@
 //! `rigswitch demo`: the switch between four hosts, with real traffic on it, for whoever sees it for the first time.
 //!
-//! [`rig`] makes the hosts, [`running`] starts the switch, and another in the host that tags its own frames; [`traffic`] sends and measures; [`text`] words it and
+//! [`rig`] makes the hosts, [`running`] starts the switch, and others in the host that tags its own frames and in the one behind a tunnel; [`traffic`] sends and measures; [`text`] words it and
 //! [`screen`] shows it. Whatever happens on the way, [`tour`] ends by removing all that was made.
 
 mod refused;
@@ -23,7 +23,7 @@ use crate::cli::{Failure, runtime, show};
 use crate::config::Config;
 use crate::lab::LabError;
 use crate::views::{DropsView, FdbView, PortView};
-use rig::Rig;
+use rig::{Rig, Role};
 use running::Running;
 use screen::Screen;
 use traffic::{Event, Tell};
@@ -33,6 +33,9 @@ pub(crate) const CONFIG: &str = include_str!("rig.toml");
 
 /// The file of the switch that gives the trunk host its VLAN as a device.
 const TRUNK: &str = include_str!("trunk.toml");
+
+/// The file of the switch that is the other end of the tunnel.
+const TUNNEL: &str = include_str!("tunnel.toml");
 
 /// How often the live tables are drawn.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -60,9 +63,11 @@ async fn tour(socket: Option<PathBuf>) -> Result<(), Failure> {
     }
     screen.say(&text::picture(&socket));
     let trunk = Config::parse(TRUNK, "trunk.toml")?;
-    let trunk = Running::start(&rig.trunk().host, trunk, beside(&socket));
+    let trunk = Running::start(rig.host(Role::Trunk), trunk, beside(&socket, "h2"));
+    let tunnel = Config::parse(TUNNEL, "tunnel.toml")?;
+    let tunnel = Running::start(rig.host(Role::Routed), tunnel, beside(&socket, "h4"));
     let switch = Running::start(&rig.switch, config, socket);
-    let mut demo = Demo { rig, switch, trunk };
+    let mut demo = Demo { rig, switch, trunk, tunnel };
     let outcome = tokio::select! {
         outcome = demo.show(&mut screen) => outcome,
         _ = signals.next() => Err(Failure::Refused("the demo was interrupted; all that it had made is removed".into())),
@@ -74,10 +79,11 @@ async fn tour(socket: Option<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The socket of the trunk host's switch.
-fn beside(socket: &Path) -> PathBuf {
+/// The socket of the switch of a host.
+fn beside(socket: &Path, host: &str) -> PathBuf {
     let mut path = socket.as_os_str().to_owned();
-    path.push(".h2");
+    path.push(".");
+    path.push(host);
     path.into()
 }
 
@@ -86,6 +92,7 @@ struct Demo {
     rig: Rig,
     switch: Running,
     trunk: Running,
+    tunnel: Running,
 }
 
 impl Demo {
@@ -93,9 +100,11 @@ impl Demo {
     async fn show(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         self.switch.ready().await?;
         self.trunk.ready().await?;
+        self.tunnel.ready().await?;
         self.rig.plug_taps()?;
         self.switch.up().await?;
         self.trunk.up().await?;
+        self.tunnel.up().await?;
         self.rig.route()?;
         let stations = self.rig.stations.clone();
         let pinged = self.watch(screen, move |tell| traffic::ping_all(&stations, tell)).await?;
@@ -136,6 +145,7 @@ impl Demo {
                     Some(Event::Done(path)) => screen.say(&text::path_line(&path, screen.is_live)),
                 },
                 news = self.trunk.news() => screen.say(&format!("rigswitch of h2: {}\n", news?)),
+                news = self.tunnel.news() => screen.say(&format!("rigswitch of h4: {}\n", news?)),
                 news = self.switch.news() => screen.say(&format!("rigswitch: {}\n", news?)),
                 _ = redraw.tick(), if screen.is_live => {
                     screen.draw(format!("      {now}\n\n{}", self.tables()?));
@@ -156,7 +166,7 @@ impl Demo {
 
     /// The switches first: they have the ends of the wires.
     async fn remove(self) -> Result<(), Failure> {
-        let stopped = self.switch.stop().await.and(self.trunk.stop().await);
+        let stopped = self.switch.stop().await.and(self.trunk.stop().await).and(self.tunnel.stop().await);
         self.rig.remove()?;
         stopped
     }

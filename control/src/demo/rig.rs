@@ -38,7 +38,7 @@ pub(super) enum Role {
     Access,
     /// It tags what it sends, by a switch of its own.
     Trunk,
-    /// It is in another network: the switch routes to it.
+    /// It is in another network, behind a tunnel that a switch of its own is the other end of: the switch routes to it.
     Routed,
 }
 
@@ -62,12 +62,13 @@ const STATIONS: [(Wire, Role); 4] = [
     (Wire::Veth, Role::Access),
     (Wire::Veth, Role::Trunk),
     (Wire::Tap, Role::Access),
-    (Wire::Tap, Role::Routed),
+    (Wire::Vxlan, Role::Routed),
 ];
 
-/// The network of the bridge's hosts, and that of the routed one. The switch has the last address of either.
+/// The network of the bridge's hosts, that of the routed one, and the one that its tunnel goes through. The switch has the last address of each.
 const BRIDGED: u8 = 0;
 const ROUTED: u8 = 1;
+const BENEATH: u8 = 2;
 
 fn address(network: u8, host: u8) -> Ipv4Addr {
     Ipv4Addr::from([10, 79, network, host])
@@ -80,6 +81,8 @@ pub(super) enum Wire {
     Veth,
     /// A TAP that the switch makes.
     Tap,
+    /// The same, and over it a VXLAN tunnel.
+    Vxlan,
 }
 
 impl Wire {
@@ -88,6 +91,7 @@ impl Wire {
         match self {
             Self::Veth => "xdp",
             Self::Tap => "tap",
+            Self::Vxlan => "vxlan",
         }
     }
 }
@@ -124,17 +128,17 @@ impl Rig {
 
     /// Moves the TAPs that the switch has made into their hosts.
     pub(super) fn plug_taps(&self) -> Result<(), LabError> {
-        for station in self.stations.iter().filter(|station| station.wire == Wire::Tap) {
+        for station in self.stations.iter().filter(|station| station.wire != Wire::Veth) {
             station.host.adopt(&station.port, self.switch.netns())?;
             station.set_up()?;
         }
         Ok(())
     }
 
-    /// The host that tags its own frames.
-    pub(super) fn trunk(&self) -> &Station {
-        let is_trunk = |station: &&Station| station.role == Role::Trunk;
-        self.stations.iter().find(is_trunk).unwrap_or(&self.stations[0])
+    /// The host of this role; of several, any.
+    pub(super) fn host(&self, role: Role) -> &Host {
+        let found = self.stations.iter().find(|station| station.role == role);
+        &found.unwrap_or(&self.stations[0]).host
     }
 
     /// Tells every host of the switch as its router to the other network.
@@ -155,11 +159,13 @@ impl Rig {
 }
 
 impl Station {
-    /// Gives the host's end of the wire its addresses, and brings it up. A trunk host has its IP address in its VLAN.
+    /// Gives the host's end of the wire its addresses, and brings it up. A trunk host has its IP address in its VLAN, and a routed one in its tunnel.
     fn set_up(&self) -> Result<(), LabError> {
         self.host.set_mac(&self.device, self.mac)?;
-        if self.role != Role::Trunk {
-            self.host.add_address(&self.device, self.address, 24)?;
+        match self.role {
+            Role::Access => self.host.add_address(&self.device, self.address, 24)?,
+            Role::Trunk => {}
+            Role::Routed => self.host.add_address(&self.device, address(BENEATH, 4).into(), 24)?,
         }
         self.host.set_up(&self.device)
     }

@@ -16,7 +16,8 @@ rigswitch demo: four hosts, each in its own network namespace, on one switch
                                       AF_XDP ├ br0 VLAN 10 ┤
     h2 10.79.0.2 eth0.10 ─ veth ── p2  trunk ┘             └ br0.10 10.79.0.254
                                                              router
-                                                             p4 10.79.1.254 ── TAP ── h4 10.79.1.4
+                                                             vx4 10.79.1.254 ═ VXLAN ═ h4 10.79.1.4
+                                                             p4 10.79.2.254 ─── TAP ──┘
 
 While the demo runs, the switch answers on {}.
 
