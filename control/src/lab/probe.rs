@@ -202,6 +202,8 @@ fn await_reply(mut socket: &Socket, request: &EchoRequest, deadline: Instant) ->
             // Somebody else's: a raw socket hears every ICMP message of its host.
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            // A stopped and continued process is interrupted where a socket has a timeout (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
