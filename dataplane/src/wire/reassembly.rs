@@ -170,6 +170,7 @@ mod tests {
         #![proptest_config(samples::config())]
 
         #[test]
+        #[cfg_attr(miri, ignore = "many bytes of safe arithmetic")]
         fn what_was_fragmented_comes_together(
             payload in prop::collection::vec(any::<u8>(), 1..4000),
             mtu in 1280..1500u16,
