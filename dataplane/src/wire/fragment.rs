@@ -212,7 +212,7 @@ mod tests {
         #[test]
         fn fragments_reassemble_to_the_packet(
             options in prop::collection::vec(any::<[u8; 4]>(), 0..=10),
-            payload in prop::collection::vec(any::<u8>(), 0..4000),
+            payload in prop::collection::vec(any::<u8>(), 0..samples::LONG),
             padding in 0..40usize,
             mtu in 68..1600u16,
         ) {
@@ -246,7 +246,7 @@ mod tests {
         /// RFC 791 §3.2: fragments of fragments are those that a lower MTU on the way would have made.
         #[test]
         fn fragments_of_fragments_reassemble_too(
-            payload in prop::collection::vec(any::<u8>(), 1..4000),
+            payload in prop::collection::vec(any::<u8>(), 1..samples::LONG),
             mtus in [68..1600u16, 68..1600u16],
         ) {
             let once = fragments(&packet(&[], &payload, |_| ()), mtus[0]);

@@ -170,9 +170,8 @@ mod tests {
         #![proptest_config(samples::config())]
 
         #[test]
-        #[cfg_attr(miri, ignore = "many bytes of safe arithmetic")]
         fn what_was_fragmented_comes_together(
-            payload in prop::collection::vec(any::<u8>(), 1..4000),
+            payload in prop::collection::vec(any::<u8>(), 1..samples::LONG),
             mtu in 1280..1500u16,
             identification in any::<u32>(),
             backward in any::<bool>(),
@@ -230,6 +229,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many bytes of safe arithmetic")]
     fn congestion_is_told_and_what_is_too_long_is_none() {
         let mut packet = ipv4(&[1; 8]);
         finish(&mut packet, true).unwrap();

@@ -7,8 +7,11 @@ use proptest::sample::Index;
 /// Few cases under Miri, and no files beside the source: a failing case is printed.
 pub(super) fn config() -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if cfg!(miri) { ProptestConfig { cases: 4, ..config } } else { config }
+    if cfg!(miri) { ProptestConfig { cases: 2, ..config } } else { config }
 }
+
+/// Bytes of the longest payload that is cut to pieces and put together again.
+pub(super) const LONG: usize = if cfg!(miri) { 400 } else { 4000 };
 
 /// An IP header to build.
 #[derive(Clone, Copy, Debug)]
