@@ -30,7 +30,7 @@ pub struct Gso {
     pub ecn: bool,
 }
 
-/// Both, packed into eight bytes of the frame token.
+/// Both, packed into eight bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Packed {
     start: u16,
@@ -49,10 +49,13 @@ struct Todo {
 
 const ECN: u8 = 0x80;
 const NOTHING: Todo = Todo { checksum: 0, gso_kind: 0 };
+const ONLY_UNKNOWN: Todo = Todo { checksum: 1, gso_kind: 0 };
 
 impl Packed {
     pub(super) const NONE: Self = Self { start: 0, offset: 0, gso_size: 0, todo: NOTHING };
+    pub(super) const UNKNOWN: Self = Self { todo: ONLY_UNKNOWN, ..Self::NONE };
 
+    #[inline]
     pub(super) fn checksum(&self) -> Checksum {
         match self.todo.checksum {
             0 => Checksum::Complete,
@@ -61,6 +64,7 @@ impl Packed {
         }
     }
 
+    #[inline]
     pub(super) fn set_checksum(&mut self, checksum: Checksum) {
         (self.todo.checksum, self.start, self.offset) = match checksum {
             Checksum::Complete => (0, 0, 0),
@@ -110,7 +114,14 @@ impl Packed {
         }
     }
 
+    /// Whether all that is to be done is to find out about the checksum.
+    #[inline]
+    pub(super) fn is_unknown(&self) -> bool {
+        self.todo == ONLY_UNKNOWN
+    }
+
     /// Whether nothing is left to do.
+    #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.todo == NOTHING
     }

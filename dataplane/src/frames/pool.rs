@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::area::{Area, CHUNK, HEADROOM};
-use super::frame::Frame;
+use super::frame::{Frame, RESERVED};
 
 /// How much packet memory a worker has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,7 +183,7 @@ impl Pool {
     /// Lends a frame to `borrower`'s ring. The descriptors of a run that spans chunks are the ring's to make; the
     /// loan ends when its *last* chunk comes back.
     pub fn lend(&mut self, borrower: Borrower, frame: Frame) -> Loan {
-        let (chunks, len, head) = (frame.chunks(), frame.len(), frame.headroom());
+        let (chunks, len, head) = (frame.chunks(), frame.len(), frame.start());
         let used = (head + len).div_ceil(CHUNK).clamp(1, chunks);
         let first = self.chunk_index(frame.retire());
         // A frame's length fits 32 bits, by its token.
@@ -234,7 +234,7 @@ impl Pool {
                 (self.config.frames + in_runs / length * length, self.config.run_chunks)
             }
         };
-        let within = first == last && start + len as usize <= CHUNK;
+        let within = first == last && start >= RESERVED && start + len as usize <= CHUNK;
         let (head, len) = if within { (start, len) } else { (HEADROOM, 0) };
         // An offset within a chunk fits 16 bits.
         #[allow(clippy::cast_possible_truncation)]
@@ -296,6 +296,25 @@ mod tests {
         assert!(frame.pull_front(4));
         assert!(!frame.pull_front(61) && !frame.push_front(4000));
         assert_eq!(frame.bytes(), [7; 60]);
+        pool.free(frame);
+    }
+
+    #[test]
+    fn headers_take_all_headroom_but_what_the_offload_state_is_kept_in() {
+        let mut pool = Pool::new(PoolConfig::singles(1));
+        let mut frame = pool.alloc(60).unwrap();
+        assert!(frame.fill(&[7; 60]));
+        frame.set_checksum(Checksum::Partial { start: 34, offset: 16 });
+        let count = u16::try_from(frame.headroom()).unwrap();
+        assert!(frame.push_front(count) && !frame.push_front(1));
+        frame.bytes_mut().fill(0xff);
+        assert_eq!(frame.checksum(), Checksum::Partial { start: 34 + count, offset: 16 });
+        assert!(frame.pull_front(count + 35), "the start is taken off");
+        assert!(frame.is_wire_ready());
+        frame.set_checksum(Checksum::Unknown);
+        assert!(!frame.is_wire_ready() && frame.gso().is_none());
+        assert!(frame.push_front(10));
+        assert_eq!((frame.checksum(), frame.len()), (Checksum::Unknown, 35));
         pool.free(frame);
     }
 

@@ -80,7 +80,7 @@ impl Sending {
 /// Descriptors that the frame takes: chunks that its bytes touch.
 #[inline]
 pub(super) fn pieces(frame: &Frame) -> usize {
-    (frame.headroom() % CHUNK + frame.len()).div_ceil(CHUNK)
+    (frame.start() % CHUNK + frame.len()).div_ceil(CHUNK)
 }
 
 /// Whether a chunk is part of a run: those lie behind the single ones.
