@@ -154,9 +154,10 @@ impl PortQueue for Packets {
             let station = self.state >> 20;
             let to = 0x0200_0000_0000 | station & self.mask;
             let from = 0x0201_0000_0000 | station >> 3 & self.mask;
-            self.frame[OVERHEAD..OVERHEAD + 6].copy_from_slice(&to.to_be_bytes()[2..]);
-            self.frame[OVERHEAD + 6..OVERHEAD + 12].copy_from_slice(&from.to_be_bytes()[2..]);
             assert!(frame.fill(&self.frame));
+            let inside = &mut frame.bytes_mut()[OVERHEAD..];
+            inside[..6].copy_from_slice(&to.to_be_bytes()[2..]);
+            inside[6..12].copy_from_slice(&from.to_be_bytes()[2..]);
             if let Err(frame) = burst.push(frame) {
                 io.pool.free(frame);
             }

@@ -175,6 +175,12 @@ pub trait Observer {
     /// `step` happens to `frame`, which is as it is then.
     fn see(&mut self, step: Step, frame: &Frame);
 
+    /// The same of a step that takes some making.
+    #[inline(always)]
+    fn see_made(&mut self, step: impl FnOnce() -> Step, frame: &Frame) {
+        self.see(step(), frame);
+    }
+
     /// All that was queued is the ports' now, or has ended.
     fn flushed(&mut self) {}
 

@@ -18,7 +18,7 @@ use crate::punt::PuntReason;
 use crate::tables::next_hop::NextHopId;
 use crate::tables::route::Place;
 use crate::tables::{Arrival, Interface, Routing, Tables};
-use crate::tunnels::{self, Owner};
+use crate::tunnels;
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::flow::FlowHash;
 use crate::wire::forward::{self, Confined, Plain, Refused};
@@ -199,18 +199,17 @@ impl RoutingStage {
         for (turn, frame) in self.ours.drain() {
             cx.observer.see(Step::Turn(turn), &frame);
             let found = &self.found[turn];
-            let owner = match found {
-                Found::Ipv4(..) => tunnels::find(tunnels, &frame),
+            let arrived = match found {
+                Found::Ipv4(_, packet) => tunnels::find(tunnels, &frame, packet.length),
                 _ => tunnels::find_ipv6(tunnels, &frame),
             };
-            let fate = match &owner {
-                Owner::Tunnel((arrival, _)) => Fate::Decapsulate(*arrival),
-                Owner::Control(reason) => Fate::Punt(*reason),
-            };
-            cx.observer.see(Step::Routed(found.destination(), fate), &frame);
-            match owner {
-                Owner::Tunnel(arrived) => tunnels::receive(cx, device, arrived, frame, egress),
-                Owner::Control(reason) => cx.punt(device, reason, frame),
+            match arrived {
+                Ok(arrived) => {
+                    let fate = Fate::Decapsulate(arrived.0);
+                    cx.observer.see_made(|| Step::Routed(found.destination(), fate), &frame);
+                    tunnels::receive(cx, device, arrived, frame, egress);
+                }
+                Err(reason) => end(cx, device, found, Fate::Punt(reason), frame),
             }
         }
     }

@@ -250,11 +250,16 @@ impl Tunnels {
 /// its IPv6 address, behind 02:00.
 #[inline]
 pub fn station_of(next_hop: IpAddr) -> MacAddr {
-    let low = match next_hop {
+    station_of_low(match next_hop {
         IpAddr::V4(address) => address.to_bits(),
         #[expect(clippy::cast_possible_truncation, reason = "the last bits are meant")]
         IpAddr::V6(address) => address.to_bits() as u32,
-    };
+    })
+}
+
+/// The same of an address that ends in these bits.
+#[inline]
+pub fn station_of_low(low: u32) -> MacAddr {
     MacAddr::from_bits(0x0200 << 32 | u64::from(low))
 }
 

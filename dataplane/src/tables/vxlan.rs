@@ -1,6 +1,6 @@
 //! VXLAN devices, compiled: the far ends that stations of each are behind, and which device takes what comes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::{Neighbors, Peer, RemoteId};
 use crate::ids::{DeviceId, DomainId, MacAddr, Vni};
@@ -99,7 +99,7 @@ pub struct Peers {
 struct Group {
     first: u32, // of the remotes
     count: u32,
-    address: Option<IpAddr>, // of the first
+    address: Option<Ipv6Addr>, // of the first
 }
 
 impl Peers {
@@ -113,7 +113,7 @@ impl Peers {
         let (mut places, mut remotes) = (Vec::new(), Vec::new());
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         for group in groups {
-            let address = group.first().map(|(address, _)| *address);
+            let address = group.first().map(|(address, _)| mapped(*address));
             places.push(Group { first: number(remotes.len()), count: number(group.len()), address });
             remotes.extend(group.iter().map(|(_, remote)| *remote));
         }
@@ -132,9 +132,9 @@ impl Peers {
             .unwrap_or(&[])
     }
 
-    /// The address of the first of them.
+    /// The address of the first of them, IPv4's as IPv6 maps them (RFC 4291 §2.5.5.2).
     #[inline]
-    pub fn address(&self, peer: Peer) -> Option<IpAddr> {
+    pub fn address(&self, peer: Peer) -> Option<Ipv6Addr> {
         self.group(peer)?.address
     }
 
@@ -158,6 +158,13 @@ impl Peers {
     #[inline]
     fn group(&self, peer: Peer) -> Option<&Group> {
         self.groups.get(usize::from(peer.0).wrapping_sub(1))
+    }
+}
+
+fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }
 
@@ -205,7 +212,7 @@ mod tests {
         assert_eq!(found, [vec![], vec![RemoteId(2)], vec![], vec![RemoteId(3), RemoteId(4)], vec![]]);
         assert_eq!(
             [0, 1, 2, 3].map(|n| peers.address(Peer(n))),
-            [None, Some(address(2)), None, Some(address(3))]
+            [None, Some(mapped(address(2))), None, Some(mapped(address(3)))]
         );
         assert_eq!([2, 3, 9].map(|n| peers.find(address(n))), [Some(Peer(1)), None, Some(Peer(2))]);
         assert_eq!((peers.of_unknown(), peers.all().count()), (Some(Peer(3)), 3));

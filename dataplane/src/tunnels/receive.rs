@@ -1,6 +1,6 @@
 //! What comes to an address of ours in an outer header: whose it is, and up to its device.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Checksum, Frame};
@@ -8,18 +8,19 @@ use crate::ids::DeviceId;
 use crate::pipeline::{Context, Egress, Observer, Transmit};
 use crate::punt::PuntReason;
 use crate::tables::{Arrival, Tunnels};
-use crate::wire::IpProtocol;
 use crate::wire::ethernet::HEADER_LEN;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::{IpProtocol, ipv4};
 
 use super::{ipip, vxlan};
 
-/// What tunnels go by of an outer IP header, read once.
+/// What tunnels go by of an outer IP header, read once. All of it numbers, as those stay in registers: a variant would be written to memory in
+/// pieces and read back whole.
 #[derive(Clone, Copy)]
 pub(crate) struct Outer {
-    /// The far end.
-    pub(super) source: IpAddr,
+    /// The far end, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2).
+    pub(super) source: u128,
     /// Type of service or traffic class.
     pub(super) tos: u8,
     /// What follows: of IPv6 behind extension headers.
@@ -30,58 +31,69 @@ pub(crate) struct Outer {
     pub(super) end: usize,
 }
 
-/// Whose a packet for an address of ours is.
-pub(crate) enum Owner {
-    /// A tunnel's.
-    Tunnel((Arrival, Outer)),
-    /// Control's, for this reason.
-    Control(PuntReason),
-}
-
-impl From<Option<(Arrival, Outer)>> for Owner {
+impl Outer {
+    /// The far end.
     #[inline]
-    fn from(arrived: Option<(Arrival, Outer)>) -> Self {
-        arrived.map_or(Self::Control(PuntReason::Local), Self::Tunnel)
+    pub(super) fn source(&self) -> IpAddr {
+        Ipv6Addr::from_bits(self.source).to_canonical()
+    }
+
+    /// Whether that is this one.
+    #[inline]
+    pub(super) fn is_from(&self, far_end: Ipv6Addr) -> bool {
+        far_end.to_bits() == self.source
+    }
+
+    /// The last 32 bits of the far end's address.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the last bits are meant")]
+    pub(super) fn source_low(&self) -> u32 {
+        self.source as u32
     }
 }
 
-/// Whose an IPv4 packet for us is. Only control puts fragments together, of a tunnel's as of others.
+/// Whose an IPv4 packet of so many bytes for us is, that routing has found right; if it is no tunnel's, it is control's for this reason.
+/// Only control puts fragments together, of a tunnel's as of others.
 #[inline(always)]
-pub(crate) fn find(tunnels: &Tunnels, frame: &Frame) -> Owner {
-    let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let Ok(ip) = Ipv4::view(packet) else { return Owner::Control(PuntReason::Local) };
-    if ip.is_fragment() {
-        return Owner::Control(PuntReason::Fragment);
+pub(crate) fn find(tunnels: &Tunnels, frame: &Frame, length: u32) -> Result<(Arrival, Outer), PuntReason> {
+    let bytes = frame.bytes();
+    let Some(header) = bytes.get(HEADER_LEN..).and_then(<[u8]>::first_chunk::<{ ipv4::HEADER_LEN }>) else {
+        return Err(PuntReason::Local);
+    };
+    let [words, tos, _, _, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
+    if u16::from_be_bytes([f0, f1]) & ipv4::FRAGMENT != 0 {
+        return Err(PuntReason::Fragment);
     }
-    let (protocol, start) = (ip.protocol(), HEADER_LEN + ip.header_len());
-    let end = start + ip.payload().len();
-    let outer = Outer { source: ip.source().into(), tos: ip.tos(), protocol, start, end };
+    let source = Ipv4Addr::new(s0, s1, s2, s3);
+    let protocol = IpProtocol(protocol);
+    let (start, end) = (HEADER_LEN + usize::from(words & 0xf) * 4, HEADER_LEN + length as usize);
     let arrival = match protocol {
-        IpProtocol::UDP => listener(tunnels, false, ip.payload()),
+        IpProtocol::UDP => listener(tunnels, false, bytes.get(start..end).unwrap_or_default()),
         IpProtocol::IPV4 | IpProtocol::IPV6 => {
-            tunnels.demux.find(protocol, ip.destination(), ip.source()).map(Arrival::Ip)
+            tunnels.demux.find(protocol, Ipv4Addr::new(d0, d1, d2, d3), source).map(Arrival::Ip)
         }
         _ => None,
     };
-    arrival.map(|arrival| (arrival, outer)).into()
+    let arrival = arrival.ok_or(PuntReason::Local)?;
+    Ok((arrival, Outer { source: source.to_ipv6_mapped().to_bits(), tos, protocol, start, end }))
 }
 
 /// The same of an IPv6 packet.
-pub(crate) fn find_ipv6(tunnels: &Tunnels, frame: &Frame) -> Owner {
+pub(crate) fn find_ipv6(tunnels: &Tunnels, frame: &Frame) -> Result<(Arrival, Outer), PuntReason> {
     let packet = frame.bytes().get(HEADER_LEN..).unwrap_or_default();
-    let Ok(ip) = Ipv6::view(packet) else { return Owner::Control(PuntReason::Local) };
+    let ip = Ipv6::view(packet).map_err(|_| PuntReason::Local)?;
     if ip.is_fragment() {
-        return Owner::Control(PuntReason::Fragment);
+        return Err(PuntReason::Fragment);
     }
-    let Ok((protocol, payload)) = ip.upper_layer() else { return Owner::Control(PuntReason::Local) };
+    let (protocol, payload) = ip.upper_layer().map_err(|_| PuntReason::Local)?;
     let end = HEADER_LEN + ipv6::HEADER_LEN + ip.payload().len();
     let start = end - payload.len();
-    let outer = Outer { source: ip.source().into(), tos: ip.traffic_class(), protocol, start, end };
     let arrival = match protocol {
         IpProtocol::UDP => listener(tunnels, true, payload),
         _ => None,
     };
-    arrival.map(|arrival| (arrival, outer)).into()
+    let arrival = arrival.ok_or(PuntReason::Local)?;
+    Ok((arrival, Outer { source: ip.source().to_bits(), tos: ip.traffic_class(), protocol, start, end }))
 }
 
 /// The port that a datagram is for, if it is one at which VXLAN devices take packets.
@@ -142,13 +154,15 @@ fn receive_super<O: Observer, T: Transmit>(
     egress: &mut Egress,
 ) {
     egress.count_forwarded();
-    let is_ipv4 = Ipv4::view(whole.bytes().get(HEADER_LEN..).unwrap_or_default()).is_ok();
     egress.cut(cx, from, whole, |egress, cx, mut segment| {
         let tunnels = cx.tables.tunnels();
-        let owner = if is_ipv4 { find(tunnels, &segment) } else { find_ipv6(tunnels, &segment) };
-        let unwrapped = match owner {
-            Owner::Tunnel(arrived) => unwrap(cx, from, &arrived, &mut segment),
-            Owner::Control(_) => Err(DropReason::MalformedOffload),
+        let arrived = match Ipv4::view(segment.bytes().get(HEADER_LEN..).unwrap_or_default()) {
+            Ok(ip) => find(tunnels, &segment, ip.total_len().into()),
+            Err(_) => find_ipv6(tunnels, &segment),
+        };
+        let unwrapped = match arrived {
+            Ok(arrived) => unwrap(cx, from, &arrived, &mut segment),
+            Err(_) => Err(DropReason::MalformedOffload),
         };
         match unwrapped {
             Ok(device) => egress.rise(cx, device, segment),

@@ -176,6 +176,13 @@ impl Observer for Watchers {
         }
     }
 
+    #[inline(always)]
+    fn see_made(&mut self, step: impl FnOnce() -> Step, frame: &Frame) {
+        if self.is_armed() {
+            self.see(step(), frame);
+        }
+    }
+
     fn flushed(&mut self) {
         for (_, _, watch) in &mut self.watches {
             if let Watch::Follow(follow) = watch {

@@ -87,7 +87,7 @@ impl<'a> Ipv4<'a> {
     /// Whether this is a fragment, first or later: its payload is not a whole transport segment.
     #[inline]
     pub fn is_fragment(&self) -> bool {
-        self.fragment_word() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
+        self.fragment_word() & FRAGMENT != 0
     }
 
     /// Whether this is a fragment, but not the first one: its payload begins with no transport header.
@@ -178,6 +178,8 @@ impl<'a> Ipv4<'a> {
 
 /// In the word of flags and offset: do not fragment.
 pub(super) const DONT_FRAGMENT: u16 = 0x4000;
+/// Of the same word, what only a fragment has.
+pub(crate) const FRAGMENT: u16 = MORE_FRAGMENTS | OFFSET_MASK;
 /// More fragments follow.
 pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset, in units of eight bytes.

@@ -4,7 +4,7 @@ use crate::drops::DropReason;
 use crate::frames::Frame;
 use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Transmit};
-use crate::tables::{IpTunnelId, IpipDescent, Remote, RemoteId, Tunnels, next_hop_of, station_of};
+use crate::tables::{IpTunnelId, IpipDescent, Remote, RemoteId, Tunnels, next_hop_of, station_of_low};
 use crate::tunnels::{Outer as Arrived, underlay};
 use crate::wire::IpProtocol;
 use crate::wire::ethernet::{self, EtherType, Ethernet, HEADER_LEN};
@@ -91,7 +91,7 @@ pub(crate) fn unwrap(mac: MacAddr, outer: &Arrived, frame: &mut Frame) -> Result
     let Some((header, packet)) = frame.bytes_mut().split_first_chunk_mut() else {
         unreachable!("the inner header follows")
     };
-    ethernet::emit(header, mac, station_of(outer.source), ether_type);
+    ethernet::emit(header, mac, station_of_low(outer.source_low()), ether_type);
     if let Some(ecn) = ecn {
         let set = set_ecn(packet, ecn);
         debug_assert!(set.is_some(), "the version says that it is there");
@@ -149,7 +149,7 @@ mod tests {
         let header = Ipv4::view(&frame.bytes()[HEADER_LEN..]).unwrap();
         let start = HEADER_LEN + header.header_len();
         Arrived {
-            source: header.source().into(),
+            source: header.source().to_ipv6_mapped().into(),
             tos: header.tos(),
             protocol: header.protocol(),
             start,
@@ -199,7 +199,7 @@ mod tests {
             prop_assert_eq!(unwrap(MAC, &arrived(&frame), &mut frame), Ok(()));
             prop_assert_eq!(&frame.bytes()[HEADER_LEN..], &inside);
             let header = Ethernet::view(frame.bytes()).unwrap();
-            prop_assert_eq!((header.destination(), header.source()), (MAC, station_of(NEAR.into())));
+            prop_assert_eq!((header.destination(), header.source()), (MAC, station_of_low(NEAR.to_bits())));
             pool.free(frame);
         }
 

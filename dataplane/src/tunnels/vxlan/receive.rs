@@ -83,7 +83,7 @@ pub(crate) fn unwrap<O: Observer, T: Transmit>(
         return Err(DropReason::VxlanLoop);
     }
     if vxlan.learns {
-        learn(cx, vxlan, source, outer.source, frame)?;
+        learn(cx, vxlan, source, outer, frame)?;
     }
     let headers = u16::try_from(outer.start + udp::HEADER_LEN + vxlan::HEADER_LEN).unwrap_or_default();
     let shortened = (frame.len() == end || frame.set_len(end)) && frame.pull_front(headers);
@@ -125,7 +125,7 @@ fn message<'f, O: Observer, T: Transmit>(
 /// Whether the checksum of a datagram, which begins `payload`, is right.
 fn is_intact(frame: &[u8], outer: &Outer, payload: &[u8], datagram: &Udp<'_>) -> bool {
     let packet = frame.get(HEADER_LEN..).unwrap_or_default();
-    let addresses = match outer.source {
+    let addresses = match outer.source() {
         IpAddr::V4(_) => Ipv4::view(packet).map(|ip| ip.addresses()),
         IpAddr::V6(_) => Ipv6::view(packet).map(|ip| ip.addresses()),
     };
@@ -144,7 +144,7 @@ fn learn<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     vxlan: &Vxlan,
     source: MacAddr,
-    far_end: IpAddr,
+    outer: &Outer,
     frame: &Frame,
 ) -> Result<(), DropReason> {
     if source.is_group() || source.is_zero() {
@@ -153,7 +153,7 @@ fn learn<O: Observer, T: Transmit>(
     let spot = cx.macs.locate(Key::new(vxlan.domain, source));
     let known = cx.macs.find(spot);
     if let Some(entry) = known
-        && vxlan.peers.address(entry.egress().peer) == Some(far_end)
+        && vxlan.peers.address(entry.egress().peer).is_some_and(|far_end| outer.is_from(far_end))
     {
         if entry.updated() != cx.tick {
             cx.macs.learn(spot, entry.egress(), cx.tick);
@@ -163,6 +163,7 @@ fn learn<O: Observer, T: Transmit>(
     if known.is_some_and(|entry| entry.is_fixed()) {
         return Err(DropReason::VxlanFixed);
     }
+    let far_end = outer.source();
     let Some(peer) = vxlan.peers.find(far_end) else {
         let told = FarEnd { key: spot.key(), address: far_end };
         let taken = cx.punt.offer(vxlan.device, PuntReason::FarEnd, cx.tick, &told.encode());
