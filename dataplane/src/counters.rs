@@ -86,8 +86,10 @@ impl AddAssign for Volume {
     }
 }
 
-/// What one worker counts on one device.
+/// What one worker counts on one device. What every frame adds to is on one line of the cache, and those of thousands of devices on few
+/// pages; the rest, which is much more, is elsewhere.
 #[derive(Default)]
+#[repr(align(64))]
 pub struct DeviceCounters {
     /// Frames taken from the device.
     pub received: Traffic,
@@ -97,8 +99,10 @@ pub struct DeviceCounters {
     pub checksums_completed: Counter,
     /// Segments cut in software from super-frames before sending.
     pub segments_made: Counter,
-    drops: [Drops; 2], // by direction
+    drops: Box<[Drops; 2]>, // by direction
 }
+
+const _: () = assert!(size_of::<DeviceCounters>() == 64);
 
 /// Drops of one direction, by reason.
 struct Drops([Traffic; DropReason::ALL.len()]);
@@ -126,7 +130,7 @@ impl DeviceCounters {
         self.sent.move_to(&sum.sent);
         self.checksums_completed.move_to(&sum.checksums_completed);
         self.segments_made.move_to(&sum.segments_made);
-        let drops = self.drops.iter().zip(&sum.drops).flat_map(|(drops, sums)| drops.0.iter().zip(&sums.0));
+        let drops = self.drops.iter().zip(sum.drops.iter()).flat_map(|(drops, sums)| drops.0.iter().zip(&sums.0));
         drops.for_each(|(drop, sum)| drop.move_to(sum));
     }
 }
