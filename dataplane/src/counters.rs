@@ -130,7 +130,8 @@ impl DeviceCounters {
         self.sent.move_to(&sum.sent);
         self.checksums_completed.move_to(&sum.checksums_completed);
         self.segments_made.move_to(&sum.segments_made);
-        let drops = self.drops.iter().zip(sum.drops.iter()).flat_map(|(drops, sums)| drops.0.iter().zip(&sums.0));
+        let drops =
+            self.drops.iter().zip(sum.drops.iter()).flat_map(|(drops, sums)| drops.0.iter().zip(&sums.0));
         drops.for_each(|(drop, sum)| drop.move_to(sum));
     }
 }

@@ -15,9 +15,16 @@ pub fn prefetch<T>(item: &T) {
     let _ = item;
 }
 
+/// Room for so many items, on large pages where the kernel has them.
+pub fn on_large_pages<T>(room: usize) -> Vec<T> {
+    let mut items = Vec::with_capacity(room);
+    advise_huge_pages(items.spare_capacity_mut());
+    items
+}
+
 /// Asks for large pages (MADV_HUGEPAGE) under memory that has not been touched yet: a table that is read at
 /// random then costs few TLB misses. The kernel may refuse, and whole pages only are advised.
-pub fn advise_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
+fn advise_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
     const PAGE: usize = 4096;
     let range = memory.as_ptr_range();
     let (start, end) = ((range.start as usize).next_multiple_of(PAGE), range.end as usize / PAGE * PAGE);

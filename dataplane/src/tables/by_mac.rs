@@ -57,7 +57,9 @@ impl<V: Copy> ByMac<V> {
     /// A table of so many buckets, unless an address would be further from its own than `longest`.
     fn filled(pairs: &[(MacAddr, V)], buckets: usize, factor: u64, longest: usize) -> Option<Self> {
         let shift = u64::BITS - buckets.trailing_zeros().max(1);
-        let mut table = Self { buckets: vec![Bucket::EMPTY; buckets.max(2)].into(), shift, factor };
+        let mut empty = hints::on_large_pages(buckets.max(2));
+        empty.resize(buckets.max(2), Bucket::EMPTY);
+        let mut table = Self { buckets: empty.into(), shift, factor };
         for &(mac, value) in pairs {
             let spot = table.locate(mac);
             if table.find(spot).is_some() {

@@ -81,8 +81,9 @@ impl Role {
     }
 }
 
-/// What the tables say of one device.
+/// What the tables say of one device, on one line of the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(align(64))]
 pub struct Device {
     /// What becomes of what it receives.
     pub role: Role,
@@ -100,6 +101,8 @@ pub struct Device {
     /// What sets it apart as a member of a bridge, if its role says that something does.
     pub knobs: Knobs,
 }
+
+const _: () = assert!(size_of::<Device>() == 64);
 
 impl Device {
     /// The kernel forwards what fits the MTU, an Ethernet header and a tag, and holds the outermost tag of a frame beside
@@ -277,6 +280,9 @@ impl Tables {
             assert!(lists.iter().all(|list| list.iter().all(|&member| known(member))));
             assert!(domain.host.is_none_or(|host| known(host.device)));
         }
+        let mut on_large_pages = hints::on_large_pages(devices.len());
+        on_large_pages.extend_from_slice(&devices);
+        let devices = on_large_pages.into();
         let (tags, children, macvlans, tunnels) = Default::default();
         Self { devices, domains, tags, children, macvlans, routing: None, vlan_ports, tunnels }
     }

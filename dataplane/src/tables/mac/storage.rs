@@ -24,8 +24,7 @@ impl Buckets {
     }
 
     fn new(count: usize) -> Self {
-        let mut buckets = Vec::with_capacity(count.max(MINIMUM));
-        hints::advise_huge_pages(buckets.spare_capacity_mut());
+        let mut buckets = hints::on_large_pages(count.max(MINIMUM));
         buckets.resize_with(buckets.capacity(), Bucket::default);
         Self(buckets)
     }

@@ -154,10 +154,9 @@ fn root_bits(routes: usize) -> u8 {
     }
 }
 
-/// A copy on large pages where the kernel has them: read at random, it costs few TLB misses then. There is room for changes.
+/// A copy on large pages. There is room for changes.
 fn on_large_pages<T: Clone>(items: &[T]) -> Vec<T> {
-    let mut copy = Vec::with_capacity(items.len() + items.len() / 16);
-    hints::advise_huge_pages(copy.spare_capacity_mut());
+    let mut copy = hints::on_large_pages(items.len() + items.len() / 16);
     copy.extend_from_slice(items);
     copy
 }
