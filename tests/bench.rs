@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use command::{Folder, Said, is_machine_root, signal, skipped, wait_for};
+use command::{Folder, Process, Said, is_machine_root, skipped, wait_for};
 use rigswitch_dataplane::sys::perf::Perf;
 use serde_json::Value;
 
@@ -159,18 +159,16 @@ fn an_interrupted_run_keeps_what_was_measured() {
         "--report",
         "r",
     ]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     // Once it has worked for a second, it has measured something: a trial takes a quarter of that.
-    wait_for("work", || (cpu_ticks(child.id()) >= 100).then_some(()));
-    signal("INT", child.id());
-    let status = wait_for("the end", || child.try_wait().unwrap());
-    assert_eq!(status.code(), Some(1));
+    wait_for("work", || (cpu_ticks(run.pid()) >= 100).then_some(()));
+    run.signal("INT");
+    assert_eq!(run.end().code(), Some(1));
     let report = report(&folder.path("r"));
     assert_eq!(report["ended_early"], "interrupted");
-    let output = child.wait_with_output().unwrap();
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(out.contains("The bridge with no I/O"), "{out}");
-    assert_eq!(err, "rigswitch: interrupted; what was measured before is above and in the report\n");
+    let said = run.said();
+    assert!(said.out.contains("The bridge with no I/O"), "{}", said.out);
+    assert_eq!(said.err, "rigswitch: interrupted; what was measured before is above and in the report\n");
 }
 
 #[test]
@@ -228,10 +226,10 @@ fn we_and_the_kernel_are_measured_over_devices() {
         let words =
             format!("bench encap --rounds 1 --millis 20 --way {ways} --size {} --report r", sizes.join(","));
         let mut command = folder.command(&words.split_whitespace().collect::<Vec<_>>());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let process = child.id();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let run = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let process = run.pid();
+        let said = run.said();
+        assert_eq!(said.code, Some(0), "{}", said.err);
         assert_eq!(namespaces(process), [""; 0]);
         let report = report(&folder.path("r"));
         let paths =
@@ -278,10 +276,9 @@ fn an_interrupted_run_leaves_no_namespace() {
     // Of one way, so that what is measured in memory before is soon over.
     let words = "bench encap --rounds 1 --millis 1 --size 64 --way bridge --report r";
     let mut command = folder.command(&words.split(' ').collect::<Vec<_>>());
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for("a namespace", || (!namespaces(child.id()).is_empty()).then_some(()));
-    signal("TERM", child.id());
-    let status = wait_for("the end", || child.try_wait().unwrap());
-    assert_eq!((status.code(), namespaces(child.id())), (Some(1), vec![]));
+    let mut run = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    wait_for("a namespace", || (!namespaces(run.pid()).is_empty()).then_some(()));
+    run.signal("TERM");
+    assert_eq!((run.end().code(), namespaces(run.pid())), (Some(1), vec![]));
     assert_eq!(report(&folder.path("r"))["ended_early"], "interrupted");
 }

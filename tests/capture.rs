@@ -8,9 +8,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 
-use command::{Folder, PATIENCE, Said, TWO_PORTS, http, said, signal, skipped, wait_for, wait_within};
+use command::{Folder, PATIENCE, Process, Said, TWO_PORTS, http, said, skipped, wait_for, wait_within};
 use rig::{Plug, Rig, Wire, bridge, frame};
 use rigswitch::lab;
 use serde_json::Value;
@@ -24,7 +24,7 @@ const EXPERIMENT: u16 = 0x88b5;
 
 /// A capture that runs, killed with this.
 struct Capturing {
-    child: Child,
+    child: Process,
     said: BufReader<ChildStderr>,
 }
 
@@ -32,7 +32,7 @@ impl Capturing {
     /// Starts one, and waits until it sees every frame.
     fn start(folder: &Folder, words: &[&str]) -> Self {
         let mut command = folder.command(&[&["capture"], words].concat());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
@@ -42,23 +42,16 @@ impl Capturing {
 
     /// Ends it as an operator does.
     fn stop(self) -> (Option<i32>, String) {
-        signal("INT", self.child.id());
+        self.child.signal("INT");
         self.end()
     }
 
     /// Waits for its end, and answers how it ended and what it said.
     fn end(mut self) -> (Option<i32>, String) {
-        let status = wait_for("the capture to end", || self.child.try_wait().unwrap());
+        let status = self.child.end();
         let mut text = String::new();
         self.said.read_to_string(&mut text).unwrap();
         (status.code(), text)
-    }
-}
-
-impl Drop for Capturing {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -184,13 +177,13 @@ fn a_capture_is_read_as_it_comes_by_tcpdump_and_by_wireshark_as_extcap() {
     let (from, to) = (rig.wire(0), rig.wire(1));
     // Whoever reads ends it; the capture sees nobody read, and that is no failure.
     let mut capture = rig.folder.command(&["capture", "--port", "p0", "ether proto 0x88b5"]);
-    let mut capture = capture.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut capture = Process::start(capture.stdout(Stdio::piped()).stderr(Stdio::null()));
     let pipe = capture.stdout.take().unwrap();
     let mut reader = {
         // The pipe closes here with the command: the reader alone has it.
         let mut reader = Command::new("tcpdump");
         reader.args(["-Z", "root", "-c", "2", "-ner", "-"]).stdin(pipe);
-        reader.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        Process::start(reader.stdout(Stdio::piped()).stderr(Stdio::null()))
     };
     let mut seeds = 0..;
     let mut send = || {
@@ -221,7 +214,7 @@ fn a_capture_is_read_as_it_comes_by_tcpdump_and_by_wireshark_as_extcap() {
     wireshark.args(["-i", "rigswitch p1", "-f", "ether proto 0x88b5", "-c", "3", "-w"]);
     wireshark.arg(rig.folder.path("live.pcapng")).env("RIGSWITCH_SOCKET", rig.folder.socket());
     wireshark.env("HOME", rig.folder.path(".")).env_remove("XDG_CONFIG_HOME");
-    let mut wireshark = wireshark.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut wireshark = Process::start(wireshark.stdout(Stdio::null()).stderr(Stdio::null()));
     // It asks everything in its extcap folders, twice, before it captures: on a busy machine that takes a while.
     let status = wait_within(4 * PATIENCE, "the end of tshark", || {
         send();

@@ -7,10 +7,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use command::{Folder, is_machine_root, is_root, said, signal, skipped};
+use command::{Folder, Process, is_machine_root, is_root, said, signal, skipped};
 use rigswitch_dataplane::sys::netns::Netns;
 
 #[test]
@@ -25,7 +25,7 @@ fn a_demo_removes_what_a_killed_one_left_passes_every_path_and_leaves_nothing() 
     let folder = Folder::new("demo");
     let mut killed = Demo::start(&folder);
     killed.wait_for_a_path();
-    killed.child.kill().unwrap();
+    killed.child.kill();
     killed.child.wait().unwrap();
     assert_eq!(namespaces(killed.child.id()).len(), 5, "nobody could clean up");
     assert!(!folder.left_behind().is_empty());
@@ -102,14 +102,14 @@ fn its_configuration_is_a_file_to_start_from() {
 
 /// A demo that runs, killed with this.
 struct Demo {
-    child: Child,
+    child: Process,
     lines: BufReader<ChildStdout>,
 }
 
 impl Demo {
     fn start(folder: &Folder) -> Self {
         let mut command = folder.command(&["demo"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
@@ -129,13 +129,6 @@ impl Demo {
         self.lines.read_to_string(&mut out).unwrap();
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         (self.child.wait().unwrap().code(), out, err)
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use command::{PATIENCE, Running, signal, wait_for};
+use command::{PATIENCE, Process, Running, wait_for};
 use rig::{NIC, Plug, Rig, bridge, has, run_in, shown, v4};
 use rigswitch::lab::{self, Host};
 use serde_json::Value;
@@ -178,15 +178,15 @@ fn a_capture_on_the_bridge_has_what_it_is_handed_and_what_it_sends() {
     };
     reaches(&rig.hosts[0], "10.2.0.2");
     let words = ["capture", "--port", "br0", "-w", "br0.pcapng", "vlan and icmp"];
-    let mut child = rig.folder.command(&words).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Process::start(rig.folder.command(&words).stderr(Stdio::piped()));
     let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut said, &mut line).unwrap();
     assert_eq!(line, "rigswitch: capturing\n");
     let ping = lab::ping(&rig.hosts[0], address("10.2.0.2"), 3, 56, PATIENCE).unwrap();
     assert_eq!(ping.lost(), 0);
-    signal("INT", child.id());
-    wait_for("the capture to end", || child.try_wait().unwrap());
+    child.signal("INT");
+    child.end();
     line.clear();
     std::io::BufRead::read_line(&mut said, &mut line).unwrap();
     // Each echo and each answer, handed up and sent: with the tag of the one VLAN, and of the other.

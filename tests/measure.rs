@@ -4,10 +4,10 @@
 mod command;
 mod rig;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
-use command::{Said, is_root, said, skipped};
+use command::{Process, Said, is_root, said, skipped};
 use rig::{NIC, Plug, Rig, run_in};
 use rigswitch_dataplane::sys::userns;
 use serde_json::Value;
@@ -28,9 +28,9 @@ fn json(text: &str) -> Value {
 }
 
 /// A sink that counts, and the rest of what it says on standard error.
-fn start_sink(words: &str) -> (Child, BufReader<std::process::ChildStderr>) {
+fn start_sink(words: &str) -> (Process, BufReader<std::process::ChildStderr>) {
     let mut command = bench(&format!("sink {words}"));
-    let mut sink = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut sink = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut stderr = BufReader::new(sink.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
@@ -39,11 +39,10 @@ fn start_sink(words: &str) -> (Child, BufReader<std::process::ChildStderr>) {
 }
 
 /// Interrupts it, and answers its end and what it said.
-fn interrupt(mut child: Child) -> (Option<i32>, String) {
-    command::signal("INT", child.id());
-    let mut out = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    (child.wait().unwrap().code(), out)
+fn interrupt(process: Process) -> (Option<i32>, String) {
+    process.signal("INT");
+    let said = process.said();
+    (said.code, said.out)
 }
 
 /// Two hosts on veths whose far ends are in a bridge of the kernel's, with these words of its own.
@@ -103,7 +102,7 @@ fn a_generator_and_a_sink_agree_on_every_frame() {
     let (sink, _) = start_sink(&format!("--dev {NIC} --netns {} --for 60s --count 100", netns(&rig, 1)));
     let sent = say(&format!("generate --dev {NIC} --netns {} --count 100", netns(&rig, 0)));
     assert!(sent.out.starts_with("sent     100 frames, 6000 bytes, in "), "{}", sent.out);
-    let out = String::from_utf8(sink.wait_with_output().unwrap().stdout).unwrap();
+    let out = sink.said().out;
     assert!(out.starts_with("received    100 frames, 6000 bytes, in "), "{out}");
     assert!(out.contains("\nmissing     0 ") && out.contains("\nlatency     median "), "{out}");
 }
@@ -216,11 +215,11 @@ fn a_running_switch_is_measured_as_rfc_2544_has_it_and_an_interrupted_run_keeps_
     // Interrupted in the second round, which never ends: the first size of it has begun.
     let words = "--trial 1h --rate 1kpps --rounds 1 --size 64";
     let mut command = bench(&format!("rfc2544 {ends} {words} -j"));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     command::wait_for("the sink", || {
         run_in(&rig.hosts[1], "ip link show dev net0").contains("prog/xdp").then_some(())
     });
-    let (code, out) = interrupt(child);
+    let (code, out) = interrupt(run);
     assert_eq!((code, &json(&out)["ended_early"]), (Some(1), &"interrupted".into()), "{out}");
     assert_no_programs(&rig);
 }

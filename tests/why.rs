@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use command::{Folder, TWO_PORTS, wait_for};
+use command::{Folder, Process, Said, TWO_PORTS, wait_for};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use rig::{Plug, Rig, frame};
 use serde_json::Value;
@@ -247,7 +247,7 @@ fn the_next_frames_of_real_devices_are_explained_as_they_come() {
         let port = format!("p{near}");
         let words = ["explain", "--port", &port, "--next", "2", "--filter", "ether src 02:00:00:00:00:0a"];
         let mut command = rig.folder.command(&[&words[..], &["--timeout", "60s"]].concat());
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Process::start(command.stdout(Stdio::piped()));
         let (from, to) = (rig.wire(near), rig.wire(far));
         wait_for("two frames to be explained", || {
             // What does not match is not among them.
@@ -258,9 +258,8 @@ fn the_next_frames_of_real_devices_are_explained_as_they_come() {
             }
             child.try_wait().unwrap()
         });
-        let output = child.wait_with_output().unwrap();
-        let out = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{out}");
+        let Said { code, out, .. } = child.said();
+        assert_eq!(code, Some(0), "{out}");
         let told: Vec<_> = out.split_inclusive(&format!("leaves by p{far}\n")).collect();
         assert_eq!(told.len(), 2, "{out}");
         for way in told {

@@ -5,15 +5,18 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) mod listener;
 #[path = "../patience/mod.rs"]
 mod patience;
+mod process;
 
 #[allow(unused_imports)] // as above
 pub(crate) use patience::{PATIENCE, wait_for, wait_within};
+#[allow(unused_imports)] // as above
+pub(crate) use process::Process;
 
 /// Two ports in memory, one bridge, one entry.
 pub(crate) const TWO_PORTS: &str = r#"
@@ -107,8 +110,7 @@ impl Folder {
         let mut command = self.command(&["run", "-c", config.to_str().unwrap()]);
         command.env("NOTIFY_SOCKET", &notify).stderr(Stdio::piped());
         change(&mut command);
-        let child = command.spawn().unwrap();
-        let mut running = Running { child, news };
+        let mut running = Running { process: Process::start(&mut command), news };
         let first = running.news();
         assert_eq!(first, "READY=1", "it said: {}", running.kill());
         running
@@ -124,19 +126,22 @@ impl Drop for Folder {
 /// Runs a command to its end.
 pub(crate) fn said(command: &mut Command) -> Said {
     let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
 }
 
 /// A switch that runs, killed with this.
 pub(crate) struct Running {
-    child: Child,
+    process: Process,
     news: UnixDatagram,
 }
 
 impl Running {
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// The next thing it tells its service manager; nothing if it ends or takes too long.
@@ -146,7 +151,7 @@ impl Running {
         self.news.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         loop {
             // What it said last may be there when it is gone.
-            let is_over = Instant::now() >= deadline || self.child.try_wait().unwrap().is_some();
+            let is_over = Instant::now() >= deadline || self.process.try_wait().unwrap().is_some();
             if let Ok(length) = self.news.recv(&mut datagram) {
                 return String::from_utf8_lossy(&datagram[..length]).into_owned();
             }
@@ -157,29 +162,17 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        signal(name, self.child.id());
+        self.process.signal(name);
     }
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait_for("the switch to end", || self.child.try_wait().unwrap())
+        self.process.end()
     }
 
     /// Kills it, and answers what it said on standard error.
     pub(crate) fn kill(&mut self) -> String {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.read_to_string(&mut text);
-        }
-        text
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
+        self.process.kill()
     }
 }
 

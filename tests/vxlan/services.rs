@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use rigswitch::events::Event;
 
 use super::kernel::{BROADCAST, GROUP, Setup, Side, UNKNOWN, far, settle, sides, station};
 use crate::command::listener::Listener;
-use crate::command::{PATIENCE, wait_for};
+use crate::command::{PATIENCE, Process, wait_for};
 use crate::rig::{Random, frame, run_in};
 
 const ARP: u16 = 0x0806;
@@ -165,24 +165,27 @@ fn neighbours_are_answered_for_and_routers_left_out_as_by_this_kernels_device() 
 }
 
 /// What iproute2 sees of this kernel's neighbours: a line each.
-struct Monitor(Child, Receiver<String>);
+struct Monitor {
+    lines: Receiver<String>,
+    _told: Process,
+}
 
 impl Monitor {
     fn start(side: &Side) -> Self {
-        let start = || Command::new("ip").args(["monitor", "neigh"]).stdout(Stdio::piped()).spawn();
-        let mut child = side.rig.center.run(start).unwrap().unwrap();
+        let start = || Process::start(Command::new("ip").args(["monitor", "neigh"]).stdout(Stdio::piped()));
+        let mut child = side.rig.center.run(start).unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (tell, told) = channel();
         // It ends with the child.
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        Self(child, told)
+        Self { lines: told, _told: child }
     }
 
     /// Those of what is not known, up to the one of this address, as ours tell them.
     fn until(&mut self, last: &str) -> Vec<(String, String)> {
         let mut misses: Vec<(String, String)> = Vec::new();
         while misses.last().is_none_or(|(_, what)| what != last) {
-            let line = self.1.recv_timeout(PATIENCE).unwrap();
+            let line = self.lines.recv_timeout(PATIENCE).unwrap();
             let words: Vec<_> = line.split_whitespace().collect();
             match words[..] {
                 ["miss", "dev", "vx0", "lladdr", mac, ..] => {
@@ -193,13 +196,6 @@ impl Monitor {
             }
         }
         misses
-    }
-}
-
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -214,7 +210,7 @@ fn what_is_not_known_is_told_as_this_kernel_tells_it() {
     // It listens once it tells something.
     wait_for("the monitor to hear", || {
         sides[1].wires[0].send(&who(99));
-        monitor.1.try_recv().ok()
+        monitor.lines.try_recv().ok()
     });
     let mut group = v6(8);
     (group[0], group[1], group[11], group[12]) = (0xff, 2, 1, 0xff);
