@@ -11,7 +11,6 @@ mod vxlan;
 
 pub(crate) use routing::{Inputs, Known, Origin, Routed, connected_metric, set_neighbors};
 pub(crate) use tunnels::{known_far_ends, narrow};
-pub(crate) use underlay::device as underlay_of;
 pub use vlans::VlanCounts;
 
 use std::collections::{BTreeMap, HashMap};

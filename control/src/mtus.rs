@@ -1,14 +1,15 @@
 //! The chain of MTUs: where a frame that one device takes is too long for the next.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use rigswitch_dataplane::bridge::BridgeConfig;
+use rigswitch_dataplane::routing::{Network, RouteConfig, RouteWay};
 use rigswitch_dataplane::tables::Df;
 use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind};
 use rigswitch_dataplane::upper::UpperConfig;
 
-use crate::compile::underlay_of;
-use crate::config::Config;
+use crate::config::{Config, network_of};
 
 /// Bytes of payload that a device carries of which nothing is known (`ETH_DATA_LEN`).
 pub(crate) const UNKNOWN: u32 = 1500;
@@ -108,15 +109,33 @@ impl<'c, F: Fn(&str) -> Option<u32>> Chain<'c, F> {
 /// The device that a tunnel leaves by, as far as the file tells.
 pub(crate) fn underlay<'c>(config: &'c Config, tunnel: &'c TunnelConfig) -> Option<&'c str> {
     match &tunnel.kind {
-        TunnelKind::Ipip(ipip) => {
-            underlay_of(config, ipip.local.map(IpAddr::V4), ipip.remote.map(IpAddr::V4))
-        }
+        TunnelKind::Ipip(ipip) => leaves_by(config, ipip.local.map(IpAddr::V4), ipip.remote.map(IpAddr::V4)),
         TunnelKind::Vxlan(vxlan) => {
             let first = || vxlan.fdb.first().map(|entry| entry.dst);
             let named = vxlan.dev.as_deref();
-            named.or_else(|| underlay_of(config, vxlan.local, vxlan.remote.or_else(first)))
+            named.or_else(|| leaves_by(config, vxlan.local, vxlan.remote.or_else(first)))
         }
     }
+}
+
+/// The device that packets to `remote` leave by: that of the longest network which has it, a route's or that of an address of ours. Where none has it, or
+/// no far end is said, the device whose address `local` is.
+fn leaves_by<'c>(config: &'c Config, local: Option<IpAddr>, remote: Option<IpAddr>) -> Option<&'c str> {
+    let by_route = |route: &'c RouteConfig| match &route.way {
+        RouteWay::Hops(hops) => Some((route.to, route.metric, &*hops.first()?.device)),
+        _ => None,
+    };
+    let routes = config.routes.iter().filter_map(by_route);
+    let near = config.addresses.iter().map(|said| {
+        let network = network_of(said.address.address, said.address.prefix_length);
+        (network, 0, &*said.device)
+    });
+    let has_it =
+        |network: Network| remote.is_some_and(|remote| network_of(remote, network.prefix_length) == network);
+    let ways = routes.chain(near).filter(|(network, ..)| has_it(*network));
+    let best = ways.max_by_key(|(network, metric, _)| (network.prefix_length, Reverse(*metric)));
+    let has_local = || config.addresses.iter().find(|said| Some(said.address.address) == local);
+    best.map(|(.., device)| device).or_else(|| has_local().map(|said| &*said.device))
 }
 
 /// Bytes of payload that a tunnel carries over devices that carry what `mtu_of` says.
@@ -235,6 +254,39 @@ mod tests {
             gaps(&config, 1550),
             [told("tunnel t2 takes 1600 bytes of payload, and 1530 fit into a packet of p0", true)]
         );
+    }
+
+    #[test]
+    fn a_far_end_behind_a_gateway_is_reached_by_the_device_of_the_best_route() {
+        let text = r#"
+            port = [{ name = "p0", memory = true }, { name = "p1", memory = true }]
+            address = [{ device = "p0", address = "192.0.2.1/24" }, { device = "p1", address = "198.51.100.1/24" }]
+            route = [
+                { to = "default", via = "192.0.2.9" },
+                { to = "10.0.0.0/8", via = "192.0.2.9", metric = 1 },
+                { to = "10.0.0.0/8", via = "198.51.100.9" },
+                { to = "10.9.0.0/16", type = "blackhole" },
+            ]
+            vxlan = [
+                { name = "x0", id = 1, remote = "10.1.0.1" },
+                { name = "x1", id = 2, local = "192.0.2.1", remote = "10.1.0.2" },
+                { name = "x2", id = 3, remote = "203.0.113.1" },
+                { name = "x3", id = 4, remote = "192.0.2.2" },
+                { name = "x4", id = 5, remote = "2001:db8::1", local = "2001:db8::2" },
+            ]
+            ipip = [{ name = "t0", remote = "10.1.0.1" }]
+        "#;
+        let config = Config::parse(text, "rig").unwrap();
+        let of = |name: &str| underlay(&config, config.tunnels.iter().find(|of| of.name == name).unwrap());
+        assert_eq!(["x0", "x1", "t0"].map(of), [Some("p1"); 3], "the better of two routes");
+        assert_eq!(["x2", "x3"].map(of), [Some("p0"); 2]);
+        assert_eq!(of("x4"), None, "nobody has its address");
+        let chain = Chain::new(&config, |name| {
+            Some(if name == "p1" { 1400 } else { 1550 }).filter(|_| name.starts_with('p'))
+        });
+        let gaps: Vec<_> = chain.gaps().iter().map(|gap| gap.what(|name| name)).collect();
+        assert_eq!(gaps.len(), 2, "{gaps:?}");
+        assert!(gaps.iter().all(|gap| gap.contains("1350 fit into a packet of p1")), "{gaps:?}");
     }
 
     #[test]

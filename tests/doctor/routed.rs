@@ -74,6 +74,17 @@ pub(super) const BAD: &[Bad] = &[
         ..PLAIN
     },
     Bad {
+        name: "a tunnel whose far end is behind a gateway",
+        ports: "[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n\
+                [[address]]\ndevice = \"p1\"\naddress = \"10.9.1.1/24\"\n\
+                [[route]]\nto = \"10.8.0.0/16\"\nvia = \"10.9.1.2\"\n\
+                [[vxlan]]\nname = \"vx0\"\nid = 7\nremote = \"10.8.0.2\"\nmtu = 1500\n\
+                [[address]]\ndevice = \"vx0\"\naddress = \"10.9.2.1/30\"\n",
+        check: "MTU chain",
+        severity: "warning",
+        ..PLAIN
+    },
+    Bad {
         name: "a router that does not forward",
         ports: "[routing]\nforwarding = false\n[[port]]\nname = \"p1\"\nnetns = \"RIG\"\npacket = \"DEV\"\n\
                 [[address]]\ndevice = \"p1\"\naddress = \"10.9.1.1/24\"\n\
@@ -132,4 +143,15 @@ fn a_sub_interface_that_takes_a_vlan_from_a_bridge_is_found() {
     let _switch = bed.folder.start(&bed.fill(&format!("{PACKET}{rest}")));
     mend(&bed, "", "VLANs that are devices", "in VLAN 10 is for v10: bridge br0 never sees it");
     assert!(bed.folder.ask("show config").contains("20"), "the others are left");
+}
+
+#[test]
+fn a_running_tunnel_that_is_wider_than_its_way_is_narrowed_there() {
+    let Some(bed) = Bed::new("tun-doctor") else { return };
+    bed.veth("", "");
+    let rest = "[[vxlan]]\nname = \"vx0\"\nid = 7\nlocal = \"10.9.1.1\"\nremote = \"10.9.1.2\"\n\
+                [[address]]\ndevice = \"vx0\"\naddress = \"10.9.2.1/30\"\n";
+    let _switch = bed.folder.start(&bed.fill(&format!("{ROUTED}{rest}")));
+    mend(&bed, "", "MTU chain", "tunnel vx0 takes 1500 bytes of payload, and 1450 fit");
+    assert!(bed.folder.ask("show config").contains("mtu = 1450"), "{}", bed.folder.ask("show config"));
 }

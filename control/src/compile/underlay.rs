@@ -70,16 +70,3 @@ pub(super) fn source(
     let found = ours.clone().find(|ours| of_version(&ours.address) && near(ours.prefix_length, ours.address));
     found.or_else(|| ours.find(|ours| of_version(&ours.address))).map(|ours| ours.address)
 }
-
-/// The device beneath a tunnel as far as the file tells: the one that has its `local` address, or else one in whose network its far end is.
-pub(crate) fn device(config: &Config, local: Option<IpAddr>, remote: Option<IpAddr>) -> Option<&str> {
-    let said = config.addresses.iter();
-    let has = |address: IpAddr| said.clone().find(|said| said.address.address == address);
-    let is_near = |remote: IpAddr, length: u8, ours: IpAddr| {
-        ours.is_ipv4() == remote.is_ipv4() && network_of(ours, length) == network_of(remote, length)
-    };
-    let near = |remote: IpAddr| {
-        said.clone().find(|said| is_near(remote, said.address.prefix_length, said.address.address))
-    };
-    local.and_then(has).or_else(|| remote.and_then(near)).map(|said| &*said.device)
-}

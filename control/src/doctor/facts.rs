@@ -279,9 +279,6 @@ impl Facts {
                     r#"sed -i '/name *= *"{name}"/,/^\[/ s/\b{key} *= *[^,}} ]*/{key} = {value}/' {file}"#
                 )
             }
-            _ if kind == "vxlan" => {
-                format!("# {key} = {value} under [[vxlan]] {name} of its file, and rigswitch apply")
-            }
             _ => {
                 let (socket, value) = (self.switch.socket.display(), value.trim_matches('"'));
                 let key = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };

@@ -78,13 +78,18 @@ fn label<'f>(facts: &'f Facts, name: &'f str) -> &'f str {
     facts.ports.iter().find(|port| port.name == name).map_or(name, Port::label)
 }
 
-/// Has a tunnel take no more than goes on, where nothing else has to follow: it is in no bridge, and the file says what it takes.
+/// Has a tunnel take no more than goes on, where nothing else has to follow: it is in no bridge. In a file only what it says can be changed.
 fn narrow(facts: &Facts, tunnel: &TunnelConfig, mtu: u32) -> Option<Vec<String>> {
     let mut members = facts.config.bridges.iter().flat_map(|bridge| &bridge.ports);
     let is_member = members.any(|port| port.device == tunnel.name);
-    let is_said = tunnel.mtu.is_some() && facts.switch.file.is_some();
-    let of = (tunnel.kind.name(), &*tunnel.name, false);
-    (is_said && !is_member).then(|| vec![facts.set_device(of, "", "mtu", &mtu.to_string())])
+    let can_be_said = tunnel.mtu.is_some() || is_live(facts);
+    let of = (tunnel.kind.name(), &*tunnel.name, is_live(facts));
+    (can_be_said && !is_member).then(|| vec![facts.set_device(of, "", "mtu", &mtu.to_string())])
+}
+
+/// Whether what the running switch has is changed there: it is not a file that is looked at.
+fn is_live(facts: &Facts) -> bool {
+    facts.switch.is_running && facts.switch.file.is_none()
 }
 
 /// The commands that give a device, what it stands on and what is behind that an MTU of as much, where it is less.
@@ -95,11 +100,9 @@ fn raise(facts: &Facts, name: &str, mtu: u32, depth: usize) -> Vec<String> {
         return Vec::new();
     }
     let below = |name: &str, mtu| raise(facts, name, mtu, depth + 1);
-    // What the running switch has is changed there, if it is not a file that is looked at.
-    let is_running = facts.switch.is_running && facts.switch.file.is_none();
     let own = |kind: &str, said: Option<u16>| {
         let is_narrow = said.is_some_and(|own| u32::from(own) < mtu);
-        is_narrow.then(|| facts.set_device((kind, name, is_running), "", "mtu", &mtu.to_string()))
+        is_narrow.then(|| facts.set_device((kind, name, is_live(facts)), "", "mtu", &mtu.to_string()))
     };
     if let Some(upper) = config.uppers.iter().find(|upper| upper.name == name) {
         return below(&upper.link, mtu).into_iter().chain(own(upper.kind.name(), upper.mtu)).collect();
