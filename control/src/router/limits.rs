@@ -34,9 +34,12 @@ impl Limits {
         }
     }
 
-    /// Whether one more may go to this destination. Each one's share comes first, so that who has none left takes nothing
+    /// Whether one more may go to this destination: always if there is no limit, for that is the kernel's of each. Each one's share comes first, so that who has none left takes nothing
     /// from others.
     pub(super) fn allow(&mut self, destination: IpAddr, now: Duration) -> bool {
+        if self.rate == Rate::UNLIMITED {
+            return true;
+        }
         if self.each.len() >= MOST && !self.each.contains_key(&destination) {
             self.each.retain(|_, (_, last)| *last + REFILL > now);
             // More at once than can be told apart: the limit for all still holds.
