@@ -194,7 +194,7 @@ pub fn answer(packet: &mut [u8], identification: u16) -> Result<bool, Malformed>
 }
 
 /// Writes the packet that tells the sender of `about` why it did not arrive at the start of `out`, and returns its length. It
-/// quotes as much as fits in 576 bytes (RFC 1812 §4.3.2.3). `source` is ours; the type of service is the offender's
+/// quotes as much as fits in 576 bytes (RFC 1812 §4.3.2.3), of a packet that is known only from a quote what there is. `source` is ours; the type of service is the offender's
 /// at precedence 6 (RFC 1812 §4.3.2.5), as `icmp_send` has it. Whether it may be sent is for [`may_report`] to say. `None` if
 /// there is no room.
 pub fn report(
@@ -207,7 +207,7 @@ pub fn report(
     const TOS: u8 = 0x1e;
     const INTERNETWORK_CONTROL: u8 = 0xc0;
     const MAX_QUOTE_LEN: usize = MAX_ERROR_LEN - ipv4::HEADER_LEN - HEADER_LEN;
-    let packet = Ipv4::view(about).ok()?;
+    let packet = Ipv4::quoted(about).ok()?;
     let len = packet.header_len() + packet.payload().len();
     let ip = ipv4::Header {
         tos: packet.tos() & TOS | INTERNETWORK_CONTROL,

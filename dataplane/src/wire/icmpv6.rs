@@ -205,11 +205,11 @@ pub fn answer(packet: &mut [u8], source: Ipv6Addr) -> Result<bool, Malformed> {
 }
 
 /// Writes the packet that tells the sender of `about` why it did not arrive at the start of `out`, and returns its length. It
-/// quotes as much as fits in 1280 bytes (RFC 4443 §2.4(c)). `source` is ours. Whether it may be sent is for
+/// quotes as much as fits in 1280 bytes (RFC 4443 §2.4(c)), of a packet that is known only from a quote what there is. `source` is ours. Whether it may be sent is for
 /// [`may_report`] to say. `None` if there is no room.
 pub fn report(error: Error, about: &[u8], source: Ipv6Addr, out: &mut [u8]) -> Option<usize> {
     const MAX_QUOTE_LEN: usize = MAX_ERROR_LEN - ipv6::HEADER_LEN - HEADER_LEN;
-    let packet = Ipv6::view(about).ok()?;
+    let packet = Ipv6::quoted(about).ok()?;
     let len = ipv6::HEADER_LEN + packet.payload().len();
     let ip = ipv6::Header {
         traffic_class: 0,

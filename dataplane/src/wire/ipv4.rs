@@ -40,6 +40,18 @@ impl<'a> Ipv4<'a> {
         Self::parse(bytes).ok_or(Malformed::Ipv4)
     }
 
+    /// The same of a packet that an error quotes, which may be cut short behind its header.
+    ///
+    /// # Errors
+    /// [`Malformed::Ipv4`] if the version is not 4, or the header is cut short.
+    pub fn quoted(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let rest = |packet: Self| {
+            let total_len = usize::from(packet.total_len()).max(packet.header_len()).min(bytes.len());
+            Some(Self { payload: bytes.get(packet.header_len()..total_len)?, ..packet })
+        };
+        Self::parse_header(bytes).and_then(rest).ok_or(Malformed::Ipv4)
+    }
+
     #[inline(always)]
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         /// Version 4, and a header of five words.
@@ -55,15 +67,19 @@ impl<'a> Ipv4<'a> {
 
     #[cold]
     fn parse_options(bytes: &'a [u8]) -> Option<Self> {
-        let (header, _) = bytes.split_first_chunk::<HEADER_LEN>()?;
+        let packet = Self::parse_header(bytes)?;
+        let payload = bytes.get(packet.header_len()..usize::from(packet.total_len()))?;
+        Some(Self { payload, ..packet })
+    }
+
+    /// The same without what follows the header.
+    fn parse_header(bytes: &'a [u8]) -> Option<Self> {
+        let header: &[u8; HEADER_LEN] = bytes.first_chunk()?;
         let header_len = usize::from(header[0] & 0xf) * 4;
-        let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
         if header[0] >> 4 != 4 {
             return None;
         }
-        let options = bytes.get(HEADER_LEN..header_len)?;
-        let payload = bytes.get(header_len..total_len)?;
-        Some(Self { header, options, payload })
+        Some(Self { header, options: bytes.get(HEADER_LEN..header_len)?, payload: &[] })
     }
 
     /// Header bytes, options included: 20 to 60.

@@ -30,6 +30,17 @@ impl<'a> Ipv6<'a> {
         Self::parse(bytes).ok_or(Malformed::Ipv6)
     }
 
+    /// The same of a packet that an error quotes, which may be cut short behind its header.
+    ///
+    /// # Errors
+    /// [`Malformed::Ipv6`] if the version is not 6, or the header is cut short.
+    pub fn quoted(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(Malformed::Ipv6)?;
+        let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]])).min(rest.len());
+        let payload = rest.get(..payload_len).filter(|_| header[0] >> 4 == 6);
+        payload.map(|payload| Self { header, payload }).ok_or(Malformed::Ipv6)
+    }
+
     #[inline]
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;

@@ -13,6 +13,7 @@ pub mod igmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod layers;
+pub mod limit;
 pub mod mld;
 pub mod multicast;
 pub mod neighbor;

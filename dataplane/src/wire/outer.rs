@@ -73,6 +73,15 @@ impl OuterHeader {
         self
     }
 
+    /// The same with this flow label; without one for IPv4, which has none.
+    #[must_use]
+    pub fn labelled(mut self, label: u32) -> Self {
+        if !self.is_ipv4 {
+            put_label(&mut self.bytes, label);
+        }
+        self
+    }
+
     /// Bytes that it takes.
     #[inline]
     pub fn len(&self) -> u16 {
@@ -162,6 +171,15 @@ impl OuterHeader {
     }
 }
 
+/// Writes the flow label of the IPv6 packet in a frame.
+pub(crate) fn put_label(frame: &mut [u8], label: u32) {
+    if let Some([_, start, rest @ ..]) = frame.get_mut(IP..IP + 4) {
+        let [_, high, low @ ..] = label.to_be_bytes();
+        *start = *start & 0xf0 | high & 0xf;
+        rest.copy_from_slice(&low);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +199,7 @@ mod tests {
             tail in prop::collection::vec(any::<u8>(), 0..=OuterHeader::LONGEST_TAIL),
             payload in prop::collection::vec(any::<u8>(), 0..100),
             stations in any::<[u64; 2]>(),
+            label in 0..1u32 << 20,
         ) {
             let fields = Inner { tos, ttl, dont_fragment };
             let [source, destination] = addresses.map(std::net::Ipv4Addr::from);
@@ -202,7 +221,8 @@ mod tests {
             prop_assert_eq!(header.overhead() as usize, 20 + tail.len());
 
             let [source, destination] = [source, destination].map(|address| address.to_ipv6_mapped());
-            let header = OuterHeader::new(source.into(), destination.into(), &tail);
+            prop_assert_eq!(header.labelled(label), header, "it has none");
+            let header = OuterHeader::new(source.into(), destination.into(), &tail).labelled(label);
             prop_assert_eq!((header.local(), header.remote()), (IpAddr::from(source), IpAddr::from(destination)));
             let mut frame = vec![0xa5; usize::from(header.len())];
             frame.extend(&payload);
@@ -212,7 +232,7 @@ mod tests {
             prop_assert_eq!(ethernet.ether_type(), EtherType::IPV6);
             let packet = Ipv6::view(ethernet.payload()).unwrap();
             prop_assert_eq!((packet.source(), packet.destination(), packet.next_header()), (source, destination, IpProtocol::IPV6));
-            prop_assert_eq!((packet.traffic_class(), packet.hop_limit(), packet.flow_label()), (tos, ttl, 0));
+            prop_assert_eq!((packet.traffic_class(), packet.hop_limit(), packet.flow_label()), (tos, ttl, label));
             prop_assert_eq!(packet.payload(), [&tail[..], &payload].concat());
         }
     }

@@ -127,7 +127,26 @@ impl Default for Outer {
     }
 }
 
+/// What a tunnel over IPv6 adds to that (`type ip6tnl` of ip-link(8); RFC 2473).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverIpv6 {
+    /// `encaplimit`: how many more tunnels outer packets may enter; `None`: they do not say.
+    pub limit: Option<u8>,
+    /// `flowlabel`; `None` for the inner one's (`inherit`), which of IPv4 is 0.
+    pub flow_label: Option<u32>,
+}
+
+impl Default for OverIpv6 {
+    /// As `ip link add type ip6tnl` without options (`IPV6_DEFAULT_TNL_ENCAP_LIMIT`).
+    fn default() -> Self {
+        Self { limit: Some(4), flow_label: Some(0) }
+    }
+}
+
 impl Outer {
+    /// Of a tunnel over IPv6 without options, where the time to live is called hop limit, and nothing is fragmented on its way.
+    pub const OVER_IPV6: Self = Self { ttl: 64, tos: Some(0), pmtudisc: true, ignore_df: false };
+
     /// Type of service, time to live and DF of the header around this packet.
     #[inline(always)]
     pub fn around(&self, inner: Inner) -> Inner {
