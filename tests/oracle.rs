@@ -59,10 +59,10 @@ fn the_switch_answers_what_the_kernel_did() {
             let kernels = transcript::steps(&answers, rig).unwrap_or_else(|| panic!("{}", not_recorded(rig)));
             let ours = ours::play(rig);
             assert_eq!(kernels.len(), ours.len(), "{}", not_recorded(rig));
-            for (kernels, ours) in kernels.into_iter().zip(ours) {
+            for (step, (kernels, ours)) in kernels.into_iter().zip(ours).enumerate() {
                 assert!(
                     kernels == ours,
-                    "{}: the kernel's answer is\n{kernels}and ours is\n{ours}",
+                    "{}, step {step}: the kernel's answer is\n{kernels}and ours is\n{ours}",
                     rig.name
                 );
                 count += 1;

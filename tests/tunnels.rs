@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod hand;
+#[path = "tunnels/over_ipv6.rs"]
+mod over_ipv6;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -364,17 +366,44 @@ fn what_routers_along_the_way_say_is_told_inward() {
         hand.hand.set_time(Now { unix_ns: 601_000_000_000 });
         hand.hand.tick();
         assert_eq!(hand.hand.switch().tunnels()[0].far_ends[0].mtu, Some(1500));
+    });
+}
 
-        // That the far end is not there is told as soon as it is known of whom: where what is inside is quoted whole.
-        use etherparse::icmpv4::DestUnreachableHeader::{Host, Network};
+#[test]
+fn of_errors_along_the_way_the_senders_of_next_packets_are_told() {
+    use etherparse::icmpv4::DestUnreachableHeader::{Host, Network};
+    with(&config(BOTH, true, ""), |hand| {
         let [_, sent] = hand.through(0, to(0, &inner(26)));
         let outer = packet(&sent[0]).to_vec();
-        let [said, _] = hand.through(1, told(Icmpv4Type::DestinationUnreachable(Network), &outer));
+        let failure = || told(Icmpv4Type::DestinationUnreachable(Network), &outer[..28]);
+        let state = |hand: &mut hand::Hand<'_, '_>| hand.hand.switch().tunnels()[0].far_ends[0].state.clone();
+        assert_eq!(hand.through(1, failure()), [vec![], vec![]].map(Vec::<Vec<u8>>::from));
+        assert_eq!(state(hand), "failing");
+        let [said, sent] = hand.through(0, to(0, &inner(27)));
         let (to_whom, what, quote) = error(&said[0]);
         assert_eq!((to_whom, what), (HERE.octets(), Icmpv4Type::DestinationUnreachable(Host)));
-        assert_eq!(quote, outer[20..]);
-        let [said, _] = hand.through(1, told(Icmpv4Type::DestinationUnreachable(Network), &outer[..28]));
-        assert!(said.is_empty());
+        assert_eq!(
+            (quote, said.len(), sent.len()),
+            (packet(&sent[0])[20..].to_vec(), 1, 1),
+            "and it goes all the same"
+        );
+        assert_eq!(state(hand), "reachable");
+        let [said, sent] = hand.through(0, to(0, &inner(27)));
+        assert_eq!((said.len(), sent.len()), (0, 1), "one for one");
+
+        // One that is too long for the way is in pieces, and none is told of after half a minute.
+        (0..2).for_each(|_| drop(hand.through(1, failure())));
+        let [said, sent] = hand.through(0, to(0, &inner(1480)));
+        assert_eq!(
+            (said.len(), sent.len()),
+            (1, 2),
+            "each piece is a packet, and nobody is told of a later one"
+        );
+        hand.through(1, failure());
+        hand.wait(std::time::Duration::from_secs(31));
+        assert_eq!(state(hand), "reachable");
+        let [said, sent] = hand.through(0, to(0, &inner(26)));
+        assert_eq!((said.len(), sent.len()), (0, 1));
     });
 }
 

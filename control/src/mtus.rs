@@ -109,7 +109,7 @@ impl<'c, F: Fn(&str) -> Option<u32>> Chain<'c, F> {
 /// The device that a tunnel leaves by, as far as the file tells.
 pub(crate) fn underlay<'c>(config: &'c Config, tunnel: &'c TunnelConfig) -> Option<&'c str> {
     match &tunnel.kind {
-        TunnelKind::Ipip(ipip) => leaves_by(config, ipip.local.map(IpAddr::V4), ipip.remote.map(IpAddr::V4)),
+        TunnelKind::Ipip(ipip) => leaves_by(config, ipip.local, ipip.remote),
         TunnelKind::Vxlan(vxlan) => {
             let first = || vxlan.fdb.first().map(|entry| entry.dst);
             let named = vxlan.dev.as_deref();
@@ -145,7 +145,11 @@ pub(crate) fn of_tunnel(config: &Config, tunnel: &TunnelConfig, mtu_of: impl Fn(
     let said = tunnel.mtu.map(u32::from);
     match &tunnel.kind {
         // That of the device beneath less the outer header (`ip_tunnel_bind_dev`, net/ipv4/ip_tunnel.c).
-        TunnelKind::Ipip(_) => said.unwrap_or_else(|| within(underlay(config, tunnel))),
+        TunnelKind::Ipip(ipip) => said.unwrap_or_else(|| {
+            // What IPv6 has to be carried with (`ip6_tnl_link_config`, net/ipv6/ip6_tunnel.c).
+            let least = if ipip.over_ipv6.is_some() { 1280 } else { 0 };
+            within(underlay(config, tunnel)).max(least)
+        }),
         // The kernel looks at the device beneath only if it is named (`vxlan_config_apply`, drivers/net/vxlan/vxlan_core.c).
         TunnelKind::Vxlan(vxlan) => {
             let most = vxlan.dev.as_deref().map(|dev| within(Some(dev)));

@@ -39,6 +39,10 @@ pub enum PuntReason {
     Outgoing,
     /// The same, dropped for it is too long for the way there, and may not be fragmented.
     TunnelTooBig,
+    /// The same, which has gone, and errors of the way there came before.
+    TunnelFailing,
+    /// It was dropped for it may enter no more tunnels.
+    TunnelLimit,
     /// It was dropped for its source is an address of the link that it came by only.
     BeyondScope,
     /// A VXLAN device has met a far end that it has no number for. What control gets is the two, and no frame.
@@ -51,7 +55,7 @@ pub enum PuntReason {
 
 impl PuntReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ReservedAddress,
         Self::Membership,
         Self::Move,
@@ -64,6 +68,8 @@ impl PuntReason {
         Self::Prohibited,
         Self::Outgoing,
         Self::TunnelTooBig,
+        Self::TunnelFailing,
+        Self::TunnelLimit,
         Self::BeyondScope,
         Self::FarEnd,
         Self::Fragment,

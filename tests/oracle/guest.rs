@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a frame that is to come may be on its way.
 const DEFERRED: Duration = Duration::from_secs(20);
 /// What every rig is made of.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "virtio_pci",
     "virtio_net",
     "8021q",
@@ -24,6 +24,7 @@ const MODULES: [&str; 11] = [
     "macvlan",
     "ipvlan",
     "ipip",
+    "ip6_tunnel",
     "sch_ingress",
     "cls_matchall",
     "act_mirred",

@@ -14,7 +14,7 @@ for module in /modules/*.ko; do busybox insmod "$module"; done
 
 # Nothing is said but what frames make it say, and all of that; what is sent keeps its order.
 for knob in net/ipv6/conf/all/disable_ipv6=1 net/ipv6/conf/default/disable_ipv6=1 net/core/default_qdisc=pfifo \
-  net/ipv4/conf/all/arp_ignore=8 net/ipv4/icmp_ratelimit=0; do
+  net/ipv4/conf/all/arp_ignore=8 net/ipv4/icmp_ratelimit=0 net/ipv6/icmp/ratelimit=0 net/ipv6/auto_flowlabels=0 net/ipv6/mld_qrv=1; do
   echo "${knob#*=}" >"/proc/sys/${knob%=*}"
 done
 
@@ -46,12 +46,13 @@ settle() {
 
 # As it was in the beginning.
 reset() {
-  echo 0 >/proc/sys/net/ipv4/ip_forward
+  for knob in ipv4/ip_forward=0 ipv6/conf/all/forwarding=0 ipv6/conf/default/disable_ipv6=1; do echo "${knob#*=}" >"/proc/sys/net/${knob%=*}"; done
   {
     for device in /sys/devices/virtual/net/*; do
       [ "$device" = /sys/devices/virtual/net/lo ] || echo "link del ${device##*/}"
     done
     for port in $ports; do
+      echo 1 >"/proc/sys/net/ipv6/conf/p$port/disable_ipv6"
       printf '%s\n' "link set p$port down" "addr flush dev p$port" "link set p$port mtu 1500 up"
     done
   } | ip -force -b - 2>/dev/null

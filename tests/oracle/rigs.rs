@@ -2,6 +2,8 @@
 
 #[path = "rigs/bridge.rs"]
 mod bridge;
+#[path = "rigs/ip6tnl.rs"]
+mod ip6tnl;
 #[path = "rigs/ipip.rs"]
 mod ipip;
 #[path = "rigs/ipvlan.rs"]
@@ -65,6 +67,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Rig>)> {
         ("macvlan", macvlan::rigs()),
         ("ipvlan", ipvlan::rigs()),
         ("ipip", ipip::rigs()),
+        ("ip6tnl", ip6tnl::rigs()),
     ]
 }
 
@@ -152,6 +155,33 @@ impl Ipv4 {
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         [header, payload.to_vec()].concat()
     }
+}
+
+/// What an IPv6 header says.
+#[derive(Clone, Copy)]
+struct Ipv6 {
+    source: [u8; 16],
+    destination: [u8; 16],
+    next_header: u8,
+    hop_limit: u8,
+    traffic_class: u8,
+    flow_label: u32,
+}
+
+impl Ipv6 {
+    /// The packet.
+    fn packet(self, payload: &[u8]) -> Vec<u8> {
+        let start = 6 << 28 | u32::from(self.traffic_class) << 20 | self.flow_label;
+        let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+        let rest = [length[0], length[1], self.next_header, self.hop_limit];
+        [&start.to_be_bytes()[..], &rest, &self.source, &self.destination, payload].concat()
+    }
+}
+
+/// Address `n` of the network of these 16 bits.
+const fn v6(network: u16, n: u8) -> [u8; 16] {
+    let [high, low] = network.to_be_bytes();
+    [high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]
 }
 
 /// A frame of this payload.

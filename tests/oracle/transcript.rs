@@ -24,8 +24,14 @@ pub(crate) fn step(step: &Step, mut outputs: Outputs) -> String {
         Step::Wait(ms) => (format!("$ usleep {ms}000\n"), &[][..]),
     };
     for (port, frames) in outputs.iter_mut().enumerate() {
-        for frame in frames.iter_mut().filter(|frame| *frame != sent && frame.get(12..14) == Some(&[8, 0])) {
-            without_identification(&mut frame[14..]);
+        for frame in frames.iter_mut().filter(|frame| *frame != sent) {
+            let inside = match (frame.get(12..14), frame.get(20), frame.get(54)) {
+                (Some([8, 0]), ..) => 14,
+                (Some([0x86, 0xdd]), Some(4), _) => 54,
+                (Some([0x86, 0xdd]), Some(60), Some(4)) => 62, // behind an encapsulation limit
+                _ => continue,
+            };
+            without_identification(frame.get_mut(inside..).unwrap_or_default());
         }
         // Copies of one frame leave in the order of somebody's hash table.
         frames.sort();

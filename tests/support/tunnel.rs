@@ -73,6 +73,7 @@ pub fn tables(with_tunnel: bool) -> Tables {
         device: tunnel,
         remote: Some(RemoteId(0)),
         outer: Outer::default(),
+        over_ipv6: None,
         carries: Carries::Both,
         mac: MacAddr::new([2; 6]),
     };

@@ -1,13 +1,13 @@
 //! Tunnels, compiled: what each is, its far ends, and which one takes what comes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::routing::RouteWay;
 use rigswitch_dataplane::tables::{
     Descent, Device, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Reach, Remote, RemoteId, Routing,
-    Tunnels,
+    Tunnels, station_of,
 };
 use rigswitch_dataplane::tunnels::{IpipConfig, TunnelConfig, TunnelKind};
 
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::router::FarEnd;
 
 /// The far ends that a tunnel of IP in IP sends to: the one of the file, or the routers that routes by it name.
-fn far_ends(config: &Config, tunnel: &str, ipip: &IpipConfig) -> BTreeSet<Ipv4Addr> {
+fn far_ends(config: &Config, tunnel: &str, ipip: &IpipConfig) -> BTreeSet<IpAddr> {
     if let Some(remote) = ipip.remote {
         return [remote].into();
     }
@@ -25,7 +25,7 @@ fn far_ends(config: &Config, tunnel: &str, ipip: &IpipConfig) -> BTreeSet<Ipv4Ad
         _ => None,
     });
     let by_it = hops.flatten().filter(|hop| hop.device == tunnel);
-    by_it.filter_map(|hop| if let Some(IpAddr::V4(via)) = hop.via { Some(via) } else { None }).collect()
+    by_it.filter_map(|hop| hop.via).filter(|via| via.is_ipv6() == ipip.over_ipv6.is_some()).collect()
 }
 
 /// What the router is to know of far ends, where these are the devices.
@@ -35,7 +35,7 @@ pub(crate) fn known_far_ends(config: &Config, devices: &[Routed]) -> BTreeMap<Ip
         let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
         let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
         let far_end = FarEnd { tunnel: device.id, has_ttl: ipip.outer.ttl != 0 };
-        known.extend(far_ends(config, &tunnel.name, ipip).into_iter().map(|end| (end.into(), far_end)));
+        known.extend(far_ends(config, &tunnel.name, ipip).into_iter().map(|end| (end, far_end)));
     }
     known
 }
@@ -47,7 +47,7 @@ pub(crate) fn narrow(config: &Config, devices: &[Routed], routing: &mut Routing)
         let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
         let (Some(remote), true) = (ipip.remote, ipip.outer.pmtudisc) else { continue };
         let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
-        let ends = (ipip.local.unwrap_or(Ipv4Addr::UNSPECIFIED).into(), remote.into());
+        let ends = (ipip.local.unwrap_or(any(remote)), remote);
         let far_end = underlay::remote(routing, device.id, ends, &[]);
         let is_reached = matches!(far_end.reach, Reach::Ready(_) | Reach::Unresolved(_));
         let interface = routing.interfaces.get_mut(device.id.index()).and_then(Option::as_mut);
@@ -65,14 +65,19 @@ pub(super) fn tunnels(
     devices: &mut [Device],
 ) -> Tunnels {
     let mut work = Work { config, named, routing, remotes: Vec::new(), by_next_hop: Vec::new() };
-    let (mut ip, mut ends) = (Vec::new(), Vec::new());
+    let (mut ip, mut over_ipv4, mut over_ipv6) = (Vec::new(), Vec::new(), Vec::new());
     for tunnel in &config.tunnels {
         let Some(facts) = named.get(&*tunnel.name) else { continue };
         let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
         let Ok(number) = u16::try_from(ip.len()) else { break };
         let id = IpTunnelId(number);
         ip.push(work.ip(id, tunnel, ipip, facts));
-        ends.push((Ends { local: ipip.local, remote: ipip.remote }, ipip.carries, id));
+        match ipip.over_ipv6 {
+            None => {
+                over_ipv4.push((Ends { local: v4(ipip.local), remote: v4(ipip.remote) }, ipip.carries, id))
+            }
+            Some(_) => over_ipv6.push((Ends { local: v6(ipip.local), remote: v6(ipip.remote) }, id)),
+        }
         let longest = facts.mtu + ETHERNET_LEN;
         let device = &mut devices[facts.id.index()];
         (device.descent, device.longest) = (Descent::Ipip(IpipDescent { tunnel: id, longest }), 0);
@@ -82,9 +87,22 @@ pub(super) fn tunnels(
         remotes: work.remotes.into(),
         ip: ip.into(),
         by_next_hop: work.by_next_hop.into(),
-        demux: IpDemux::new(ends),
+        demux: IpDemux::new(over_ipv4).and_over_ipv6(over_ipv6),
         ..Tunnels::default()
     }
+}
+
+fn v4(end: Option<IpAddr>) -> Option<Ipv4Addr> {
+    if let Some(IpAddr::V4(end)) = end { Some(end) } else { None }
+}
+
+fn v6(end: Option<IpAddr>) -> Option<Ipv6Addr> {
+    if let Some(IpAddr::V6(end)) = end { Some(end) } else { None }
+}
+
+/// No address, of the version of this one.
+fn any(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// Bytes of the header that a packet has until it leaves.
@@ -95,7 +113,7 @@ struct Work<'c> {
     named: &'c Named<'c>,
     routing: &'c Routing,
     remotes: Vec<Remote>,
-    by_next_hop: Vec<(IpTunnelId, IpAddr, RemoteId)>,
+    by_next_hop: Vec<(IpTunnelId, MacAddr, RemoteId)>,
 }
 
 impl Work<'_> {
@@ -110,22 +128,29 @@ impl Work<'_> {
         if remote.is_none() {
             for router in far_ends(self.config, &tunnel.name, ipip) {
                 let remote = self.remote(facts, ipip, router);
-                self.by_next_hop.push((id, router.into(), remote));
+                self.by_next_hop.push((id, station_of(router), remote));
             }
         }
         IpTunnel {
             device: facts.id,
             remote,
             outer: ipip.outer,
+            over_ipv6: ipip.over_ipv6,
             carries: ipip.carries,
             mac: MacAddr::of_name(&tunnel.name),
         }
     }
 
-    fn remote(&mut self, facts: &PortFacts<'_>, ipip: &IpipConfig, remote: Ipv4Addr) -> RemoteId {
-        let source = || underlay::source(self.config, self.named, self.routing, remote.into());
-        let local = ipip.local.map(IpAddr::V4).or_else(source).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        self.remotes.push(underlay::remote(self.routing, facts.id, (local, remote.into()), &[]));
+    fn remote(&mut self, facts: &PortFacts<'_>, ipip: &IpipConfig, remote: IpAddr) -> RemoteId {
+        let source = || underlay::source(self.config, self.named, self.routing, remote);
+        let local = ipip.local.or_else(source).unwrap_or(any(remote));
+        let far_end = underlay::remote(self.routing, facts.id, (local, remote), &[]);
+        let label = ipip.over_ipv6.and_then(|over| over.flow_label).unwrap_or_default();
+        let reach = match far_end.reach {
+            Reach::Ready(device) if self.routing.failing.contains(&remote) => Reach::Failing(device),
+            reach => reach,
+        };
+        self.remotes.push(Remote { header: far_end.header.labelled(label), reach, ..far_end });
         RemoteId(u32::try_from(self.remotes.len() - 1).unwrap_or(u32::MAX))
     }
 }

@@ -143,7 +143,7 @@
 //! # mtu = 1500                        # as of a [[vlan]]
 //! # host = true                       # as of a [[vlan]]; its `addresses` are the ipvlan's, and need no [[address]]
 //!
-//! # [[ipip]]                          # a tunnel of IP packets in IPv4 packets, as `ip link add type ipip`
+//! # [[ipip]]                          # a tunnel of IP packets in IPv4 packets, as `ip link add type ipip`; its ends of IPv6: in IPv6 packets, as `type ip6tnl`
 //! # name = "tun0"
 //! # local = "192.0.2.1"               # or any: the address that it sends from, one of a device of the switch
 //! # remote = "198.51.100.1"           # or any: the far end is then the router that a route by it names (`onlink`)
@@ -151,8 +151,9 @@
 //! # tos = 0                           # or "inherit", "0x28"; its two bits of ECN are the inner packet's (RFC 6040)
 //! # pmtudisc = true                   # false: outer packets may be fragmented as the inner one may
 //! # ignore_df = false                 # true: whatever the inner one says; with pmtudisc = false
-//! # mode = "ipip"                     # or ip6ip (IPv6 in IPv4, as `type sit`), any (both)
-//! # mtu = 1480                        # 68 to 65515; else that of the device with `local`, less 20
+//! # mode = "ipip"                     # or ip6ip (IPv6 in IPv4, as `type sit`), any (both); over IPv6 any, or ipip6, ip6ip6
+//! # mtu = 1480                        # 68 to 65515; else that of the device with `local`, less 20, over IPv6 less 48
+//! #                                   # over IPv6, for ttl to ignore_df: hoplimit = 64, tclass = 0, flowlabel = 0 (or "inherit"), encaplimit = 4 (or "none")
 //!
 //! # [[vxlan]]                         # Ethernet frames in UDP packets, as `ip link add type vxlan`: a bridge's port, routed, or the host's
 //! # name = "vtep245"
@@ -260,7 +261,7 @@ pub(crate) use heights::Above;
 pub(crate) use origins::Origins;
 pub(crate) use problem::Problems;
 pub(crate) use route::network_of;
-pub(crate) use tunnel::tos_word;
+pub(crate) use tunnel::{flow_label_word, limit_word, tos_word};
 pub(crate) use values::parse_duration;
 
 use fields::{Fields, Shape};

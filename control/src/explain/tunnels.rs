@@ -15,6 +15,7 @@ pub(super) fn encapsulated(
     let name = |device: DeviceId| (setting.name)(device);
     let way = match remote.reach {
         Reach::Ready(device) => format!("by {}", name(device)),
+        Reach::Failing(device) => format!("by {}, where errors came from", name(device)),
         Reach::Unresolved(device) => format!("by {}, where the next hop is not known yet", name(device)),
         Reach::NoRoute => "where no route leads".to_owned(),
         Reach::Loop => format!("where the route leads by {} itself", name(tunnel)),

@@ -105,12 +105,13 @@ pub(super) fn heard(reason: PuntReason) -> &'static str {
         | PuntReason::TooBig
         | PuntReason::Unreachable
         | PuntReason::Prohibited
-        | PuntReason::BeyondScope => "its sender is told",
+        | PuntReason::BeyondScope
+        | PuntReason::TunnelLimit => "its sender is told",
         PuntReason::Fragment => "it is put together with the others of its packet",
         PuntReason::Outgoing => "nobody knows the next hop to the far end",
         PuntReason::FarEnd => "it came from a far end that nobody knows yet",
         PuntReason::Miss => "the device does not know what it is asked for",
-        PuntReason::TunnelTooBig => "the sender of what is inside is told",
+        PuntReason::TunnelTooBig | PuntReason::TunnelFailing => "the sender of what is inside is told",
     }
 }
 

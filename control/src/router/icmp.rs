@@ -59,8 +59,20 @@ impl Router {
         routing: &Routing,
         now: Duration,
     ) {
-        let to_group = ethernet.destination().is_group();
-        let about = ethernet.payload();
+        let about = (ethernet.payload(), ethernet.destination().is_group());
+        self.report_about(device, about, packet, trouble, routing, now);
+    }
+
+    /// The same of a packet of these bytes, which may be the start of it only, and whether it was sent to many.
+    pub(super) fn report_about(
+        &mut self,
+        device: DeviceId,
+        (about, to_group): (&[u8], bool),
+        packet: &Packet<'_>,
+        trouble: Trouble,
+        routing: &Routing,
+        now: Duration,
+    ) {
         match packet {
             Packet::Ipv4(ip) => {
                 let Some(error) = error_ipv4(trouble, packet, routing) else { return self.ignore() };

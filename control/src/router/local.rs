@@ -88,7 +88,7 @@ impl Router {
             Ok(Some(icmp::Message::Error(error))) => {
                 self.counters.errors_heard += 1;
                 let quote = ip.payload().get(icmp::HEADER_LEN..).unwrap_or_default();
-                self.hear_error(error, quote, routing, now);
+                self.hear_error(error, quote, now);
             }
             Ok(_) => self.ignore(),
         }
@@ -200,12 +200,13 @@ impl Router {
         let message = match Icmpv6::view(ip) {
             Err(_) => return self.malformed(),
             Ok(None) => return self.ignore(),
-            Ok(Some(message)) => message.message(),
+            Ok(Some(message)) => message,
         };
+        let quote = message.payload();
         if let Ok(Some(message)) = Neighbor::view(ethernet.payload()) {
             return self.hear_neighbor(device, ethernet, ip, &message, routing, now);
         }
-        match message {
+        match message.message() {
             icmpv6::Message::EchoRequest(_) => {
                 let Some((by, next)) = self.back(device, ip.source(), packet, routing) else {
                     return self.counters.unroutable += 1;
@@ -222,7 +223,10 @@ impl Router {
                 self.counters.echoes += 1;
                 self.transmit(by, next, &reply, now);
             }
-            icmpv6::Message::Error(_) => self.counters.errors_heard += 1,
+            icmpv6::Message::Error(error) => {
+                self.counters.errors_heard += 1;
+                self.hear_error_ipv6(error, quote, routing, now);
+            }
             _ => self.ignore(),
         }
     }

@@ -32,6 +32,7 @@ use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::rate::Rate;
 use rigswitch_dataplane::tables::Routing;
 use rigswitch_dataplane::wire::ethernet::{EtherType, Ethernet};
+use rigswitch_dataplane::wire::limit;
 
 pub use counters::Counters;
 pub use detection::Unused;
@@ -216,6 +217,10 @@ impl Router {
                 self.tell_inside(device, &packet, routing, now);
                 None
             }
+            (PuntReason::TunnelFailing, _) => {
+                self.tell_of_failure(device, &packet, routing, now);
+                None
+            }
             (PuntReason::Outgoing, Way::Out(by, next)) => {
                 self.transmit(by, next, packet.of_frame(frame), now);
                 None
@@ -230,6 +235,10 @@ impl Router {
             (PuntReason::Unreachable, Way::Unreachable) => Some(Trouble::Unreachable),
             (PuntReason::Prohibited, _) => Some(Trouble::Prohibited),
             (PuntReason::BeyondScope, _) => Some(Trouble::BeyondScope),
+            (PuntReason::TunnelLimit, _) => {
+                // Where the limit itself is (RFC 2473 §6.7).
+                limit::find(ethernet.payload()).map(|(option, _)| Trouble::Header(option + 2))
+            }
             // There is another way by now, or it is nothing that a router is told.
             _ => return self.ignore(),
         };
@@ -276,7 +285,12 @@ impl Router {
         self.ways.narrow()
     }
 
-    /// Another number whenever [`neighbors`](Self::neighbors) or [`path_mtus`](Self::path_mtus) are others.
+    /// The far ends of tunnels of whose ways errors came that senders are to be told of.
+    pub fn failing(&self) -> impl Iterator<Item = IpAddr> {
+        self.ways.failing()
+    }
+
+    /// Another number whenever [`neighbors`](Self::neighbors), [`path_mtus`](Self::path_mtus) or [`failing`](Self::failing) are others.
     pub fn generation(&self) -> u64 {
         self.neighbors.generation + self.ways.generation
     }

@@ -118,6 +118,7 @@ impl Roads {
         self.told = self.router.generation();
         set_neighbors(&mut routing, self.router.neighbors());
         routing.path_mtus = self.router.path_mtus().collect();
+        routing.failing = self.router.failing().collect();
         narrow(config, &inputs.devices, &mut routing);
         (self.inputs, self.routing) = (Some(inputs), Arc::new(routing));
         Arc::clone(&self.routing)

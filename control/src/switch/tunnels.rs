@@ -10,7 +10,7 @@ use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind};
 use super::Switch;
 use super::error::SwitchError;
 use super::port::{Likeness, Standing};
-use crate::config::tos_word;
+use crate::config::{flow_label_word, limit_word, tos_word};
 use crate::mtus;
 use crate::views::{FarEndView, TunnelView};
 
@@ -50,17 +50,21 @@ impl Switch {
                 ttl: String::new(),
                 tos: String::new(),
                 pmtudisc: false,
+                flowlabel: None,
+                encaplimit: None,
                 mtu: id.and_then(|id| self.ports.get(id)).map_or(0, |port| port.mtu),
                 far_ends: id.map(|id| self.far_ends(id)).unwrap_or_default(),
             };
             match &tunnel.kind {
                 TunnelKind::Ipip(ipip) => TunnelView {
                     mode: ipip.mode_name().to_owned(),
-                    local: end(ipip.local.map(IpAddr::V4)),
-                    remote: end(ipip.remote.map(IpAddr::V4)),
+                    local: end(ipip.local),
+                    remote: end(ipip.remote),
                     ttl: if ipip.outer.ttl == 0 { "inherit".into() } else { ipip.outer.ttl.to_string() },
                     tos: tos_word(ipip.outer.tos),
                     pmtudisc: ipip.outer.pmtudisc,
+                    flowlabel: ipip.over_ipv6.map(|over| flow_label_word(over.flow_label)),
+                    encaplimit: ipip.over_ipv6.map(|over| limit_word(over.limit)),
                     ..plain
                 },
                 TunnelKind::Vxlan(vxlan) => TunnelView {
@@ -99,6 +103,7 @@ impl Switch {
             let remote = tunnels.remote(id);
             let (dev, state) = match remote.reach {
                 Reach::Ready(device) => (Some(device), "reachable"),
+                Reach::Failing(device) => (Some(device), "failing"),
                 Reach::Unresolved(device) => (Some(device), "unresolved"),
                 Reach::NoRoute => (None, "noroute"),
                 Reach::Loop => (None, "loop"),

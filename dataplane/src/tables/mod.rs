@@ -37,7 +37,7 @@ pub use snapshot::{Device, Domain, Flood, HostPort, OfVlan, Role, Tables, Worker
 pub use stack::{Descent, IpvlanDescent, PatchDescent, Tags, TagsId, VlanDescent};
 pub use tunnels::{
     Arrival, Carries, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Reach, Remote, RemoteId, Tunnels,
-    next_hop_of, station_of, station_of_low,
+    station_of,
 };
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};
 pub use vxlan::{Df, Listener, ListenerId, Peers, Services, Vxlan, VxlanDescent, VxlanId};

@@ -1,6 +1,6 @@
 //! What routing consults, compiled: routes, next hops, neighbours, and what there is to know of every routed device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -84,6 +84,8 @@ pub struct Routing {
     /// Bytes of packet that the ways to the far ends of tunnels carry, where routers along them have said that it is less than their first link
     /// does (RFC 1191). Control compiles far ends by it.
     pub path_mtus: BTreeMap<IpAddr, u32>,
+    /// The far ends to which control says [`Reach::Failing`](super::Reach::Failing).
+    pub failing: BTreeSet<IpAddr>,
     /// Of devices that ipvlans of mode L3 stand on, the routes by each alone.
     pub ways: BTreeMap<DeviceId, Ways>,
     /// Chooses among several ways.
@@ -119,6 +121,7 @@ impl Default for Routing {
             neighbors_ipv4: Adjacencies::default(),
             neighbors_ipv6: Adjacencies::default(),
             path_mtus: BTreeMap::new(),
+            failing: BTreeSet::new(),
             ways: BTreeMap::new(),
             hasher: FlowHasher::new(0),
             policy: Policy::Addresses,

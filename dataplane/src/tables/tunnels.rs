@@ -1,12 +1,12 @@
 //! Tunnels, compiled: far ends with their outer headers ready, and which tunnel takes what comes to an address of ours.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Listener, ListenerId, Vxlan, VxlanId};
 use crate::ids::{DeviceId, MacAddr};
 use crate::wire::IpProtocol;
 use crate::wire::outer::OuterHeader;
-use crate::wire::tunnel::Outer;
+use crate::wire::tunnel::{Outer, OverIpv6};
 
 /// The number of a [`Remote`] in [`Tunnels`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -17,6 +17,8 @@ pub struct RemoteId(pub u32);
 pub enum Reach {
     /// By this device, where the station in the outer header is next.
     Ready(DeviceId),
+    /// The same, but errors of the way there came, which senders are to be told of: control gets a copy of what goes.
+    Failing(DeviceId),
     /// By this device, and who is next there is not known: control finds out, and sends what waits.
     Unresolved(DeviceId),
     /// Not: no route leads there.
@@ -49,6 +51,8 @@ pub struct IpTunnel {
     pub remote: Option<RemoteId>,
     /// How outer headers are filled in.
     pub outer: Outer,
+    /// And how further if they are of IPv6.
+    pub over_ipv6: Option<OverIpv6>,
     /// Which packets it carries.
     pub carries: Carries,
     /// Its address, in the frames that surface there.
@@ -58,10 +62,10 @@ pub struct IpTunnel {
 /// Which packets a tunnel carries (`mode` of ip-tunnel(8)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Carries {
-    /// IPv4 (`ipip`, the default).
+    /// IPv4 (`ipip`, the default; over IPv6 `ipip6`).
     #[default]
     Ipv4,
-    /// IPv6 (`ip6ip`).
+    /// IPv6 (`ip6ip`, over IPv6 `ip6ip6`).
     Ipv6,
     /// Both (`any`).
     Both,
@@ -90,22 +94,24 @@ pub struct IpipDescent {
 
 /// The ends that packets to a tunnel have; `None` for any.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Ends {
+pub struct Ends<A> {
     /// Ours.
-    pub local: Option<Ipv4Addr>,
+    pub local: Option<A>,
     /// The other.
-    pub remote: Option<Ipv4Addr>,
+    pub remote: Option<A>,
 }
 
-/// Which tunnel takes what comes with which ends: of several the one that names both, then the remote end, then the local one
-/// (`ip_tunnel_lookup`, net/ipv4/ip_tunnel.c).
+/// Which tunnel takes what comes with which ends. Over IPv4 several may have the same that carry different things, and of several the one takes it that
+/// names both, then the remote end, then the local one (`ip_tunnel_lookup`, net/ipv4/ip_tunnel.c). Over IPv6 ends are one tunnel's, whatever it carries, and the
+/// local one comes first (`ip6_tnl_lookup`, net/ipv6/ip6_tunnel.c).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IpDemux {
     ipv4: Box<[(u64, IpTunnelId)]>, // sorted
     ipv6: Box<[(u64, IpTunnelId)]>,
+    over_ipv6: Box<[([u128; 2], IpTunnelId)]>,
 }
 
-impl Ends {
+impl Ends<Ipv4Addr> {
     /// Both as one number, 0 for any: nobody has the address 0.0.0.0.
     fn key(self) -> u64 {
         let bits = |end: Option<Ipv4Addr>| end.map_or(0, |address| u64::from(address.to_bits()));
@@ -113,9 +119,23 @@ impl Ends {
     }
 }
 
+impl Ends<Ipv6Addr> {
+    /// The same.
+    fn key(self) -> [u128; 2] {
+        [self.local, self.remote].map(|end| end.map_or(0, Ipv6Addr::to_bits))
+    }
+}
+
+/// What is at the first of these keys that is among the sorted ones.
+#[inline]
+fn first<K: Ord + Copy>(of: &[(K, IpTunnelId)], mut keys: impl Iterator<Item = K>) -> Option<IpTunnelId> {
+    let at = |key: K| of.binary_search_by_key(&key, |(key, _)| *key).ok();
+    if of.is_empty() { None } else { keys.find_map(at).map(|place| of[place].1) }
+}
+
 impl IpDemux {
-    /// These tunnels; no two that carry the same have the same ends.
-    pub fn new(tunnels: impl IntoIterator<Item = (Ends, Carries, IpTunnelId)>) -> Self {
+    /// These tunnels over IPv4; no two that carry the same have the same ends.
+    pub fn new(tunnels: impl IntoIterator<Item = (Ends<Ipv4Addr>, Carries, IpTunnelId)>) -> Self {
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         for (ends, carries, tunnel) in tunnels {
             for (protocol, of) in [(IpProtocol::IPV4, &mut ipv4), (IpProtocol::IPV6, &mut ipv6)] {
@@ -126,7 +146,20 @@ impl IpDemux {
         }
         ipv4.sort_unstable();
         ipv6.sort_unstable();
-        Self { ipv4: ipv4.into(), ipv6: ipv6.into() }
+        Self { ipv4: ipv4.into(), ipv6: ipv6.into(), over_ipv6: Box::default() }
+    }
+
+    /// And these over IPv6; no two have the same ends.
+    #[must_use]
+    pub fn and_over_ipv6(self, tunnels: impl IntoIterator<Item = (Ends<Ipv6Addr>, IpTunnelId)>) -> Self {
+        let mut over_ipv6: Vec<_> = tunnels.into_iter().map(|(ends, tunnel)| (ends.key(), tunnel)).collect();
+        over_ipv6.sort_unstable();
+        Self { over_ipv6: over_ipv6.into(), ..self }
+    }
+
+    fn all(&self) -> impl Iterator<Item = IpTunnelId> {
+        let over_ipv4 = self.ipv4.iter().chain(&self.ipv6).map(|row| row.1);
+        over_ipv4.chain(self.over_ipv6.iter().map(|row| row.1))
     }
 
     /// The tunnel that takes a packet of this protocol from `remote` to `local`.
@@ -137,17 +170,25 @@ impl IpDemux {
             IpProtocol::IPV6 => &self.ipv6,
             _ => return None,
         };
-        if of.is_empty() {
-            return None;
-        }
         let ends = [
             Ends { local: Some(local), remote: Some(remote) },
             Ends { local: None, remote: Some(remote) },
             Ends { local: Some(local), remote: None },
             Ends { local: None, remote: None },
         ];
-        let at = |key: u64| of.binary_search_by_key(&key, |(key, _)| *key).ok();
-        ends.iter().find_map(|ends| at(ends.key())).map(|place| of[place].1)
+        first(of, ends.into_iter().map(Ends::<Ipv4Addr>::key))
+    }
+
+    /// The tunnel whose a packet in an IPv6 packet from `remote` to `local` is, whether or not it carries it.
+    #[inline]
+    pub fn find_ipv6(&self, local: Ipv6Addr, remote: Ipv6Addr) -> Option<IpTunnelId> {
+        let ends = [
+            Ends { local: Some(local), remote: Some(remote) },
+            Ends { local: Some(local), remote: None },
+            Ends { local: None, remote: Some(remote) },
+            Ends { local: None, remote: None },
+        ];
+        first(&self.over_ipv6, ends.into_iter().map(Ends::<Ipv6Addr>::key))
     }
 }
 
@@ -167,8 +208,8 @@ pub struct Tunnels {
     pub remotes: Box<[Remote]>,
     /// Tunnels of IP in IP, by number.
     pub ip: Box<[IpTunnel]>,
-    /// Far ends of those that name none, by tunnel and the router that a route names, sorted.
-    pub by_next_hop: Box<[(IpTunnelId, IpAddr, RemoteId)]>,
+    /// Far ends of those that name none, by tunnel and the station that stands for the router that a route names, sorted.
+    pub by_next_hop: Box<[(IpTunnelId, MacAddr, RemoteId)]>,
     /// Which of them takes what comes.
     pub demux: IpDemux,
     /// VXLAN devices, by number.
@@ -183,7 +224,7 @@ impl Tunnels {
         let has = |id: RemoteId| (id.0 as usize) < self.remotes.len();
         let has_device = |device: DeviceId| device.index() < devices;
         let by = |remote: &Remote| match remote.reach {
-            Reach::Ready(device) | Reach::Unresolved(device) => has_device(device),
+            Reach::Ready(device) | Reach::Failing(device) | Reach::Unresolved(device) => has_device(device),
             Reach::NoRoute | Reach::Loop => true,
         };
         let of_demux = |id: &IpTunnelId| usize::from(id.0) < self.ip.len();
@@ -196,7 +237,7 @@ impl Tunnels {
                 .iter()
                 .flat_map(|of| &of.networks)
                 .all(|(_, id)| usize::from(id.0) < self.vxlans.len())
-            && self.demux.ipv4.iter().chain(&self.demux.ipv6).all(|(_, tunnel)| of_demux(tunnel))
+            && self.demux.all().all(|tunnel| of_demux(&tunnel))
     }
 
     /// A far end that these tables tell of.
@@ -239,35 +280,27 @@ impl Tunnels {
         u16::try_from(place).ok().map(ListenerId)
     }
 
-    /// The far end behind a tunnel that names none, of a packet whose next hop is `router`.
-    pub fn toward(&self, tunnel: IpTunnelId, router: IpAddr) -> Option<RemoteId> {
-        let place = self.by_next_hop.binary_search_by_key(&(tunnel, router), |row| (row.0, row.1)).ok()?;
+    /// The far end behind a tunnel that names none, of a frame for the station that stands for its next hop.
+    pub fn toward(&self, tunnel: IpTunnelId, station: MacAddr) -> Option<RemoteId> {
+        let place = self.by_next_hop.binary_search_by_key(&(tunnel, station), |row| (row.0, row.1)).ok()?;
         Some(self.by_next_hop[place].2)
     }
 }
 
-/// The station that stands for a next hop behind a device where neighbours have no link-layer addresses: its IPv4 address, or the last 32 bits of
-/// its IPv6 address, behind 02:00.
+/// The station that stands for a next hop behind a device where neighbours have no link-layer addresses: 02:00 and its IPv4 address, or 02 and forty bits that
+/// are made of all of its IPv6 address.
 #[inline]
 pub fn station_of(next_hop: IpAddr) -> MacAddr {
-    station_of_low(match next_hop {
-        IpAddr::V4(address) => address.to_bits(),
-        #[expect(clippy::cast_possible_truncation, reason = "the last bits are meant")]
-        IpAddr::V6(address) => address.to_bits() as u32,
-    })
-}
-
-/// The same of an address that ends in these bits.
-#[inline]
-pub fn station_of_low(low: u32) -> MacAddr {
-    MacAddr::from_bits(0x0200 << 32 | u64::from(low))
-}
-
-/// The IPv4 address that [`station_of`] made a station of.
-#[inline]
-pub fn next_hop_of(station: MacAddr) -> Ipv4Addr {
-    let [_, _, a, b, c, d] = station.octets();
-    Ipv4Addr::new(a, b, c, d)
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let low = match next_hop {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            let [high, low] = [address.to_bits() >> 64, address.to_bits() & u128::from(u64::MAX)]
+                .map(|half| u64::try_from(half).unwrap_or_default());
+            (high.wrapping_mul(SPREAD) ^ low).wrapping_mul(SPREAD) >> 24
+        }
+    };
+    MacAddr::from_bits(0x02 << 40 | low)
 }
 
 #[cfg(test)]
@@ -298,15 +331,28 @@ mod tests {
                     prop_assert_eq!(found, expected.copied());
                 }
             }
+            // Over IPv6 the local end comes first.
+            let over: BTreeMap<_, _> = tunnels.iter().map(|((local, remote, _), device)| ((*local, *remote), IpTunnelId(*device))).collect();
+            let address = |end: u32| Ipv6Addr::from_bits(end.into());
+            let demux = demux.and_over_ipv6(over.iter().map(|((local, remote), tunnel)| {
+                (Ends { local: local.map(address), remote: remote.map(address) }, *tunnel)
+            }));
+            for (local, remote) in (1..5).flat_map(|local| (1..5).map(move |remote| (local, remote))) {
+                let ends = [(Some(local), Some(remote)), (Some(local), None), (None, Some(remote)), (None, None)];
+                let expected = ends.iter().find_map(|ends| over.get(ends)).copied();
+                prop_assert_eq!(demux.find_ipv6(address(local), address(remote)), expected);
+            }
             prop_assert_eq!(demux.find(IpProtocol::UDP, Ipv4Addr::from_bits(1), Ipv4Addr::from_bits(1)), None);
         }
 
         #[test]
-        fn a_next_hop_comes_back_from_its_station(bits: u32) {
-            let address = Ipv4Addr::from_bits(bits);
-            let station = station_of(address.into());
-            prop_assert_eq!(next_hop_of(station), address);
-            prop_assert!(!station.is_group());
+        fn next_hops_that_differ_have_stations_that_do(bits in any::<[u32; 2]>(), shift in 0..96u32) {
+            let ipv4 = bits.map(|bits| station_of(Ipv4Addr::from_bits(bits).into()));
+            let ipv6 = bits.map(|bits| station_of(Ipv6Addr::from_bits(u128::from(bits) << shift).into()));
+            for [one, other] in [ipv4, ipv6] {
+                prop_assert_eq!(one == other, bits[0] == bits[1]);
+                prop_assert!(!one.is_group());
+            }
         }
     }
 

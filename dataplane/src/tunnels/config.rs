@@ -43,7 +43,7 @@ impl TunnelKind {
     /// Bytes that it adds to what it carries.
     pub fn overhead(&self) -> u32 {
         match self {
-            Self::Ipip(_) => IpipConfig::OVERHEAD,
+            Self::Ipip(ipip) => ipip.overhead(),
             Self::Vxlan(vxlan) => vxlan.overhead(),
         }
     }

@@ -90,6 +90,9 @@ pub(crate) fn find_ipv6(tunnels: &Tunnels, frame: &Frame) -> Result<(Arrival, Ou
     let start = end - payload.len();
     let arrival = match protocol {
         IpProtocol::UDP => listener(tunnels, true, payload),
+        IpProtocol::IPV4 | IpProtocol::IPV6 => {
+            tunnels.demux.find_ipv6(ip.destination(), ip.source()).map(Arrival::Ip)
+        }
         _ => None,
     };
     let arrival = arrival.ok_or(PuntReason::Local)?;
@@ -132,7 +135,7 @@ fn unwrap<O: Observer, T: Transmit>(
     match *arrival {
         Arrival::Ip(tunnel) => {
             let tunnel = cx.tables.tunnels().ip(tunnel);
-            ipip::unwrap(tunnel.mac, outer, frame).map(|()| tunnel.device)
+            ipip::unwrap(tunnel, outer, frame).map(|()| tunnel.device)
         }
         Arrival::Vxlan(listener) => vxlan::unwrap(cx, from, listener, outer, frame),
     }

@@ -1,7 +1,8 @@
 //! The way beneath every tunnel: an outer header around a frame, and out to the far end by a routed device.
 //!
 //! Nothing here looks up a route or a neighbour: control has (`Remote`), and does again when one of them changes. Whatever is not plain goes to control as
-//! the whole outer packet: one whose next hop nobody knows yet, and one that is too long for the way and may not be fragmented.
+//! the whole outer packet: one whose next hop nobody knows yet, one that is too long for the way and may not be fragmented, and one that goes where errors
+//! came from.
 
 use crate::drops::DropReason;
 use crate::frames::Frame;
@@ -50,7 +51,7 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     }
 }
 
-/// The same where the far end is not reached, or not by a packet that long.
+/// The same where the far end is not reached, not without errors, or not by a packet that long.
 #[cold]
 fn send_otherwise<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
@@ -60,7 +61,7 @@ fn send_otherwise<O: Observer, T: Transmit>(
     egress: &mut Egress,
 ) {
     let (to, is_ready) = match remote.reach {
-        Reach::Ready(to) => (to, true),
+        Reach::Ready(to) | Reach::Failing(to) => (to, true),
         Reach::Unresolved(to) => (to, false),
         Reach::NoRoute => return egress.refuse(cx, tunnel, DropReason::TunnelNoRoute, frame),
         Reach::Loop => return egress.refuse(cx, tunnel, DropReason::TunnelLoop, frame),
@@ -76,6 +77,13 @@ fn send_otherwise<O: Observer, T: Transmit>(
         }
         cx.observer.see(Step::Punted(PuntReason::Outgoing), &frame);
         return cx.pool.free(frame);
+    }
+    if let Reach::Failing(_) = remote.reach {
+        let taken = cx.punt.offer(tunnel, PuntReason::TunnelFailing, cx.tick, frame.bytes());
+        cx.observer.see(Step::CopiedToControl(PuntReason::TunnelFailing, taken), &frame);
+    }
+    if frame.len() <= remote.mtu as usize + HEADER_LEN {
+        return egress.leave(cx, to, frame);
     }
     let mtu = u16::try_from(remote.mtu).unwrap_or(u16::MAX);
     if let Err(frame) = routing::fragment(cx, to, mtu, frame, egress) {

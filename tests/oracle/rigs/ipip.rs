@@ -1,6 +1,6 @@
 //! IPIP: the bytes of encapsulation and decapsulation, between a routed network at p0 and the underlay at p1.
 
-use super::{Ipv4, Rig, Step, carrying};
+use super::{Ipv4, Rig, Step, carrying, checksum};
 
 /// Addresses of the rig's p0 and p1, and of who is behind them.
 const INSIDE: [[u8; 6]; 2] = [[2, 0, 0, 0, 0xaa, 0], [2, 0, 0, 0, 1, 0]];
@@ -20,6 +20,8 @@ pub(super) fn rigs() -> Vec<Rig> {
         rig("tos inherited", &format!("{both} tos inherit")),
         rig("nopmtudisc", &format!("{both} nopmtudisc")),
         rig("any remote", "local 192.0.2.1"),
+        Rig { cases: vec![("errors", errors())], ..rig("errors", both) },
+        Rig { cases: vec![("errors", errors())], ..rig("errors and a fixed ttl", &format!("{both} ttl 9")) },
     ]
 }
 
@@ -114,5 +116,33 @@ fn decapsulation() -> Vec<Step> {
         .extend([20, 21, 39, 40, 41].map(|length| from_underlay(&outer.packet(&whole[20..][..length - 20]))));
     steps.push(from_underlay(&outer.packet(&[&[0x65][..], &whole[21..]].concat())));
     steps.push(from_underlay(&outer.packet(&[&[0x44][..], &whole[21..]].concat())));
+    steps
+}
+
+/// An error of ICMP from a router along the way, about this packet.
+fn error(kind: u8, code: u8, about: &[u8]) -> Step {
+    let mut message = [&[kind, code, 0, 0, 0, 0, 0, 0][..], about].concat();
+    let sum = checksum(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    from_underlay(&Ipv4 { protocol: 1, ..inner(REMOTE, LOCAL) }.packet(&message))
+}
+
+/// What routers along the way say of packets of the tunnel, and what becomes of those that follow.
+fn errors() -> Vec<Step> {
+    let short = inner(HERE, THERE).packet(&udp(26));
+    let outer = Ipv4 { protocol: IPIP, ..inner(LOCAL, REMOTE) }.packet(&short);
+    let (next, other) = (from_inside(&short), from_inside(&inner(HERE, THERE).packet(&udp(27))));
+    let mut steps = vec![next.clone()];
+    for (kind, code) in [(3, 0), (3, 1), (3, 2), (3, 3), (3, 5), (3, 13), (11, 0), (11, 1), (12, 0), (4, 0)] {
+        for about in [&outer[..], &outer[..28]] {
+            steps.extend([error(kind, code, about), next.clone(), other.clone()]);
+        }
+    }
+    // Of several, as many senders are told; of nobody's packet and of no tunnel's, none.
+    steps.extend([3, 3, 3].map(|kind| error(kind, 1, &outer[..28])));
+    steps.extend([&next, &other, &next, &other].map(Clone::clone));
+    let mut forged = outer.clone();
+    forged[19] = 9;
+    steps.extend([error(3, 1, &forged), next.clone()]);
     steps
 }

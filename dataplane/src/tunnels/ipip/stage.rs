@@ -1,10 +1,12 @@
 //! Into an outer header, and out of one.
 
+use super::over_ipv6;
 use crate::drops::DropReason;
 use crate::frames::Frame;
-use crate::ids::{DeviceId, MacAddr};
-use crate::pipeline::{Context, Egress, Observer, Transmit};
-use crate::tables::{IpTunnelId, IpipDescent, Remote, RemoteId, Tunnels, next_hop_of, station_of_low};
+use crate::ids::DeviceId;
+use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
+use crate::punt::PuntReason;
+use crate::tables::{IpTunnel, IpTunnelId, IpipDescent, Remote, RemoteId, Tunnels, station_of};
 use crate::tunnels::{Outer as Arrived, underlay};
 use crate::wire::IpProtocol;
 use crate::wire::ethernet::{self, EtherType, Ethernet, HEADER_LEN};
@@ -24,8 +26,24 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     let tunnels = cx.tables.tunnels();
     match enter(tunnels, way.tunnel, &mut frame, egress) {
         Ok(remote) => underlay::send(cx, device, remote, frame, egress),
-        Err(reason) => egress.refuse(cx, device, reason, frame),
+        Err(reason) => refuse(cx, device, reason, frame, egress),
     }
+}
+
+/// A packet does not enter. Of a limit that is used up its sender is told.
+#[cold]
+fn refuse<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    reason: DropReason,
+    frame: Frame,
+    egress: &mut Egress,
+) {
+    if reason == DropReason::TunnelLimit {
+        let taken = cx.punt.offer(device, PuntReason::TunnelLimit, cx.tick, frame.bytes());
+        cx.observer.see(Step::CopiedToControl(PuntReason::TunnelLimit, taken), &frame);
+    }
+    egress.refuse(cx, device, reason, frame);
 }
 
 /// [`HEADER_LEN`], as a frame is shortened by it.
@@ -51,22 +69,31 @@ fn enter<'t>(
     if !tunnel.carries.has(protocol) {
         return Err(DropReason::TunnelNotIp);
     }
-    let by_next_hop = || tunnels.toward(id, next_hop_of(ethernet.destination()).into());
+    let by_next_hop = || tunnels.toward(id, ethernet.destination());
     let id = tunnel.remote.or_else(by_next_hop).ok_or(DropReason::TunnelLoop)?;
+    let remote = tunnels.remote(id);
+    let further = match tunnel.over_ipv6 {
+        None => None,
+        Some(over) => Some(over_ipv6::further(over, remote, protocol, ethernet.payload())?),
+    };
     let pulled = frame.pull_front(ETHERNET_LEN);
     debug_assert!(pulled, "there was an Ethernet header");
-    let remote = tunnels.remote(id);
-    underlay::wrap(remote, frame, protocol, tunnel.outer.around(inner), egress)?;
+    match further {
+        None => underlay::wrap(remote, frame, protocol, tunnel.outer.around(inner), egress)?,
+        Some(further) => over_ipv6::wrap(tunnel, remote, frame, (protocol, inner, further), egress)?,
+    }
     Ok((id, remote))
 }
 
-/// Puts an Ethernet header in place of the outer header, as if a station that stands for the far end had sent what is inside to `mac`, the
-/// tunnel's device.
+/// Puts an Ethernet header in place of the outer header, as if a station that stands for the far end had sent what is inside to the tunnel's device.
 ///
 /// # Errors
 /// Why what is inside goes no further.
 #[inline(always)]
-pub(crate) fn unwrap(mac: MacAddr, outer: &Arrived, frame: &mut Frame) -> Result<(), DropReason> {
+pub(crate) fn unwrap(tunnel: &IpTunnel, outer: &Arrived, frame: &mut Frame) -> Result<(), DropReason> {
+    if !tunnel.carries.has(outer.protocol) {
+        return Err(DropReason::TunnelNotIp);
+    }
     let payload = frame.bytes().get(outer.start..outer.end).unwrap_or_default();
     let Some(inner) = payload.first_chunk::<{ ipv4::HEADER_LEN }>() else {
         return Err(DropReason::TunnelMalformed);
@@ -91,7 +118,7 @@ pub(crate) fn unwrap(mac: MacAddr, outer: &Arrived, frame: &mut Frame) -> Result
     let Some((header, packet)) = frame.bytes_mut().split_first_chunk_mut() else {
         unreachable!("the inner header follows")
     };
-    ethernet::emit(header, mac, station_of_low(outer.source_low()), ether_type);
+    ethernet::emit(header, tunnel.mac, station_of(outer.source()), ether_type);
     if let Some(ecn) = ecn {
         let set = set_ecn(packet, ecn);
         debug_assert!(set.is_some(), "the version says that it is there");
@@ -103,7 +130,8 @@ pub(crate) fn unwrap(mac: MacAddr, outer: &Arrived, frame: &mut Frame) -> Result
 mod tests {
     use super::*;
     use crate::frames::{Pool, PoolConfig};
-    use crate::tables::{Carries, IpTunnel, Reach};
+    use crate::ids::MacAddr;
+    use crate::tables::{Carries, Reach};
     use crate::wire::outer::OuterHeader;
     use crate::wire::tunnel::Outer;
     use etherparse::{IpNumber, Ipv4Header, Ipv6Header};
@@ -117,7 +145,14 @@ mod tests {
     fn tunnels(outer: Outer, carries: Carries) -> Tunnels {
         let header = OuterHeader::new(NEAR.into(), FAR.into(), &[]).between(MAC, MAC);
         let remote = Remote { header, reach: Reach::Ready(DeviceId(1)), mtu: 65_535 };
-        let tunnel = IpTunnel { device: DeviceId(0), remote: Some(RemoteId(0)), outer, carries, mac: MAC };
+        let tunnel = IpTunnel {
+            device: DeviceId(0),
+            remote: Some(RemoteId(0)),
+            outer,
+            over_ipv6: None,
+            carries,
+            mac: MAC,
+        };
         Tunnels { remotes: [remote].into(), ip: [tunnel].into(), ..Tunnels::default() }
     }
 
@@ -196,10 +231,10 @@ mod tests {
 
             let whole = [frame.bytes(), &vec![0xa5; padding]].concat();
             prop_assert!(frame.fill(&whole));
-            prop_assert_eq!(unwrap(MAC, &arrived(&frame), &mut frame), Ok(()));
+            prop_assert_eq!(unwrap(tunnels.ip(IpTunnelId(0)), &arrived(&frame), &mut frame), Ok(()));
             prop_assert_eq!(&frame.bytes()[HEADER_LEN..], &inside);
             let header = Ethernet::view(frame.bytes()).unwrap();
-            prop_assert_eq!((header.destination(), header.source()), (MAC, station_of_low(NEAR.to_bits())));
+            prop_assert_eq!((header.destination(), header.source()), (MAC, station_of(NEAR.into())));
             pool.free(frame);
         }
 
@@ -212,7 +247,8 @@ mod tests {
             let mut frame = pool.alloc(2000).unwrap();
             prop_assert!(frame.fill(&framed(&[&header.to_bytes()[..], &inside].concat(), 0)));
             let before = frame.bytes().to_vec();
-            match unwrap(MAC, &arrived(&frame), &mut frame) {
+            let tunnels = tunnels(Outer::default(), Carries::Both);
+            match unwrap(tunnels.ip(IpTunnelId(0)), &arrived(&frame), &mut frame) {
                 Ok(()) => {
                     let version = inside[0] >> 4;
                     prop_assert_eq!(frame.len(), HEADER_LEN + inside.len());
@@ -220,7 +256,8 @@ mod tests {
                     prop_assert!(version == 4 && protocol == 4 && inside.len() >= 20 || version == 6 && protocol == 41 && inside.len() >= 40);
                 }
                 Err(reason) => {
-                    prop_assert!([DropReason::TunnelMalformed, DropReason::TunnelCongested].contains(&reason));
+                    let reasons = [DropReason::TunnelMalformed, DropReason::TunnelCongested, DropReason::TunnelNotIp];
+                    prop_assert!(reasons.contains(&reason));
                     prop_assert_eq!(frame.bytes(), before);
                 }
             }
