@@ -127,11 +127,12 @@ fn packets_in_packets_end_on_a_device_that_the_host_uses_too() {
 #[test]
 fn frames_in_packets_go_by_either_to_the_kernels_vxlan() {
     const TEST: &str = "underlay-vxlan";
-    for (underlay, [near, far]) in [
-        ("socket = { udp = [4789] }", ["192.168.32.5", "192.168.32.246"]),
-        ("socket = { udp = [4789] }", ["fd32::5", "fd32::246"]),
-        ("xdp = { device = \"p1\", take = \"mine\" }", ["192.168.32.245", "192.168.32.246"]),
-        ("xdp = { device = \"p1\", take = \"mine\" }", ["fd32::245", "fd32::246"]),
+    for (underlay, [near, far], group) in [
+        ("socket = { udp = [4789] }", ["192.168.32.5", "192.168.32.246"], None),
+        ("socket = { udp = [4789] }", ["192.168.32.5", "192.168.32.246"], Some("239.1.1.1")),
+        ("socket = { udp = [4789] }", ["fd32::5", "fd32::246"], None),
+        ("xdp = { device = \"p1\", take = \"mine\" }", ["192.168.32.245", "192.168.32.246"], None),
+        ("xdp = { device = \"p1\", take = \"mine\" }", ["fd32::245", "fd32::246"], None),
     ] {
         let Some(rig) = has(TEST, "ip").then(|| Rig::new(TEST, &[Plug::Veth, Plug::Veth], 1500)).flatten()
         else {
@@ -145,19 +146,23 @@ fn frames_in_packets_go_by_either_to_the_kernels_vxlan() {
             host.add_address(device, address(&format!("192.168.32.{number}")), 24).unwrap();
             host.add_address(device, address(&format!("fd32::{number}")), 64).unwrap();
         }
-        let vxlan = format!("ip link add vx0 type vxlan id 42 dstport 4789 local {far} remote {near}");
+        let there = group.map_or(format!("remote {near}"), |group| format!("group {group} dev {NIC}"));
+        let vxlan = format!("ip link add vx0 type vxlan id 42 dstport 4789 local {far} {there}");
         run_in(node, &vxlan);
         run_in(node, "ip addr add 10.66.0.2/24 dev vx0");
         run_in(node, "ip link set vx0 up");
         container.add_address(NIC, address("10.66.0.1"), 24).unwrap();
         let (netns, length) = (rig.center.name(), if near.contains(':') { 64 } else { 24 });
+        let there = group
+            .map_or(format!("fdb = [{{ mac = \"00:00:00:00:00:00\", dst = \"{far}\" }}]"), |group| {
+                format!("group = \"{group}\"\ndev = \"u0\"")
+            });
         let _switch = rig.folder.start(&format!(
             "[switch]\nmac_table = 1024\n\
              [[port]]\nname = \"u0\"\n{underlay}\nnetns = \"{netns}\"\n\
              [[port]]\nname = \"c0\"\nxdp = \"p0\"\nnetns = \"{netns}\"\n\
              [[address]]\ndevice = \"u0\"\naddress = \"{near}/{length}\"\n\
-             [[vxlan]]\nname = \"vx0\"\nid = 42\ndstport = 4789\nlocal = \"{near}\"\n\
-             fdb = [{{ mac = \"00:00:00:00:00:00\", dst = \"{far}\" }}]\n\
+             [[vxlan]]\nname = \"vx0\"\nid = 42\ndstport = 4789\nlocal = \"{near}\"\n{there}\n\
              [[bridge]]\nname = \"br0\"\nport = [{{ device = \"c0\" }}, {{ device = \"vx0\" }}]\n"
         ));
         for (from, to, target) in [(container, node, "10.66.0.2"), (node, container, "10.66.0.1")] {

@@ -11,6 +11,7 @@ mod vxlan;
 
 pub(crate) use routing::{Inputs, Known, Origin, Routed, connected_metric, set_neighbors};
 pub(crate) use tunnels::{known_far_ends, narrow};
+pub(crate) use underlay::address_on;
 pub use vlans::VlanCounts;
 
 use std::collections::{BTreeMap, HashMap};
@@ -152,6 +153,7 @@ pub fn compile(
     let mut remotes = tunnels.remotes.into_vec();
     (tunnels.vxlans, tunnels.listeners) = vxlan::vxlans(&work, &mut remotes, &mut devices);
     tunnels.remotes = remotes.into();
+    tunnels.groups = vxlan::groups_beneath(config, &named);
     let tables = Tables::with_vlans(devices.into(), domains.into(), vlan_ports.into());
     let tables = tables.with_tags(tags).with_children(children).with_macvlans(macvlans);
     tables.with_tunnels(Arc::new(tunnels)).with_routing(Arc::clone(routing))

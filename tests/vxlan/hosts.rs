@@ -37,6 +37,18 @@ fn node_address(n: usize, is_ipv6: bool) -> IpAddr {
 impl Mesh {
     /// The links between nodes carry as much; `words` are more keys of our devices.
     fn new(test: &str, nodes: &[Node], is_ipv6: bool, mtu: u16, words: &str) -> Option<Self> {
+        Self::of(test, nodes, is_ipv6, mtu, words, None)
+    }
+
+    /// The same; nodes that have a `group` know of each other by that only.
+    fn of(
+        test: &str,
+        nodes: &[Node],
+        is_ipv6: bool,
+        mtu: u16,
+        words: &str,
+        group: Option<&str>,
+    ) -> Option<Self> {
         let plugs = vec![Plug::Veth; nodes.len()];
         let rig = has(test, "ip").then(|| Rig::new(test, &plugs, 1500))??;
         let center = |line: &str| run_in(&rig.center, line);
@@ -48,7 +60,7 @@ impl Mesh {
             center(&format!("ip link set w{n} mtu {mtu} master under up"));
             center(&format!("ip link set u{n} mtu {mtu} up"));
             let others: Vec<_> = (0..nodes.len())
-                .filter(|other| *other != n)
+                .filter(|other| *other != n && group.is_none())
                 .map(|other| node_address(other, is_ipv6))
                 .collect();
             let own = node_address(n, is_ipv6);
@@ -58,7 +70,8 @@ impl Mesh {
                     let nodad = if is_ipv6 { " nodad" } else { "" };
                     run_in(&rig.center, &format!("sysctl -q -w net.ipv6.conf.u{n}.disable_ipv6=0"));
                     center(&format!("ip addr add {own}/{length} dev u{n}{nodad}"));
-                    center(&format!("ip link add vx{n} type vxlan id 42 dstport 4789 local {own}"));
+                    let there = group.map(|group| format!("group {group} dev u{n}")).unwrap_or_default();
+                    center(&format!("ip link add vx{n} type vxlan id 42 dstport 4789 local {own} {there}"));
                     center(&format!("ip link add br{n} type bridge"));
                     for device in [format!("vx{n}"), format!("p{n}")] {
                         center(&format!("ip link set {device} master br{n} up"));
@@ -71,6 +84,8 @@ impl Mesh {
                 }
                 Node::Ours(near, far) => {
                     let folder = Folder::new(&format!("{test}-{n}"));
+                    let there = group.map(|group| format!("{words}\ngroup = \"{group}\"\ndev = \"u{n}\""));
+                    let words = there.as_deref().unwrap_or(words);
                     let text = ours(&rig.center, n, own, &others, (near, far), words);
                     let switch = folder.start(&text);
                     Some((folder, switch))
@@ -198,6 +213,31 @@ fn senders_find_out_what_fits_the_way() {
         for (from, to) in [(0, 1), (1, 0)] {
             mesh.transfer(from, to);
         }
+        mesh.settled();
+    }
+}
+
+#[test]
+fn nodes_in_a_group_find_each_other_by_it() {
+    for (group, is_ipv6) in [("239.1.2.3", false), ("ff05::42", true)] {
+        let nodes = [Node::Ours("packet", "packet"), Node::Kernel, Node::Ours("xdp", "xdp")];
+        let Some(mesh) = Mesh::of("vxlan-group", &nodes, is_ipv6, 1600, "", Some(group)) else { return };
+        // The bridge between them has heard who is in the group.
+        wait_for("the bridge to know the members", || {
+            let known = run_in(&mesh.rig.center, "bridge mdb show dev under");
+            [0, 2].iter().all(|n| known.contains(&format!("port w{n} grp {group} temp"))).then_some(())
+        });
+        for (from, to) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+            mesh.reaches(from, to);
+        }
+        mesh.transfer(0, 1);
+        mesh.transfer(0, 2);
+        // Whoever was heard is sent to by itself.
+        let entries: Vec<FdbView> = serde_json::from_str(&mesh.ask(0, "show fdb -j")).unwrap();
+        let ends: std::collections::BTreeSet<_> = entries.into_iter().filter_map(|entry| entry.dst).collect();
+        let wanted =
+            [group.to_owned(), node_address(1, is_ipv6).to_string(), node_address(2, is_ipv6).to_string()];
+        assert_eq!(ends, wanted.into());
         mesh.settled();
     }
 }

@@ -9,7 +9,7 @@ use rigswitch_dataplane::wire::ipv4::Ipv4;
 use rigswitch_dataplane::wire::ipv6::Ipv6;
 use rigswitch_dataplane::wire::outer::OuterHeader;
 use rigswitch_dataplane::wire::tunnel::Inner;
-use rigswitch_dataplane::wire::{IpProtocol, ethernet};
+use rigswitch_dataplane::wire::{IpProtocol, ethernet, igmp, neighbor};
 
 use super::Named;
 use crate::config::{Config, network_of};
@@ -38,6 +38,33 @@ pub(super) fn remote(
     let header = header.between(station.unwrap_or_default(), interface.mac);
     let mtu = routing.path_mtus.get(&remote).map_or(interface.mtu, |path| interface.mtu.min(*path));
     Remote { header, reach, mtu }
+}
+
+/// The group that a tunnel sends to from `local`, by this device.
+pub(super) fn group(
+    routing: &Routing,
+    device: Option<DeviceId>,
+    (local, group): (IpAddr, IpAddr),
+    tail: &[u8],
+) -> Remote {
+    let header = OuterHeader::new(local, group, tail);
+    let station = match group {
+        IpAddr::V4(group) => igmp::group_mac(group),
+        IpAddr::V6(group) => neighbor::group_mac(group),
+    };
+    match device.and_then(|device| Some((device, routing.interface(device)?))) {
+        Some((device, interface)) => {
+            let header = header.between(station, interface.mac);
+            Remote { header, reach: Reach::Ready(device), mtu: interface.mtu }
+        }
+        None => Remote { header, reach: Reach::NoRoute, mtu: 0 },
+    }
+}
+
+/// The first address on a device, of the version that `like` is of.
+pub(crate) fn address_on(config: &Config, device: &str, like: IpAddr) -> Option<IpAddr> {
+    let ours = config.addresses.iter().filter(|said| said.device == device).map(|said| said.address.address);
+    ours.into_iter().find(|ours| ours.is_ipv4() == like.is_ipv4())
 }
 
 /// The hash of the flow of all packets that have this header.

@@ -1,6 +1,6 @@
 //! VXLAN devices, compiled: the far ends behind every number, with their outer headers, and the ports that packets come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr, Vni};
@@ -121,13 +121,21 @@ impl Work<'_> {
     fn remote(&self, config: &VxlanConfig, device: DeviceId, end: &FarEnd) -> Remote {
         let any: IpAddr =
             if end.dst.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let source = || underlay::source(self.config, self.named, self.routing, end.dst);
+        let dev = config.dev.as_deref();
+        let source = || match end.dst.is_multicast() {
+            true => underlay::address_on(self.config, dev?, end.dst),
+            false => underlay::source(self.config, self.named, self.routing, end.dst),
+        };
         let local = config.local.or_else(source).unwrap_or(any);
         let mut tail = [0; udp::HEADER_LEN + vxlan::HEADER_LEN];
         tail[2..4].copy_from_slice(&end.port.unwrap_or(config.dstport).to_be_bytes());
         tail[udp::HEADER_LEN..].copy_from_slice(&vxlan::header(end.vni.unwrap_or(config.id)));
+        if end.dst.is_multicast() {
+            let dev = dev.and_then(|name| self.named.get(name)).map(|port| port.id);
+            return underlay::group(self.routing, dev, (local, end.dst), &tail);
+        }
         let remote = underlay::remote(self.routing, device, (local, end.dst), &tail);
-        let dev = config.dev.as_deref().map(|name| self.named.get(name).map(|port| port.id));
+        let dev = dev.map(|name| self.named.get(name).map(|port| port.id));
         match (remote.reach, dev) {
             (Reach::Ready(by) | Reach::Unresolved(by), Some(dev)) if dev != Some(by) => {
                 Remote { reach: Reach::NoRoute, ..remote }
@@ -145,4 +153,13 @@ fn services(config: &Config, name: &str, vxlan: &VxlanConfig) -> Option<Box<Serv
     let neighbors = super::neighbors(config, name, None);
     let services = Services { proxy, rsc, l2miss, l3miss, neighbors, routers: routers.into() };
     (proxy || rsc || l2miss || l3miss).then(|| services.into())
+}
+
+/// The groups that devices are in, by the devices beneath.
+pub(super) fn groups_beneath(config: &Config, named: &Named<'_>) -> Box<[(DeviceId, IpAddr)]> {
+    let of = |(_, vxlan): (&TunnelConfig, &VxlanConfig)| {
+        Some((named.get(vxlan.dev.as_deref()?)?.id, vxlan.group?))
+    };
+    let groups: BTreeSet<_> = config.vxlans().filter_map(of).collect();
+    groups.into_iter().collect()
 }

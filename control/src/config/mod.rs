@@ -160,6 +160,7 @@
 //! # id = 1                            # the network, 0 to 16777215
 //! # local = "192.168.32.245"          # or none: the address of the device that it leaves by
 //! # remote = "192.168.32.246"         # where what is for unknown stations goes; as an entry of 00:00:00:00:00:00
+//! # group = "239.1.1.1"               # or instead of remote: the group that dev takes part in; its packets have a TTL of 1 unless said
 //! # dev = "eth0"                      # or none: the device that it must leave by, whose MTU it then takes, less the outer headers
 //! # dstport = 8472                    # the kernel's; 4789 is that of RFC 7348
 //! # srcport = [32768, 60999]          # from the first to before the last, by flow

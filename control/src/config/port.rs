@@ -18,6 +18,9 @@ pub(super) const PORT: Shape = Shape {
     ],
     later: &["mac", "vlan"],
 };
+/// What is said of a port whose device the host goes on using.
+pub(super) const SHARED: &str = "shared with the host";
+
 const XDP: Shape = Shape { label: "xdp", keys: &["device", "mode", "queues", "take"], later: &[] };
 const TAP: Shape = Shape { label: "tap", keys: &["device", "offload", "queues"], later: &[] };
 const PACKET: Shape = Shape { label: "packet", keys: &["device", "queues"], later: &[] };
@@ -37,7 +40,7 @@ fn read(fields: &Fields<'_>, workers: u16, roles: &mut Roles<'_>) -> Option<Port
     });
     let kind = kind(fields);
     let special = match &kind {
-        Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. }), _)) => Some("shared with the host"),
+        Some((PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. }), _)) => Some(SHARED),
         Some((PortKind::Socket(_), _)) => Some("of the host's sockets"),
         _ => None,
     };

@@ -177,6 +177,11 @@ impl<'d> Roles<'d> {
         self.names.get(name).copied()
     }
 
+    /// Whether a port's device is the host's too.
+    pub(super) fn is_shared(&self, name: &str) -> bool {
+        self.routed_only.get(name) == Some(&super::port::SHARED)
+    }
+
     /// What a device stands on, if it does.
     pub(super) fn link(&self, name: &str) -> Option<&str> {
         self.links.get(name).map(|(link, _)| &**link)

@@ -27,6 +27,7 @@ pub(super) const VXLAN: Shape = Shape {
         "id",
         "local",
         "remote",
+        "group",
         "dev",
         "dstport",
         "srcport",
@@ -51,7 +52,6 @@ pub(super) const VXLAN: Shape = Shape {
         "fdb",
     ],
     later: &[
-        "group",
         "external",
         "vnifilter",
         "gbp",
@@ -95,6 +95,7 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     let local = end(fields, "local");
     let config = VxlanConfig {
         remote: end(fields, "remote"),
+        group: group(fields, roles),
         dev: device(fields, roles),
         dstport: fields.integer("dstport", 1..=65_535).unwrap_or(plain.dstport),
         srcport: source_ports(fields).unwrap_or(plain.srcport),
@@ -116,7 +117,8 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
         l3miss: fields.boolean("l3miss").unwrap_or_default(),
         ..plain
     };
-    check_versions(fields, &config);
+    check_versions(fields, &config, "remote", config.remote);
+    check_versions(fields, &config, "group", config.group);
     if id.is_some() {
         take(fields, roles, &config, taken);
     }
@@ -155,8 +157,8 @@ fn end_at(fields: &Fields<'_>, key: &'static str, text: &Text<'_>) -> Option<IpA
             "write one as 192.0.2.1 or 2001:db8::1",
         ),
         Ok(address) if address.is_multicast() => refuse(
-            format!("`{key}` is {address}, a group: this version does not have that yet"),
-            "name the far ends one by one: fdb = [{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.1\" }]",
+            format!("`{key}` is {address}, a group and no station"),
+            "name the far end's address; the device's `group` is for groups",
         ),
         Ok(address) if address.is_unspecified() || address == IpAddr::from([255; 4]) => {
             refuse(format!("`{key}` is {address}, which is no station's"), "name the address of one station")
@@ -165,15 +167,48 @@ fn end_at(fields: &Fields<'_>, key: &'static str, text: &Text<'_>) -> Option<IpA
     }
 }
 
-/// The addresses are of one version.
-fn check_versions(fields: &Fields<'_>, config: &VxlanConfig) {
-    let (Some(local), Some(remote)) = (config.local, config.remote) else { return };
-    if let Some(value) = fields.value("remote").filter(|_| local.is_ipv4() != remote.is_ipv4()) {
-        let rule = format!("`local` is {local} and `remote` {remote}, of another version of IP");
+/// The group at `group`, which takes the place of a `remote` (`vxlan_config_validate`).
+fn group(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<IpAddr> {
+    let text = fields.text("group")?;
+    let refuse = |rule: String, remedy: &str| {
+        fields.problems.push(text.span.clone(), rule, remedy);
+        None
+    };
+    let dev = fields.value("dev").and_then(|value| value.get_ref().as_str());
+    match text.value.parse::<IpAddr>() {
+        Ok(address) if !address.is_multicast() => {
+            refuse(format!("`group` is {address}, which is no group"), "name one station as `remote`")
+        }
+        Err(_) => refuse(
+            format!("`group` is `{}`, which is not an IP address", text.value),
+            "write one as 239.1.1.1 or ff05::1",
+        ),
+        Ok(_) if fields.value("remote").is_some() => {
+            refuse("`group` and `remote` are both there".into(), "keep one of the two")
+        }
+        Ok(_) if dev.is_none() => {
+            refuse("a `group` needs a `dev`".into(), "name the device by which it takes part in the group")
+        }
+        Ok(_) if dev.is_some_and(|dev| roles.is_shared(dev)) => refuse(
+            format!(
+                "`{}` is shared with the host, which is who is asked for groups there",
+                dev.unwrap_or_default()
+            ),
+            "name the far ends one by one, or give the port `take = \"all\"`",
+        ),
+        Ok(address) => Some(address),
+    }
+}
+
+/// The address at `key` is of the version that `local` is of.
+fn check_versions(fields: &Fields<'_>, config: &VxlanConfig, key: &str, remote: Option<IpAddr>) {
+    let (Some(local), Some(remote)) = (config.local, remote) else { return };
+    if let Some(value) = fields.value(key).filter(|_| local.is_ipv4() != remote.is_ipv4()) {
+        let rule = format!("`local` is {local} and `{key}` {remote}, of another version of IP");
         fields.problems.push(value.span(), rule, "give both addresses of one version");
     }
-    if let Some(value) = fields.value("remote").filter(|_| local == remote) {
-        let rule = "`remote` is the address that `local` is";
+    if let Some(value) = fields.value(key).filter(|_| local == remote) {
+        let rule = format!("`{key}` is the address that `local` is");
         fields.problems.push(value.span(), rule, "name the far end's");
     }
 }

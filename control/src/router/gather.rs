@@ -28,7 +28,7 @@ impl Router {
             Packet::Ipv4(ip) => (ip.source().into(), ip.destination().into()),
             Packet::Ipv6(ip) => (ip.source().into(), ip.destination().into()),
         };
-        if !self.devices.takes(device, to) {
+        if !self.devices.takes(device, to) && !self.memberships.has(device, to) {
             return self.ignore();
         }
         let fragment = match Fragment::view(packet.of_frame(frame)) {

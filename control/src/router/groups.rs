@@ -1,11 +1,11 @@
 //! Which groups of IPv6 our devices are in, told when that is new and to who asks (RFC 3810 §6): a bridge that snoops between us and our
 //! neighbours, and knows a querier, sends solicitations for us on only if we have told it.
 //!
-//! Of IPv4 there is nothing to tell: we are in 224.0.0.1 alone, which nobody reports (RFC 3376 §5). That a group is left is not told: it is
-//! forgotten when nobody answers for it. What is asked in version 1 is answered in version 1.
+//! Of IPv4 there is to tell only which groups our tunnels are in (`igmp`): we ourselves are in 224.0.0.1 alone, which nobody reports (RFC 3376
+//! §5). That a group is left is not told: it is forgotten when nobody answers for it. What is asked in version 1 is answered in version 1.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use rigswitch_dataplane::ids::DeviceId;
@@ -120,6 +120,10 @@ impl Router {
             return BTreeSet::new();
         };
         let mut groups = here.solicited_nodes();
+        groups.extend(self.memberships.of(device).filter_map(|group| match group {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(group) => Some(group),
+        }));
         if !groups.is_empty() && routing.interface(device).is_some_and(|interface| interface.forwards) {
             groups.insert(ALL_ROUTERS);
         }

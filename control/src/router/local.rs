@@ -35,6 +35,7 @@ impl Router {
         now: Duration,
     ) {
         let trouble = match packet {
+            Packet::Ipv4(ip) if ip.protocol() == IpProtocol::IGMP => return self.hear_igmp(device, ip, now),
             Packet::Ipv4(ip) => self.take_ipv4(ethernet, ip, packet, routing, now),
             Packet::Ipv6(ip) => self.take_ipv6(device, ethernet, ip, packet, routing, now),
         };
@@ -62,7 +63,6 @@ impl Router {
                 Way::Out(device, next) => self.refuse(packet, ip.payload(), (device, next), now),
                 _ => self.counters.unroutable += 1,
             },
-            IpProtocol::IGMP => self.ignore(),
             IpProtocol::UDP if udp::Udp::view(ip.payload()).is_err() => self.malformed(),
             IpProtocol::UDP => return Some(Trouble::Port),
             _ => return Some(Trouble::Protocol),

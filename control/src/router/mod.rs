@@ -14,6 +14,7 @@ mod gather;
 mod groups;
 mod held;
 mod icmp;
+mod igmp;
 mod limits;
 mod local;
 mod neighbors;
@@ -23,7 +24,7 @@ mod tests;
 mod tunnels;
 mod way;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use devices::Devices;
 use fragments::Fragments;
 use groups::Reports;
 use icmp::Trouble;
+use igmp::Memberships;
 use limits::Limits;
 use neighbors::{Key, Neighbors};
 use tunnels::Ways;
@@ -59,6 +61,8 @@ pub struct Setting {
     pub fixed: Vec<(DeviceId, IpAddr, MacAddr)>,
     /// The far ends of tunnels.
     pub far_ends: BTreeMap<IpAddr, FarEnd>,
+    /// The groups that tunnels are in, and the devices that they are in them by.
+    pub groups: BTreeSet<(DeviceId, IpAddr)>,
     /// ICMP errors in all ([`Rate::ICMP`] is the kernel's default).
     pub icmp_rate: Rate,
     /// How often others are asked whether they have an IPv6 address of ours, before it is used.
@@ -118,6 +122,7 @@ pub struct Router {
     announcements: VecDeque<Key>,
     reports: Reports,
     fragments: [Fragments; 2], // IPv4 and IPv6
+    memberships: Memberships,
     outputs: VecDeque<Output>,
     notices: Vec<Notice>,
     told: BTreeMap<Key, Duration>, // when a conflict was told, by our address
@@ -148,6 +153,7 @@ impl Router {
             announcements: VecDeque::new(),
             reports: Reports::default(),
             fragments: [IPV4_FRAGMENTS, IPV6_FRAGMENTS].map(Fragments::new),
+            memberships: Memberships::default(),
             outputs: VecDeque::new(),
             notices: Vec::new(),
             told: BTreeMap::new(),
@@ -169,7 +175,10 @@ impl Router {
         self.announcements.retain(|key| !changes.void.contains(&key.0) && is_ours(*key));
         let joins = changes.fresh.iter().filter(|(_, address)| address.is_ipv6()).map(|(device, _)| *device);
         self.reports.retain(|device| !changes.void.contains(&device));
-        joins.for_each(|device| self.reports.join(device, now));
+        self.memberships.set(setting.groups);
+        let is_up = |device| devices.find(device).is_some();
+        let joins: BTreeSet<_> = joins.chain(self.memberships.join(&changes.void, is_up, now)).collect();
+        joins.into_iter().for_each(|device| self.reports.join(device, now));
         self.announcements.extend(changes.announce);
         self.neighbors.fix(setting.fixed.into_iter().map(|(device, ip, mac)| ((device, ip), mac)).collect());
         self.told.retain(|(_, address), _| devices.owns(*address));
@@ -259,6 +268,7 @@ impl Router {
             }
         }
         self.tell_groups(routing, now);
+        self.tell_igmp(now);
         self.neighbors.tick(now);
         self.ways.tick(now);
         self.give_up_fragments(routing, now);

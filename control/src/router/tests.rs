@@ -60,6 +60,7 @@ fn setting() -> Setting {
         devices: vec![device(0, 1500), device(1, 1400)],
         fixed: Vec::new(),
         far_ends: BTreeMap::new(),
+        groups: BTreeSet::new(),
         icmp_rate: Rate::ICMP,
         dad_transmits: 0,
     }

@@ -365,6 +365,7 @@ impl Switch {
         self.crew.members.iter().for_each(Member::wake);
         self.claim();
         self.advice.is_due = true;
+        self.take_part();
         fallen.into_iter().for_each(|id| self.forget_stations(id));
         // What stands on a bridge goes up and down with its carrier, and that with its ports.
         if self.carry_bridges() {

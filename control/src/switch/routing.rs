@@ -92,6 +92,11 @@ impl Roads {
                 .filter_map(|of| Some((known.get(&*of.device)?.0, of.address, of.mac)))
                 .collect(),
             far_ends: known_far_ends(config, &devices),
+            groups: config
+                .vxlans()
+                .filter_map(|(_, vxlan)| vxlan.group.zip(vxlan.dev.as_deref()))
+                .filter_map(|(group, dev)| Some((known.get(dev)?.0, group)))
+                .collect(),
             dad_transmits: config.routing.dad_transmits,
             icmp_rate: match config.routing.icmp_ratelimit {
                 0 => Rate::UNLIMITED,

@@ -1,5 +1,5 @@
 //! Ports that are shared with the host: what of their devices is the switch's comes before the tables that need it, and goes
-//! after them.
+//! after them. Ports on the host's sockets: the groups that those take part in.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use rigswitch_dataplane::sys::stacking;
 use super::Switch;
 use super::error::SwitchError;
 use super::port::is_shared;
+use crate::compile::address_on;
 use crate::config::Config;
 use crate::router::link_local;
 
@@ -47,6 +48,17 @@ impl Switch {
         }
     }
 
+    /// Has the host's sockets take part in the groups that tunnels are in by them, and in no others.
+    pub(super) fn take_part(&mut self) {
+        for (_, port) in self.ports.iter_mut() {
+            let groups = groups(&self.config, &port.config.name);
+            if let Err(source) = port.take_part(&groups) {
+                let error = SwitchError::Port { name: port.config.name.clone(), source };
+                port.tell_once(error.to_string(), &mut self.events);
+            }
+        }
+    }
+
     /// Whether the program on a shared device leaves a frame to the host.
     pub(super) fn leaves(&self, port: &str, frame: &[u8]) -> bool {
         mine(&self.config, port).is_some_and(|mine| !mine.takes(frame))
@@ -72,6 +84,17 @@ impl Switch {
             None => Ok(()),
         }
     }
+}
+
+/// The groups that tunnels are in by the device `name`, each with the address that they send from there.
+fn groups(config: &Config, name: &str) -> BTreeSet<(IpAddr, IpAddr)> {
+    let by_it = config.vxlans().filter(|(_, vxlan)| vxlan.dev.as_deref() == Some(name));
+    let at = by_it.filter_map(|(_, vxlan)| {
+        let group = vxlan.group?;
+        let local = vxlan.local.or_else(|| address_on(config, name, group))?;
+        Some((group, local))
+    });
+    at.collect()
 }
 
 /// What is the switch's on the device of this port, if that is shared with the host.

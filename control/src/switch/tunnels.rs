@@ -70,7 +70,7 @@ impl Switch {
                 TunnelKind::Vxlan(vxlan) => TunnelView {
                     mode: format!("network {} at port {}", vxlan.id, vxlan.dstport),
                     local: end(vxlan.local),
-                    remote: end(vxlan.remote),
+                    remote: end(vxlan.remote.or(vxlan.group)),
                     ttl: match vxlan.ttl {
                         None => "inherit".into(),
                         Some(0) => "auto".into(),

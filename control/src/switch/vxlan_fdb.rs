@@ -104,7 +104,9 @@ impl Switch {
         let is_said = groups(vxlan).get(&mac).is_some_and(|group| group.iter().any(is_wanted));
         if is_said {
             return self.edit_far_ends(name, |vxlan| {
-                vxlan.remote.take_if(|remote| mac.is_zero() && is_wanted(&FarEnd::at(*remote)));
+                for own in [&mut vxlan.remote, &mut vxlan.group] {
+                    own.take_if(|remote| mac.is_zero() && is_wanted(&FarEnd::at(*remote)));
+                }
                 vxlan.fdb.retain(|entry| entry.mac != mac || !is_wanted(&entry.into()));
             });
         }
@@ -150,8 +152,10 @@ impl Switch {
         let said = vxlan.entries().filter(matches).count();
         if said > 0 {
             self.edit_far_ends(name, |vxlan| {
-                let own = vxlan.entries().next().filter(|_| vxlan.remote.is_some());
-                vxlan.remote.take_if(|_| own.as_ref().is_some_and(matches));
+                let own = vxlan.entries().next().filter(|_| vxlan.remote.or(vxlan.group).is_some());
+                if own.as_ref().is_some_and(matches) {
+                    (vxlan.remote, vxlan.group) = (None, None);
+                }
                 vxlan.fdb.retain(|entry| !matches(entry));
             })?;
         }

@@ -4,6 +4,7 @@
 //! To the line it is a routed device without neighbours. A datagram that comes gets the headers that it came with again, so that tunnels take
 //! it as any other; of a packet that leaves only what is behind its IP and UDP headers goes, and what they say beside it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,6 +31,7 @@ pub struct SocketDevice {
     ends: Vec<End>,
     mac: MacAddr,
     mtu: usize,
+    groups: BTreeSet<(IpAddr, IpAddr)>,
 }
 
 /// A socket and what it is for.
@@ -53,7 +55,33 @@ impl SocketDevice {
     /// `AddrInUse` for a port that another program, or the kernel, takes packets at; `PermissionDenied` for IPIP without `CAP_NET_RAW`.
     pub fn open(config: &SocketConfig, netns: Option<&Netns>, mac: MacAddr, mtu: u16) -> io::Result<Self> {
         let ends = inside(netns, || ends(config))??;
-        Ok(Self { ends, mac, mtu: mtu.into() })
+        Ok(Self { ends, mac, mtu: mtu.into(), groups: BTreeSet::new() })
+    }
+
+    /// Takes part in these groups and in no others, each by the host's device that has the address beside it.
+    ///
+    /// # Errors
+    /// The host's about the first that it does not let us take part in; those before it are in force.
+    pub fn take_part(&mut self, groups: &BTreeSet<(IpAddr, IpAddr)>) -> io::Result<()> {
+        for &(group, local) in self.groups.difference(groups) {
+            // Where the device has gone, so has this.
+            let _ = self.udp_of(group).map(|socket| socket.take_part(group, local, false));
+        }
+        self.groups.retain(|at| groups.contains(at));
+        for &(group, local) in groups {
+            if !self.groups.contains(&(group, local)) {
+                self.udp_of(group).map_or(Ok(()), |socket| socket.take_part(group, local, true))?;
+                self.groups.insert((group, local));
+            }
+        }
+        Ok(())
+    }
+
+    /// A UDP socket of the version of IP that an address is of. What one of the host's sockets takes part in, all hear.
+    fn udp_of(&self, address: IpAddr) -> Option<&DatagramSocket> {
+        let is_it =
+            |end: &&End| matches!(end.kind, Kind::Udp(_)) && end.socket.is_ipv6() == address.is_ipv6();
+        self.ends.iter().find(is_it).map(|end| &end.socket)
     }
 
     /// The one queue, on the same sockets.

@@ -17,7 +17,7 @@ use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
 use crate::tables::next_hop::NextHopId;
 use crate::tables::route::Place;
-use crate::tables::{Arrival, Interface, Routing, Tables};
+use crate::tables::{Arrival, Interface, Routing, Tables, Tunnels};
 use crate::tunnels;
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
 use crate::wire::flow::FlowHash;
@@ -46,6 +46,8 @@ pub enum Fate {
 enum Found {
     Ipv4(Place<Ipv4Addr>, Packet),
     Ipv6(Place<Ipv6Addr>, Packet),
+    /// For a group that tunnels of ours are in.
+    Group(IpAddr, u32),
     Ended(Fate),
 }
 
@@ -90,7 +92,7 @@ impl RoutingStage {
         let tables = cx.tables;
         let routing = tables.routing();
         let Some(here) = routing.interface(device) else { unreachable!("what has the role is known") };
-        self.read(cx, routing, here, burst);
+        self.read(cx, routing, (device, here), burst);
         self.approach(routing);
         self.leave(cx, (device, here), burst, egress);
         if !self.ours.turns.is_empty() {
@@ -104,14 +106,14 @@ impl RoutingStage {
         &mut self,
         cx: &mut Context<'_, O, T>,
         routing: &Routing,
-        here: &Interface,
+        at: (DeviceId, &Interface),
         burst: &mut Burst,
     ) {
         self.found.clear();
         let is_large = routing.ipv4.approaches() > 0;
         for (place, frame) in burst.iter_mut().enumerate() {
             cx.observer.see(Step::Turn(place), frame);
-            let found = match plain(here, frame) {
+            let found = match plain(at.1, frame) {
                 Some(packet) => {
                     let place = routing.ipv4.locate(packet.destination);
                     if is_large {
@@ -119,7 +121,7 @@ impl RoutingStage {
                     }
                     Found::Ipv4(place, Packet::from(packet))
                 }
-                None => read(cx, routing, here, frame).unwrap_or_else(Found::Ended),
+                None => read(cx, routing, at, frame).unwrap_or_else(Found::Ended),
             };
             // The burst has no more frames than this has room for.
             let _ = self.found.try_push(found);
@@ -163,6 +165,10 @@ impl RoutingStage {
                     let find = || lead(routing, here, &frame, routing.ipv6.find(*place), place.address());
                     (lately.ipv6.or_find(place.address(), find), packet, false)
                 }
+                Found::Group(..) => {
+                    self.ours.add(turn, frame);
+                    continue;
+                }
                 Found::Ended(fate) => {
                     end(cx, device, found, *fate, frame);
                     continue;
@@ -201,6 +207,7 @@ impl RoutingStage {
             let found = &self.found[turn];
             let arrived = match found {
                 Found::Ipv4(_, packet) => tunnels::find(tunnels, &frame, packet.length),
+                Found::Group(IpAddr::V4(_), length) => tunnels::find(tunnels, &frame, *length),
                 _ => tunnels::find_ipv6(tunnels, &frame),
             };
             match arrived {
@@ -269,7 +276,7 @@ fn plain(here: &Interface, frame: &Frame) -> Option<Plain> {
 fn read<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     routing: &Routing,
-    here: &Interface,
+    (device, here): (DeviceId, &Interface),
     frame: &mut Frame,
 ) -> Result<Found, Fate> {
     let ethernet = Ethernet::view(frame.bytes()).map_err(|_| Fate::Drop(DropReason::Truncated))?;
@@ -284,9 +291,8 @@ fn read<O: Observer, T: Transmit>(
     match ether_type {
         EtherType::IPV4 => {
             let ip = forward::accept_ipv4(packet).map_err(refused)?;
-            // A router passes nothing on that was sent to all (RFC 1812 §5.3.4), and has joined no group.
             if to.is_group() || ip.destination().is_multicast() || ip.destination().is_broadcast() {
-                return Err(Fate::Drop(DropReason::IpGroup));
+                return group_ipv4(cx.tables.tunnels(), device, &ip);
             }
             let place = routing.ipv4.locate(ip.destination());
             routing.ipv4.prefetch(place);
@@ -295,7 +301,7 @@ fn read<O: Observer, T: Transmit>(
         EtherType::IPV6 => {
             let ip = forward::accept_ipv6(packet).map_err(refused)?;
             if to.is_group() || ip.destination().is_multicast() {
-                return Err(group_ipv6(&ip));
+                return group_ipv6(cx.tables.tunnels(), device, &ip);
             }
             let place = routing.ipv6.locate(ip.destination());
             routing.ipv6.prefetch(place);
@@ -308,13 +314,28 @@ fn read<O: Observer, T: Transmit>(
     }
 }
 
-/// What becomes of an IPv6 packet to a group: control hears what is about neighbours, or asks who is in which group, behind a router
-/// alert (RFC 3810 §5).
+/// What is known of a packet to a group, or to all: a router passes none on (RFC 1812 §5.3.4), and is in those of its tunnels only. Control
+/// hears who asks for their members.
 #[cold]
-fn group_ipv6(ip: &Ipv6<'_>) -> Fate {
+fn group_ipv4(tunnels: &Tunnels, device: DeviceId, ip: &Ipv4<'_>) -> Result<Found, Fate> {
+    match ip.protocol() {
+        IpProtocol::UDP if tunnels.is_in(device, ip.destination().into()) => {
+            Ok(Found::Group(ip.destination().into(), ip.total_len().into()))
+        }
+        IpProtocol::IGMP if !tunnels.groups.is_empty() => Err(Fate::Punt(PuntReason::Local)),
+        _ => Err(Fate::Drop(DropReason::IpGroup)),
+    }
+}
+
+/// The same of IPv6: control hears what is about neighbours, or asks who is in which group, behind a router alert (RFC 3810 §5).
+#[cold]
+fn group_ipv6(tunnels: &Tunnels, device: DeviceId, ip: &Ipv6<'_>) -> Result<Found, Fate> {
     match ip.transport() {
-        Ok((IpProtocol::ICMPV6, _)) => Fate::Punt(PuntReason::Local),
-        _ => Fate::Drop(DropReason::IpGroup),
+        Ok((IpProtocol::ICMPV6, _)) => Err(Fate::Punt(PuntReason::Local)),
+        Ok((IpProtocol::UDP, _)) if tunnels.is_in(device, ip.destination().into()) => {
+            Ok(Found::Group(ip.destination().into(), ip.total_len()))
+        }
+        _ => Err(Fate::Drop(DropReason::IpGroup)),
     }
 }
 
@@ -388,6 +409,7 @@ impl Found {
         match self {
             Self::Ipv4(place, _) => Some(place.address().into()),
             Self::Ipv6(place, _) => Some(place.address().into()),
+            Self::Group(group, _) => Some(*group),
             Self::Ended(_) => None,
         }
     }

@@ -102,6 +102,27 @@ impl DatagramSocket {
         Ok(Self { socket: self.socket.try_clone()?, is_ipv6: self.is_ipv6, whole: Cell::new(None) })
     }
 
+    /// Takes part in a group, or no more, by the host's device that has the address `local`; of IPv6 by the one that routes lead to groups by. What
+    /// it sends there does not come back.
+    ///
+    /// # Errors
+    /// `ENODEV` when no device of the host's has the address; `ENOBUFS` for more groups than the host allows (`igmp_max_memberships`).
+    pub fn take_part(&self, group: IpAddr, local: IpAddr, takes_part: bool) -> io::Result<()> {
+        match (group, local) {
+            (IpAddr::V4(group), IpAddr::V4(local)) if takes_part => {
+                self.socket.set_multicast_loop_v4(false)?;
+                self.socket.join_multicast_v4(&group, &local)
+            }
+            (IpAddr::V4(group), IpAddr::V4(local)) => self.socket.leave_multicast_v4(&group, &local),
+            (IpAddr::V6(group), _) if takes_part => {
+                self.socket.set_multicast_loop_v6(false)?;
+                self.socket.join_multicast_v6(&group, 0)
+            }
+            (IpAddr::V6(group), _) => self.socket.leave_multicast_v6(&group, 0),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     /// Whether it is of IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.is_ipv6

@@ -216,6 +216,8 @@ pub struct Tunnels {
     pub vxlans: Box<[Vxlan]>,
     /// The ports at which they take packets, by number.
     pub listeners: Box<[Listener]>,
+    /// The groups that they are in, each by the device beneath, sorted.
+    pub groups: Box<[(DeviceId, IpAddr)]>,
 }
 
 impl Tunnels {
@@ -270,6 +272,11 @@ impl Tunnels {
     #[inline]
     pub fn listener(&self, id: ListenerId) -> &Listener {
         &self.listeners[usize::from(id.0)]
+    }
+
+    /// Whether packets for a group that come by this device are for us.
+    pub fn is_in(&self, device: DeviceId, group: IpAddr) -> bool {
+        self.groups.binary_search(&(device, group)).is_ok()
     }
 
     /// The UDP port at which VXLAN devices take packets.

@@ -93,6 +93,12 @@ impl OuterHeader {
         false
     }
 
+    /// Whether it leads to a group.
+    #[inline]
+    pub fn is_to_group(&self) -> bool {
+        self.bytes[0] & 1 == 1
+    }
+
     /// Bytes that it adds to a packet.
     pub fn overhead(&self) -> u32 {
         const ETHERNET: u32 = 14;

@@ -25,7 +25,8 @@ const ENTRY: Shape = Shape {
 pub(super) fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'_>) -> Vec<VxlanEntryConfig> {
     let mut entries: Vec<VxlanEntryConfig> = Vec::new();
     let mut seen: BTreeMap<MacAddr, Vec<(VxlanEntryConfig, Range<usize>)>> = BTreeMap::new();
-    if let (Some(remote), Some(value)) = (config.remote, fields.value("remote")) {
+    let said = fields.value("remote").or_else(|| fields.value("group"));
+    if let (Some(remote), Some(value)) = (config.remote.or(config.group), said) {
         let own = config.entries().find(|entry| entry.dst == remote);
         seen.entry(MacAddr::ZERO).or_default().extend(own.map(|own| (own, value.span())));
     }

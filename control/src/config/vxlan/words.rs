@@ -21,6 +21,8 @@ pub(in crate::config) struct VxlanWords<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'c str>,
     dstport: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +85,7 @@ impl<'c> VxlanWords<'c> {
             id: vxlan.id.number(),
             local: vxlan.local,
             remote: vxlan.remote,
+            group: vxlan.group,
             dev: vxlan.dev.as_deref(),
             dstport: vxlan.dstport,
             srcport: unless(vxlan.srcport, plain.srcport),

@@ -88,7 +88,7 @@ fn an_address_is_asked_for_once_and_used_and_announced_a_second_later() {
         assert_eq!(rig.unused(address), None);
     }
     // Not all at the same time.
-    let first: std::collections::BTreeSet<_> = told.iter().map(|(at, ..)| *at).collect();
+    let first: BTreeSet<_> = told.iter().map(|(at, ..)| *at).collect();
     assert!(first.len() > 2, "{first:?}");
 }
 

@@ -1,6 +1,8 @@
-//! Groups of IPv6: what is told of them, when, and to whom.
+//! Groups: what is told of them, when, and to whom.
 
 use rigswitch_dataplane::wire::ethernet::Ethernet;
+use rigswitch_dataplane::wire::igmp;
+use rigswitch_dataplane::wire::ipv4::Ipv4;
 use rigswitch_dataplane::wire::ipv6::Ipv6;
 use rigswitch_dataplane::wire::mld::query_frame;
 use rigswitch_dataplane::wire::multicast::{Group, Message, Multicast};
@@ -124,4 +126,55 @@ fn queriers_are_answered_in_time_and_in_their_version() {
     far[21] = 2;
     rig.hear(HERE, PuntReason::Local, &far);
     assert_eq!((rig.told(2 * ten), rig.router.counters().malformed), (vec![], malformed + 1));
+}
+
+/// The groups of IPv4 that a report tells of, and its version.
+fn told_of_ipv4(output: Output) -> Option<(Vec<Group>, u8)> {
+    let (device, frame) = sent(output);
+    let Ok(Multicast::Message { ipv4: true, message: Some(message) }) = Multicast::view(&frame) else {
+        return None;
+    };
+    let ethernet = Ethernet::view(&frame).unwrap();
+    let ip = Ipv4::view(ethernet.payload()).unwrap();
+    assert_eq!((device, ip.ttl(), ip.source(), ip.is_intact()), (HERE, 1, Ipv4Addr::new(10, 0, 0, 1), true));
+    match message {
+        Message::Join(group) => Some((vec![group], 2)),
+        Message::Report(records) => {
+            Some((records.into_iter().map(|record| record.unwrap().group).collect(), 3))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn groups_that_tunnels_are_in_are_told_when_they_are_new_and_to_who_asks() {
+    let mut rig = Rig::new();
+    let joined = BTreeSet::from([(HERE, ip("239.1.2.3"))]);
+    rig.set(Setting { groups: joined, ..setting() });
+    let told = |rig: &mut Rig, seconds| -> Vec<_> {
+        rig.wait(SECOND * seconds).into_iter().filter_map(|(_, output)| told_of_ipv4(output)).collect()
+    };
+    let report = |version| (vec![Group::Ip(ip("239.1.2.3"))], version);
+    assert_eq!(told(&mut rig, 5), [report(3), report(3)], "new, and once more");
+    let query = |group: Option<&str>| {
+        let group = group.map(|group| group.parse().unwrap());
+        igmp::query_frame(station(9), group, 4 * SECOND)
+    };
+    rig.hear(HERE, PuntReason::Local, &query(None));
+    assert_eq!(told(&mut rig, 5), [report(2)]);
+    rig.hear(HERE, PuntReason::Local, &query(Some("239.1.2.3")));
+    assert_eq!(told(&mut rig, 5), [report(2)]);
+    rig.hear(HERE, PuntReason::Local, &query(Some("239.1.2.4")));
+    assert_eq!(told(&mut rig, 5), []);
+    // A link that comes back has others on it, perhaps.
+    let mut down = setting();
+    down.devices[0].is_up = false;
+    let joined = BTreeSet::from([(HERE, ip("239.1.2.3"))]);
+    rig.set(Setting { groups: joined.clone(), ..down });
+    assert_eq!(told(&mut rig, 2), []);
+    rig.set(Setting { groups: joined, ..setting() });
+    assert_eq!(told(&mut rig, 5).len(), 2);
+    rig.set(setting());
+    rig.hear(HERE, PuntReason::Local, &query(None));
+    assert_eq!(told(&mut rig, 5), []);
 }

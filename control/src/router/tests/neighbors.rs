@@ -68,7 +68,7 @@ fn who_does_not_answer_is_asked_for_three_times_and_then_its_callers_are_told() 
 
 #[test]
 fn reachable_one_is_believed_for_a_while_and_then_asked_itself() {
-    let mut spread = std::collections::BTreeSet::new();
+    let mut spread = BTreeSet::new();
     let mut rig = Rig::new();
     for n in 2..40 {
         let address = format!("10.0.0.{n}");

@@ -24,6 +24,7 @@ fn node(n: u8) -> Node {
         devices,
         fixed: Vec::new(),
         far_ends: BTreeMap::new(),
+        groups: BTreeSet::new(),
         icmp_rate: Rate::ICMP,
         dad_transmits: 0,
     };

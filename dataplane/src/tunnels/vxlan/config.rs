@@ -17,6 +17,8 @@ pub struct VxlanConfig {
     pub local: Option<IpAddr>,
     /// Where what is for a station goes that nothing is known of: an entry of 00:00:00:00:00:00 that the device comes with.
     pub remote: Option<IpAddr>,
+    /// The group that it sends to instead, and takes part in by `dev`.
+    pub group: Option<IpAddr>,
     /// The device that it leaves by; of the file's routes only those by this one count.
     pub dev: Option<String>,
     /// The UDP port that it sends to and takes packets at.
@@ -83,6 +85,7 @@ impl VxlanConfig {
             id,
             local: None,
             remote: None,
+            group: None,
             dev: None,
             dstport: vxlan::LINUX_PORT,
             srcport: (0, 0),
@@ -132,7 +135,7 @@ impl VxlanConfig {
 
     /// Whether its packets are of IPv6: its addresses say, and where it has none they are of IPv4 (`vxlan_config_validate`).
     pub fn is_ipv6(&self) -> bool {
-        self.local.or(self.remote).is_some_and(|address| address.is_ipv6())
+        self.local.or(self.remote).or(self.group).is_some_and(|address| address.is_ipv6())
     }
 
     /// Bytes that it adds to what it carries, the header of the frame inside with them.
@@ -152,7 +155,7 @@ impl VxlanConfig {
 
     /// Every entry that it has: the one it comes with, and the file's.
     pub fn entries(&self) -> impl Iterator<Item = VxlanEntryConfig> {
-        let own = self.remote.map(|dst| VxlanEntryConfig {
+        let own = self.remote.or(self.group).map(|dst| VxlanEntryConfig {
             mac: MacAddr::ZERO,
             dst,
             port: None,

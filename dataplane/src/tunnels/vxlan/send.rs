@@ -128,7 +128,7 @@ fn encapsulate<O: Observer, T: Transmit>(
 #[inline(always)]
 fn wrap(vxlan: &Vxlan, remote: &Remote, frame: &mut Frame, egress: &mut Egress) -> Result<(), DropReason> {
     let (flow, inner) = inside(vxlan, frame.bytes());
-    let fields = fields(vxlan, inner);
+    let fields = fields(vxlan, remote, inner);
     underlay::wrap(remote, frame, IpProtocol::UDP, fields, egress)?;
     let start = remote.header.tail_start();
     let (before, datagram) = frame.bytes_mut().split_at_mut(start);
@@ -172,11 +172,15 @@ fn inside(vxlan: &Vxlan, frame: &[u8]) -> (FlowHash, Inner) {
 
 /// What the outer header says, of a frame that has this inside (`vxlan_xmit_one`).
 #[inline(always)]
-fn fields(vxlan: &Vxlan, inner: Inner) -> Inner {
+fn fields(vxlan: &Vxlan, remote: &Remote, inner: Inner) -> Inner {
     let ttl = vxlan.ttl.unwrap_or(inner.ttl);
     Inner {
         tos: Ecn::of(inner.tos).encapsulated().set_in(vxlan.tos.unwrap_or(inner.tos)),
-        ttl: if ttl == 0 { ipv4::Header::DEFAULT_TTL } else { ttl },
+        ttl: match ttl {
+            0 if remote.header.is_to_group() => 1,
+            0 => ipv4::Header::DEFAULT_TTL,
+            ttl => ttl,
+        },
         dont_fragment: match vxlan.df {
             Df::Unset => false,
             Df::Set => true,
