@@ -19,18 +19,20 @@ pub struct FarEnd {
     pub port: Option<u16>,
     /// The network there; `None` for the device's own.
     pub vni: Option<Vni>,
+    /// The device that packets to it leave by; `None` for whichever the device's do.
+    pub via: Option<String>,
 }
 
 impl FarEnd {
     /// The one at this address that a device means if nothing else is said, and learns of.
     pub fn at(dst: IpAddr) -> Self {
-        Self { dst, port: None, vni: None }
+        Self { dst, port: None, vni: None, via: None }
     }
 }
 
 impl From<&VxlanEntryConfig> for FarEnd {
     fn from(entry: &VxlanEntryConfig) -> Self {
-        Self { dst: entry.dst, port: entry.port, vni: entry.vni }
+        Self { dst: entry.dst, port: entry.port, vni: entry.vni, via: entry.via.clone() }
     }
 }
 
@@ -82,7 +84,7 @@ impl FarEnds {
         let said: BTreeSet<_> = said(vxlan).collect();
         let rest = numbers.numbers.keys().filter(|group| !said.contains(*group));
         let (learned, others) = rest.fold((0, 0), |(learned, others), group| match &group[..] {
-            [FarEnd { port: None, vni: None, .. }] => (learned + 1, others),
+            [FarEnd { port: None, vni: None, via: None, .. }] => (learned + 1, others),
             _ => (learned, others + 1),
         });
         others > 0 || learned > MOST_LEARNED

@@ -12,7 +12,7 @@ use rigswitch_dataplane::wire::flow::SourcePorts;
 use super::packets::{FAR, NEAR, Outer, PLAIN};
 use super::rig::{frame, tagged};
 
-const BROADCAST: [u8; 6] = [0xff; 6];
+pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 const GROUP: [u8; 6] = [1, 0, 0x5e, 1, 2, 3];
 pub(crate) const HERE: [u8; 6] = [2, 0, 0, 0, 0, 1]; // behind p0
 pub(crate) const THERE: [u8; 6] = [2, 0, 0, 0, 0, 2]; // behind the far end
@@ -40,8 +40,8 @@ pub(crate) const TO_ONE: &str =
     "local = \"192.0.2.1\"\nfdb = [{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.2\" }]\n";
 
 /// A switch that is turned by hand.
-struct Played<'h, 'w> {
-    hand: &'h mut ByHand<'w>,
+pub(crate) struct Played<'h, 'w> {
+    pub(crate) hand: &'h mut ByHand<'w>,
     millis: u64,
 }
 
@@ -60,7 +60,7 @@ impl Played<'_, '_> {
     }
 
     /// What the host says leaves in these outer packets.
-    fn out(&mut self, frame: &[u8]) -> Vec<Outer> {
+    pub(crate) fn out(&mut self, frame: &[u8]) -> Vec<Outer> {
         let [back, out] = self.send("p0", frame);
         assert!(back.is_empty(), "{back:x?}");
         out.iter().map(|frame| Outer::parse(frame).unwrap()).collect()
@@ -119,16 +119,16 @@ impl Played<'_, '_> {
         self.change(FdbChange { how, ..change(mac, dst) })
     }
 
-    fn change(&mut self, change: FdbChange) -> Result<(), String> {
+    pub(crate) fn change(&mut self, change: FdbChange) -> Result<(), String> {
         self.hand.switch().change_fdb(&change).map_err(|error| error.to_string())
     }
 
-    fn plan(&mut self, wanted: &Config) -> Vec<String> {
+    pub(crate) fn plan(&mut self, wanted: &Config) -> Vec<String> {
         self.hand.switch().plan(wanted).unwrap().view().iter().map(ToString::to_string).collect()
     }
 }
 
-fn change(mac: &str, dst: &str) -> FdbChange {
+pub(crate) fn change(mac: &str, dst: &str) -> FdbChange {
     FdbChange { mac: mac.into(), ifname: "vx0".into(), dst: Some(dst.into()), ..FdbChange::default() }
 }
 

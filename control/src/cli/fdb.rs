@@ -14,24 +14,24 @@ pub(super) enum Fdb {
     /// Add an entry where there is none
     #[command(
         override_usage = "rigswitch fdb add MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
-                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [self] [router] [permanent|static|dynamic]"
+                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [via DEV] [self] [router] [permanent|static|dynamic]"
     )]
     Add(Words),
     /// Add an entry beside others of its address
     #[command(
         override_usage = "rigswitch fdb append MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky]\n       \
-                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [self] [router] [permanent|static]"
+                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [via DEV] [self] [router] [permanent|static]"
     )]
     Append(Words),
     /// Put an entry in place of whatever is there
     #[command(
         override_usage = "rigswitch fdb replace MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
-                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [self] [router] [permanent|static|dynamic]"
+                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [via DEV] [self] [router] [permanent|static|dynamic]"
     )]
     Replace(Words),
     /// Take an entry away
     #[command(
-        override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]\n       rigswitch fdb del MAC dev VXLAN [dst IP] [port N] [vni N] [self]"
+        override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]\n       rigswitch fdb del MAC dev VXLAN [dst IP] [port N] [vni N] [via DEV] [self]"
     )]
     Del(Words),
     /// Show the entry of an address
@@ -66,11 +66,14 @@ impl Fdb {
             Self::Append(Words { words }) => change(client, FdbHow::Append, &words),
             Self::Replace(Words { words }) => change(client, FdbHow::Replace, &words),
             Self::Del(Words { words }) => {
-                let said =
-                    Said::parse(&words, true, &["dev", "master", "self", "vlan", "dst", "port", "vni"])?;
+                let said = Said::parse(
+                    &words,
+                    true,
+                    &["dev", "master", "self", "vlan", "dst", "port", "vni", "via"],
+                )?;
                 let master = said.flags.contains(&"master");
-                let Said { mac, dev: ifname, vlan, dst, port, vni, .. } = said;
-                let removal = FdbRemoval { mac, ifname, vlan, master, dst, port, vni };
+                let Said { mac, dev: ifname, vlan, dst, port, vni, via, .. } = said;
+                let removal = FdbRemoval { mac, ifname, vlan, master, dst, port, vni, via };
                 Ok(client.send("DELETE", "/v1/fdb", &removal).map(|_: serde_json::Value| ())?)
             }
             Self::Get { words: Words { words }, json } => get(client, &words, json),
@@ -84,8 +87,20 @@ impl Fdb {
 
 fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure> {
     const STATES: [&str; 4] = ["permanent", "local", "static", "dynamic"];
-    let words_of_all =
-        ["dev", "master", "self", "vlan", "dst", "port", "vni", "sticky", "extern_learn", "use", "router"];
+    let words_of_all = [
+        "dev",
+        "master",
+        "self",
+        "vlan",
+        "dst",
+        "port",
+        "vni",
+        "via",
+        "sticky",
+        "extern_learn",
+        "use",
+        "router",
+    ];
     let known = [&words_of_all[..], &STATES].concat();
     let said = Said::parse(words, true, &known)?;
     let state = match said.flags.iter().rev().find(|flag| STATES.contains(flag)) {
@@ -96,7 +111,7 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
     let is = |flag| said.flags.contains(&flag);
     let (sticky, extern_learn, is_use) = (is("sticky"), is("extern_learn"), is("use"));
     let (master, router) = (is("master"), is("router"));
-    let Said { mac, dev: ifname, vlan, dst, port, vni, .. } = said;
+    let Said { mac, dev: ifname, vlan, dst, port, vni, via, .. } = said;
     let change = FdbChange {
         state,
         sticky,
@@ -110,6 +125,7 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
         dst,
         port,
         vni,
+        via,
         router,
     };
     Ok(client.send("POST", "/v1/fdb", &change).map(|_: serde_json::Value| ())?)
@@ -184,7 +200,7 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
 }
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 3] = ["via", "src_vni", "nhid"];
+const LATER: [&str; 2] = ["src_vni", "nhid"];
 
 /// What was said, whatever the order.
 struct Said<'w> {
@@ -195,6 +211,7 @@ struct Said<'w> {
     dst: Option<String>,
     port: Option<u16>,
     vni: Option<u32>,
+    via: Option<String>,
     flags: Vec<&'w str>,
 }
 
@@ -204,7 +221,7 @@ impl<'w> Said<'w> {
         let mut words = words.iter().map(String::as_str);
         let mac = if with_mac { words.next().unwrap_or_default().to_owned() } else { String::new() };
         let (mut dev, mut brport, mut vlan, mut flags) = (None, None, None, Vec::new());
-        let (mut dst, mut port, mut vni) = (None, None, None);
+        let (mut dst, mut port, mut vni, mut via) = (None, None, None, None);
         while let Some(word) = words.next() {
             if LATER.contains(&word) {
                 return Err(Failure::Refused(format!("`{word}`: this version does not have it yet")));
@@ -220,6 +237,7 @@ impl<'w> Said<'w> {
                 "dst" => &mut dst,
                 "port" => &mut port,
                 "vni" => &mut vni,
+                "via" => &mut via,
                 flag => {
                     flags.push(flag);
                     continue;
@@ -245,7 +263,7 @@ impl<'w> Said<'w> {
         let vni = vni.map(no_network).transpose()?;
         let dev = dev.or_else(|| brport.as_ref().map(|_| String::new()).filter(|_| with_mac));
         let dev = dev.ok_or_else(|| usage("say which device: dev NAME".into()))?;
-        Ok(Self { mac, dev, brport, vlan, dst, port, vni, flags })
+        Ok(Self { mac, dev, brport, vlan, dst, port, vni, via, flags })
     }
 }
 

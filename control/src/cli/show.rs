@@ -232,7 +232,11 @@ fn far_ends(entries: &[&FdbView]) -> String {
         table.row([
             entry.mac.clone(),
             entry.ifname.clone(),
-            entry.dst.clone().unwrap_or_default(),
+            [entry.dst.as_deref(), entry.via.as_ref().map(|_| "via"), entry.via.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
             entry.port.map(|port| port.to_string()).unwrap_or_default(),
             entry.vni.map(|vni| vni.to_string()).unwrap_or_default(),
             entry.state.clone(),

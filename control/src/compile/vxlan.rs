@@ -111,7 +111,7 @@ impl Work<'_> {
             .map(|group| group.iter().flat_map(|of| of.iter()).map(&mut place).collect())
             .collect();
         let learned = (1..).zip(numbers.places()).filter_map(|(number, group)| match group.as_deref()? {
-            [FarEnd { dst, port: None, vni: None }] => Some((*dst, Peer(number))),
+            [FarEnd { dst, port: None, vni: None, via: None }] => Some((*dst, Peer(number))),
             _ => None,
         });
         let default = groups(config).get(&MacAddr::ZERO).and_then(|group| numbers.number(group));
@@ -121,7 +121,7 @@ impl Work<'_> {
     fn remote(&self, config: &VxlanConfig, device: DeviceId, end: &FarEnd) -> Remote {
         let any: IpAddr =
             if end.dst.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let dev = config.dev.as_deref();
+        let dev = end.via.as_deref().or(config.dev.as_deref());
         let source = || match end.dst.is_multicast() {
             true => underlay::address_on(self.config, dev?, end.dst),
             false => underlay::source(self.config, self.named, self.routing, end.dst),

@@ -180,7 +180,7 @@
 //! # rsc = false                       # true: what is for a station with `router` goes to the neighbour that has its destination
 //! # l2miss = false                    # true: stations without an entry are told of, by events
 //! # host = true                       # as of a bridge
-//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, router, state = "static"; several of a group
+//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, via, router, state = "static"; several of a group
 //! #                                   # and of 00:00:00:00:00:00, which stands for stations that nothing is known of
 //!
 //! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this

@@ -180,7 +180,7 @@ fn tunnel(edit: Edit<TunnelConfig>, changes: &mut Vec<Change>) {
             (from, to)
         }
     };
-    let key = |entry: &VxlanEntryConfig| (entry.mac, entry.dst, entry.port, entry.vni);
+    let key = |entry: &VxlanEntryConfig| (entry.mac, entry.dst, entry.port, entry.vni, entry.via.clone());
     let entries = edits(far_ends(&from), far_ends(&to), key);
     changes.extend(entries.into_iter().map(|edit| Change::FarEnd(to.name.clone(), edit)));
 }
@@ -235,7 +235,9 @@ impl Change {
                 let (Edit::Add(tunnel) | Edit::Remove(tunnel) | Edit::Change { to: tunnel, .. }) = edit;
                 view(tunnel.kind.name(), None, edit, &["name"])
             }
-            Self::FarEnd(tunnel, edit) => view("fdb", Some(tunnel), edit, &["mac", "dst", "port", "vni"]),
+            Self::FarEnd(tunnel, edit) => {
+                view("fdb", Some(tunnel), edit, &["mac", "dst", "port", "vni", "via"])
+            }
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Routing(edit) => view("routing", None, edit, &[]),
             Self::Route(edit) => view("route", None, edit, &["to", "metric"]),
@@ -268,6 +270,7 @@ fn view(object: &str, bridge: Option<&String>, edit: &Edit<impl Printed>, names:
 fn name_of(key: &str, value: &serde_json::Value) -> Option<String> {
     match value {
         serde_json::Value::Number(number) => Some(format!("{key} {number}")),
+        other if key == "via" => other.as_str().map(|device| format!("via {device}")),
         other => other.as_str().map(str::to_owned),
     }
 }

@@ -96,7 +96,7 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     let config = VxlanConfig {
         remote: end(fields, "remote"),
         group: group(fields, roles),
-        dev: device(fields, roles),
+        dev: device(fields, "dev", roles),
         dstport: fields.integer("dstport", 1..=65_535).unwrap_or(plain.dstport),
         srcport: source_ports(fields).unwrap_or(plain.srcport),
         ttl: time_to_live(fields).unwrap_or(plain.ttl),
@@ -213,11 +213,11 @@ fn check_versions(fields: &Fields<'_>, config: &VxlanConfig, key: &str, remote: 
     }
 }
 
-/// The device that it leaves by.
-fn device(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<String> {
-    let text = fields.text("dev")?;
+/// A device that it leaves by.
+fn device(fields: &Fields<'_>, key: &'static str, roles: &Roles<'_>) -> Option<String> {
+    let text = fields.text(key)?;
     if roles.kind(text.value).is_none() {
-        let rule = format!("`dev`: there is no device `{}`", text.value);
+        let rule = format!("`{key}`: there is no device `{}`", text.value);
         fields.problems.push(text.span, rule, roles.suggest(text.value));
         return None;
     }

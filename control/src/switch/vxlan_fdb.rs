@@ -30,7 +30,12 @@ impl Switch {
             return refuse(format!("say which far end of {name} it is behind: `dst IP`"));
         };
         let mac = any_mac(&change.mac)?;
-        let end = far_end(vxlan, dst, change.port, change.vni)?;
+        let end = far_end(vxlan, dst, change.port, change.vni, change.via.clone())?;
+        if let Some(via) = end.via.as_ref().filter(|via| self.ports.find(via).is_none()) {
+            return refuse(format!(
+                "`via {via}`: there is no such device; `rigswitch show ports` lists those there are"
+            ));
+        }
         let is_group = mac.is_group() || mac.is_zero();
         let said = groups(vxlan).get(&mac).cloned();
         let learned = self.far_end_entry(name, mac);
@@ -79,6 +84,7 @@ impl Switch {
             dst: end.dst,
             port: end.port,
             vni: end.vni,
+            via: end.via.clone(),
             state,
             router: change.router,
         };
@@ -98,8 +104,11 @@ impl Switch {
         let name = &removal.ifname;
         let vxlan = self.vxlan_of(name)?;
         let mac = any_mac(&removal.mac)?;
-        let end =
-            removal.dst.as_ref().map(|dst| far_end(vxlan, dst, removal.port, removal.vni)).transpose()?;
+        let end = removal
+            .dst
+            .as_ref()
+            .map(|dst| far_end(vxlan, dst, removal.port, removal.vni, removal.via.clone()))
+            .transpose()?;
         let is_wanted = |other: &FarEnd| end.as_ref().is_none_or(|end| end == other);
         let is_said = groups(vxlan).get(&mac).is_some_and(|group| group.iter().any(is_wanted));
         if is_said {
@@ -203,6 +212,7 @@ impl Switch {
                 dst: Some(end.dst.to_string()),
                 port: end.port,
                 vni: end.vni.map(Vni::number),
+                via: end.via,
                 used: Some(age),
                 updated: Some(age),
                 flags: ["self"].into_iter().chain(is_router.then_some("router")).map(str::to_owned).collect(),
@@ -278,6 +288,7 @@ fn far_end(
     dst: &str,
     port: Option<u16>,
     vni: Option<u32>,
+    via: Option<String>,
 ) -> Result<FarEnd, SwitchError> {
     let dst = parse_address(dst)?;
     if dst.is_ipv6() != vxlan.is_ipv6() {
@@ -287,5 +298,6 @@ fn far_end(
         )));
     }
     let vni = vni.map(parse_vni).transpose()?.filter(|vni| *vni != vxlan.id);
-    Ok(FarEnd { dst, port: port.filter(|port| *port != vxlan.dstport), vni })
+    let via = via.filter(|via| Some(via) != vxlan.dev.as_ref());
+    Ok(FarEnd { dst, port: port.filter(|port| *port != vxlan.dstport), vni, via })
 }

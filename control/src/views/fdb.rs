@@ -22,6 +22,9 @@ pub struct FdbView {
     /// The network there, if it is not the tunnel's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// The device that packets to it leave by, if that is not the tunnel's.
+    #[serde(default, rename = "viaIf", skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// As `updated`, for key-by-key comparison: what is looked up is not written down. With `-s` only, as that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u32>,
@@ -72,6 +75,9 @@ pub struct FdbChange {
     /// The network there, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// The device that packets to it leave by, unless the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Whether its station is a router, of an entry of a VXLAN device itself.
     #[serde(default)]
     pub router: bool,
@@ -83,7 +89,7 @@ pub struct FdbChange {
 impl FdbChange {
     /// Whether it says something that only an entry of a VXLAN device itself has.
     pub fn names_far_end(&self) -> bool {
-        self.dst.is_some() || self.port.is_some() || self.vni.is_some() || self.router
+        self.dst.is_some() || self.port.is_some() || self.vni.is_some() || self.via.is_some() || self.router
     }
 }
 
@@ -136,6 +142,9 @@ pub struct FdbRemoval {
     /// The network there, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// The device that packets to it leave by, unless the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
 }
 
 impl FdbRemoval {

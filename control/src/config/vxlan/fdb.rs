@@ -9,7 +9,7 @@ use rigswitch_dataplane::ids::{MacAddr, Vni};
 use rigswitch_dataplane::tunnels::{VxlanConfig, VxlanEntryConfig};
 use serde::Serialize;
 
-use super::end_at;
+use super::{device, end_at};
 use crate::config::fields::{Fields, Shape, Text};
 use crate::config::print::{Printed, Words, words};
 use crate::config::roles::Roles;
@@ -17,8 +17,8 @@ use crate::config::values::unless;
 
 const ENTRY: Shape = Shape {
     label: "fdb of a [[vxlan]]",
-    keys: &["mac", "dst", "port", "vni", "state", "router"],
-    later: &["via", "src_vni", "nhid"],
+    keys: &["mac", "dst", "port", "vni", "via", "state", "router"],
+    later: &["src_vni", "nhid"],
 };
 
 /// Every entry of a device of which all else is known.
@@ -31,7 +31,7 @@ pub(super) fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'
         seen.entry(MacAddr::ZERO).or_default().extend(own.map(|own| (own, value.span())));
     }
     for table in fields.tables("fdb", &ENTRY) {
-        let Some((text, entry)) = entry(&table, config) else { continue };
+        let Some((text, entry)) = entry(&table, config, roles) else { continue };
         let before = seen.entry(entry.mac).or_default();
         let is_it = |other: &VxlanEntryConfig| {
             VxlanEntryConfig { state: entry.state, router: entry.router, ..other.clone() } == entry
@@ -61,7 +61,11 @@ pub(super) fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'
     entries
 }
 
-fn entry<'d>(table: &Fields<'d>, config: &VxlanConfig) -> Option<(Text<'d>, VxlanEntryConfig)> {
+fn entry<'d>(
+    table: &Fields<'d>,
+    config: &VxlanConfig,
+    roles: &Roles<'_>,
+) -> Option<(Text<'d>, VxlanEntryConfig)> {
     let text = table.required("mac", "\"00:00:00:00:00:00\"");
     let far_end = table.required("dst", "\"192.0.2.1\"");
     let dst = far_end.as_ref().and_then(|text| end_at(table, "dst", text));
@@ -90,8 +94,9 @@ fn entry<'d>(table: &Fields<'d>, config: &VxlanConfig) -> Option<(Text<'d>, Vxla
         }
     };
     let (port, vni) = (port.filter(|port| *port != config.dstport), vni.filter(|vni| *vni != config.id));
+    let via = device(table, "via", roles).filter(|via| Some(via) != config.dev.as_ref());
     let router = table.boolean("router").unwrap_or_default();
-    Some((text, VxlanEntryConfig { mac, dst: dst?, port, vni, state, router }))
+    Some((text, VxlanEntryConfig { mac, dst: dst?, port, vni, via, state, router }))
 }
 
 /// An entry as it is printed.
@@ -103,6 +108,8 @@ pub(in crate::config) struct EntryWords {
     port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vni: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +123,7 @@ impl From<&VxlanEntryConfig> for EntryWords {
             dst: entry.dst,
             port: entry.port,
             vni: entry.vni.map(Vni::number),
+            via: entry.via.clone(),
             state: unless(entry.state, FdbState::Permanent).map(FdbState::name),
             router: entry.router.then_some(true),
         }

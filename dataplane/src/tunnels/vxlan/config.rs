@@ -72,6 +72,8 @@ pub struct VxlanEntryConfig {
     pub port: Option<u16>,
     /// The network there; `None` for the device's own.
     pub vni: Option<Vni>,
+    /// The device that packets to it leave by; `None` for the device's own `dev`, or whichever the route leads by.
+    pub via: Option<String>,
     /// How long it lasts.
     pub state: FdbState,
     /// Whether the station is a router.
@@ -160,6 +162,7 @@ impl VxlanConfig {
             dst,
             port: None,
             vni: None,
+            via: None,
             state: FdbState::Permanent,
             router: false,
         });
