@@ -5,6 +5,7 @@
 mod veth;
 
 use std::net::IpAddr;
+use std::process::Command;
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use rigswitch_dataplane::counters::{DeviceCounters, Volume};
@@ -443,4 +444,40 @@ fn a_port_that_somebody_has_is_named() {
     let error = SocketDevice::open(&config, Some(&rig.near), OURS, 1500).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().starts_with("UDP port 4789 of IPv4: "), "{error}");
+}
+
+#[test]
+fn a_send_buffer_that_is_full_leaves_frames_to_the_caller_and_takes_them_when_there_is_room() {
+    let Some(rig) = rig("socket, sending") else { return };
+    // What is sent waits on the link, and with it the room that it takes.
+    let slow = || {
+        Command::new("tc")
+            .args("qdisc add dev near0 root tbf rate 80bit burst 2000 limit 8000000".split(' '))
+            .status()
+    };
+    if !rig.near.run(slow).unwrap().is_ok_and(|status| status.success()) {
+        return println!("SKIPPED: a full send buffer: install iproute2; and this kernel has no tbf, maybe");
+    }
+    let mut port = Port::open(&rig);
+    let mut far = Far::udp(&rig, false);
+    let frames: Vec<_> =
+        (0..32).map(|number| tunnelled("10.0.0.1", "10.0.0.2", 0, &payload(number, 1400))).collect();
+    let mut taken = 0;
+    let left = wait_for("the send buffer to be full", || {
+        let left = port.send(&frames);
+        taken += frames.len() - left;
+        (left > 0).then_some(left)
+    });
+    assert_eq!(port.counters.sent.volume().packets, u64::try_from(taken).unwrap(), "no more than went");
+    assert_eq!(
+        port.counters.dropped(Direction::Tx),
+        Volume::default(),
+        "what is left is the caller's: {left}"
+    );
+    assert_eq!(port.send(&frames), frames.len(), "there is no room yet");
+    run(&rig.near, "tc qdisc del dev near0 root");
+    let good = tunnelled("10.0.0.1", "10.0.0.2", 0, &payload(77, 300));
+    wait_for("room", || (port.send(std::slice::from_ref(&good)) == 0).then_some(()));
+    while far.receive().1 != payload(77, 300) {}
+    port.close();
 }

@@ -17,3 +17,5 @@ mod rig;
 mod rules;
 #[path = "vxlan/services.rs"]
 mod services;
+#[path = "vxlan/trouble.rs"]
+mod trouble;

@@ -11,7 +11,7 @@ use crate::rig::{NIC, Plug, Rig, has, run_in, v4, v6};
 
 /// What makes a network bridge of one node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Node {
+pub(super) enum Node {
     /// A switch of ours, whose ports are of these kinds: towards the host, and towards the other nodes.
     Ours(&'static str, &'static str),
     /// This kernel's bridge and VXLAN device.
@@ -19,8 +19,8 @@ enum Node {
 }
 
 /// Nodes with a host each, on a network that a bridge of the kernel's makes in the middle.
-struct Mesh {
-    rig: Rig,
+pub(super) struct Mesh {
+    pub(super) rig: Rig,
     switches: Vec<Option<(Folder, Running)>>, // of the nodes that are ours
 }
 
@@ -36,7 +36,7 @@ fn node_address(n: usize, is_ipv6: bool) -> IpAddr {
 
 impl Mesh {
     /// The links between nodes carry as much; `words` are more keys of our devices.
-    fn new(test: &str, nodes: &[Node], is_ipv6: bool, mtu: u16, words: &str) -> Option<Self> {
+    pub(super) fn new(test: &str, nodes: &[Node], is_ipv6: bool, mtu: u16, words: &str) -> Option<Self> {
         Self::of(test, nodes, is_ipv6, mtu, words, None)
     }
 
@@ -104,8 +104,14 @@ impl Mesh {
         self.switches[n].as_ref().unwrap().0.ask(line)
     }
 
+    /// A port of node `n`, which is of ours.
+    pub(super) fn port(&self, n: usize, name: &str) -> PortView {
+        let ports: Vec<PortView> = serde_json::from_str(&self.ask(n, "show ports -j")).unwrap();
+        ports.into_iter().find(|port| port.ifname == name).unwrap()
+    }
+
     /// Every frame and every copy is accounted for, on every node of ours.
-    fn settled(&self) {
+    pub(super) fn settled(&self) {
         for n in (0..self.switches.len()).filter(|n| self.switches[*n].is_some()) {
             wait_for("every frame and every copy to be accounted for", || {
                 let view: DropsView = serde_json::from_str(&self.ask(n, "show drops -j")).unwrap();
@@ -114,7 +120,7 @@ impl Mesh {
         }
     }
 
-    fn reaches(&self, from: usize, to: usize) {
+    pub(super) fn reaches(&self, from: usize, to: usize) {
         for target in [v4(to), v6(to)] {
             wait_for(&format!("host {from} to reach {target}"), || {
                 lab::ping(&self.rig.hosts[from], target, 1, 1000, PATIENCE)
@@ -124,7 +130,7 @@ impl Mesh {
         }
     }
 
-    fn transfer(&self, from: usize, to: usize) {
+    pub(super) fn transfer(&self, from: usize, to: usize) {
         for address in [v4(to), v6(to)] {
             lab::tcp_transfer(&self.rig.hosts[from], &self.rig.hosts[to], (address, 0).into(), 4 << 20)
                 .unwrap();
@@ -182,11 +188,8 @@ fn three_nodes_of_both_kinds_are_one_network() {
         mesh.transfer(from, to);
     }
     // A copy for each far end, and none from one to another.
-    let tunnel = |n: usize, name: &str| {
-        let ports: Vec<PortView> = serde_json::from_str(&mesh.ask(n, "show ports -j")).unwrap();
-        ports.into_iter().find(|port| port.ifname == name).unwrap()
-    };
-    assert_eq!((tunnel(0, "vx0").kind.as_str(), tunnel(0, "vx0").mtu), ("vxlan", 1500));
+    let tunnel = mesh.port(0, "vx0");
+    assert_eq!((tunnel.kind.as_str(), tunnel.mtu), ("vxlan", 1500));
     mesh.settled();
 }
 

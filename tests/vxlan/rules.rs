@@ -47,7 +47,7 @@ pub(crate) struct Played<'h, 'w> {
 
 impl Played<'_, '_> {
     /// A frame comes in by a port; what leaves by p0 and by u0.
-    fn send(&mut self, port: &str, frame: &[u8]) -> [Vec<Vec<u8>>; 2] {
+    pub(crate) fn send(&mut self, port: &str, frame: &[u8]) -> [Vec<Vec<u8>>; 2] {
         self.hand.switch().memory_end(port).unwrap().send(frame.to_vec()).unwrap();
         while self.hand.step() > 0 {}
         // What the router announces of its addresses is to groups, and outer packets are not.
@@ -67,20 +67,20 @@ impl Played<'_, '_> {
     }
 
     /// The far ends that it leaves for, by the last octet of their addresses.
-    fn goes_to(&mut self, to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
+    pub(crate) fn goes_to(&mut self, to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
         let mut ends: Vec<_> = self.out(&usual(to, from)).iter().map(|outer| outer.addresses[1][3]).collect();
         ends.sort_unstable();
         ends
     }
 
     /// What of an outer packet comes out by p0. Nothing goes back to a far end.
-    fn comes_in(&mut self, outer: &Outer) -> Vec<Vec<u8>> {
+    pub(crate) fn comes_in(&mut self, outer: &Outer) -> Vec<Vec<u8>> {
         let [inside, back] = self.send("u0", &outer.frame());
         assert!(back.is_empty(), "{back:x?}");
         inside
     }
 
-    fn pass(&mut self, millis: u64) {
+    pub(crate) fn pass(&mut self, millis: u64) {
         for _ in 0..millis / 100 {
             self.millis += 100;
             self.hand.set_time(Now { unix_ns: self.millis * 1_000_000 });
@@ -89,7 +89,7 @@ impl Played<'_, '_> {
     }
 
     /// What has been dropped since the last call, by device, direction and reason.
-    fn drops(&mut self, before: &mut BTreeMap<String, u64>) -> Vec<String> {
+    pub(crate) fn drops(&mut self, before: &mut BTreeMap<String, u64>) -> Vec<String> {
         assert!(self.hand.switch().drops().ledger.balanced);
         let mut news = Vec::new();
         for port in self.hand.switch().ports() {
@@ -141,7 +141,7 @@ pub(crate) fn config(text: &str) -> Config {
         .unwrap_or_else(|refused| panic!("{refused}"))
 }
 
-fn play(text: &str, act: impl FnOnce(&mut Played<'_, '_>)) {
+pub(crate) fn play(text: &str, act: impl FnOnce(&mut Played<'_, '_>)) {
     Switch::by_hand(config(text), Now { unix_ns: 0 }, |hand| act(&mut Played { hand, millis: 0 })).unwrap();
 }
 
