@@ -1,11 +1,12 @@
 //! Ports on the host's own sockets, against a host behind a veth: datagrams in, packets out, and what a host can do to both.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "socket/sending.rs"]
+mod sending;
 #[path = "support/veth.rs"]
 mod veth;
 
 use std::net::IpAddr;
-use std::process::Command;
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use rigswitch_dataplane::counters::{DeviceCounters, Volume};
@@ -14,6 +15,7 @@ use rigswitch_dataplane::frames::{Burst, Checksum, GsoKind, Pool, PoolConfig};
 use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{Now, PortIo, PortQueue, SocketConfig, SocketDevice, SocketQueue};
 use rigswitch_dataplane::sys::datagram::{DatagramSocket, Header, Inbox, Outbox};
+use rigswitch_dataplane::wire::flow::SourcePorts;
 use veth::{Rig, run, wait_for};
 
 const OURS: MacAddr = MacAddr::new([2, 0, 0, 0, 0xaa, 1]);
@@ -23,13 +25,17 @@ const IPIP: u8 = 4;
 /// 10.0.0.1 and fd00::1 on `near0`, 10.0.0.2 and fd00::2 on `far0`.
 fn rig(test: &str) -> Option<Rig> {
     let rig = Rig::new(test)?;
+    connect(&rig);
+    Some(rig)
+}
+
+fn connect(rig: &Rig) {
     rig.add_veth("near0", "", "far0");
     for (netns, device, number) in [(&rig.near, "near0", 1), (&rig.far, "far0", 2)] {
         run(netns, &format!("ip link set {device} up"));
         run(netns, &format!("ip addr add 10.0.0.{number}/24 dev {device}"));
         run(netns, &format!("ip addr add fd00::{number}/64 dev {device} nodad"));
     }
-    Some(rig)
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -46,7 +52,11 @@ struct Port {
 
 impl Port {
     fn open(rig: &Rig) -> Self {
-        let config = SocketConfig { udp: vec![VXLAN], ipip: true };
+        Self::sending_from(rig, [])
+    }
+
+    fn sending_from<const N: usize>(rig: &Rig, srcports: [(u16, u16); N]) -> Self {
+        let config = SocketConfig { udp: vec![VXLAN], ipip: true, srcports: srcports.into_iter().collect() };
         let device = SocketDevice::open(&config, Some(&rig.near), OURS, 1500).unwrap();
         let pool = Pool::new(PoolConfig { frames: 512, runs: 8, run_chunks: PoolConfig::SUPER_FRAME_CHUNKS });
         let queue = device.open_queue().unwrap();
@@ -317,7 +327,8 @@ fn packets_go_out_as_their_headers_say() {
         assert_eq!(port.send(&frames), 0);
         for bytes in &payloads {
             let (header, received) = far.receive();
-            assert_eq!((header.source, header.port, header.tos), (ip(from), VXLAN, 0xb8));
+            assert_eq!((header.source, header.tos), (ip(from), 0xb8));
+            assert!(SourcePorts::DEFAULT.contains(header.port), "{}", header.port);
             assert!(received == *bytes, "{} bytes", bytes.len());
         }
         let seen = wait_for("the packet on the wire", || {
@@ -440,44 +451,8 @@ fn a_socket_that_is_full_loses_datagrams_and_says_how_many() {
 fn a_port_that_somebody_has_is_named() {
     let Some(rig) = rig("socket, taken") else { return };
     let _first = rig.near.run(|| DatagramSocket::udp(VXLAN, false)).unwrap().unwrap();
-    let config = SocketConfig { udp: vec![VXLAN], ipip: false };
+    let config = SocketConfig { udp: vec![VXLAN], ..SocketConfig::default() };
     let error = SocketDevice::open(&config, Some(&rig.near), OURS, 1500).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().starts_with("UDP port 4789 of IPv4: "), "{error}");
-}
-
-#[test]
-fn a_send_buffer_that_is_full_leaves_frames_to_the_caller_and_takes_them_when_there_is_room() {
-    let Some(rig) = rig("socket, sending") else { return };
-    // What is sent waits on the link, and with it the room that it takes.
-    let slow = || {
-        Command::new("tc")
-            .args("qdisc add dev near0 root tbf rate 80bit burst 2000 limit 8000000".split(' '))
-            .status()
-    };
-    if !rig.near.run(slow).unwrap().is_ok_and(|status| status.success()) {
-        return println!("SKIPPED: a full send buffer: install iproute2; and this kernel has no tbf, maybe");
-    }
-    let mut port = Port::open(&rig);
-    let mut far = Far::udp(&rig, false);
-    let frames: Vec<_> =
-        (0..32).map(|number| tunnelled("10.0.0.1", "10.0.0.2", 0, &payload(number, 1400))).collect();
-    let mut taken = 0;
-    let left = wait_for("the send buffer to be full", || {
-        let left = port.send(&frames);
-        taken += frames.len() - left;
-        (left > 0).then_some(left)
-    });
-    assert_eq!(port.counters.sent.volume().packets, u64::try_from(taken).unwrap(), "no more than went");
-    assert_eq!(
-        port.counters.dropped(Direction::Tx),
-        Volume::default(),
-        "what is left is the caller's: {left}"
-    );
-    assert_eq!(port.send(&frames), frames.len(), "there is no room yet");
-    run(&rig.near, "tc qdisc del dev near0 root");
-    let good = tunnelled("10.0.0.1", "10.0.0.2", 0, &payload(77, 300));
-    wait_for("room", || (port.send(std::slice::from_ref(&good)) == 0).then_some(()));
-    while far.receive().1 != payload(77, 300) {}
-    port.close();
 }

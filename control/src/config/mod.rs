@@ -366,7 +366,7 @@ impl Config {
         let own: Vec<_> = self.bridges.iter().flat_map(own).collect();
         let stands = self.uppers.iter().map(UpperConfig::port);
         let tunnels = self.tunnels.iter().map(TunnelConfig::port);
-        self.ports.iter().cloned().chain(own).chain(stands).chain(tunnels)
+        vxlan::opened_ports(self).chain(own).chain(stands).chain(tunnels)
     }
 
     /// Names of devices that something stands on, that have addresses, or that are wired: a bridge of such a name is a device.

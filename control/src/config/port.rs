@@ -156,7 +156,7 @@ fn socket(fields: &Fields<'_>) -> Option<(PortKind, Span)> {
         fields.problems.push(span.clone(), "socket takes nothing", remedy);
         return None;
     }
-    Some((PortKind::Socket(SocketConfig { udp, ipip }), span))
+    Some((PortKind::Socket(SocketConfig { udp, ipip, ..SocketConfig::default() }), span))
 }
 
 /// The list of ports at `udp`; none is as good as empty.

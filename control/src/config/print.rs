@@ -201,7 +201,7 @@ impl<'c> Port<'c> {
                 }
                 PortKind::Packet(PacketConfig { device, queues }) => Kind::Packet { device, queues: *queues },
                 PortKind::Device(device) => Kind::Device(device),
-                PortKind::Socket(SocketConfig { udp, ipip }) => Kind::Socket { udp, ipip: *ipip },
+                PortKind::Socket(SocketConfig { udp, ipip, .. }) => Kind::Socket { udp, ipip: *ipip },
                 PortKind::Host(_) | PortKind::Upper(_) | PortKind::Inside => {
                     unreachable!("it has a table of another kind")
                 }

@@ -281,8 +281,11 @@ fn every_key_is_read() {
     assert_eq!(*of("u0"), PortKind::Xdp(mine));
     assert_eq!(named("u0").address, Some("02:00:00:00:00:05".parse().unwrap()));
     assert!(matches!(of("u1"), PortKind::Xdp(XdpConfig { take: XdpTake::Mine, .. })));
-    assert_eq!(*of("u2"), PortKind::Socket(SocketConfig { udp: vec![4789, 8472], ipip: true }));
-    assert_eq!(*of("u3"), PortKind::Socket(SocketConfig { udp: vec![], ipip: true }));
+    assert_eq!(
+        *of("u2"),
+        PortKind::Socket(SocketConfig { udp: vec![4789, 8472], ipip: true, ..SocketConfig::default() })
+    );
+    assert_eq!(*of("u3"), PortKind::Socket(SocketConfig { ipip: true, ..SocketConfig::default() }));
     assert_eq!((config.ports[1].mtu, config.ports[2].netns.as_deref()), (Some(9000), Some("blue")));
     let [br0, br1, br2] = &config.bridges[..] else { panic!("three bridges") };
     assert_eq!(br0.ageing_time, Duration::from_millis(1500));

@@ -11,9 +11,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use rigswitch_dataplane::ids::Vni;
+use rigswitch_dataplane::ports::{PortConfig, PortKind};
 use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig};
 use rigswitch_dataplane::wire::vxlan;
 
+use super::Config;
 use super::fields::{Fields, Shape, Text};
 use super::host;
 use super::roles::{Kind, Roles};
@@ -79,6 +81,19 @@ pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<TunnelCo
     let mut taken = Taken::new();
     let tables = file.tables("vxlan", &VXLAN);
     tables.iter().filter_map(|fields| read(fields, roles, &mut taken)).collect()
+}
+
+/// The file's ports as they are to be opened: one on the host's sockets sends from source ports of all devices that may leave by it.
+pub(super) fn opened_ports(config: &Config) -> impl Iterator<Item = PortConfig> {
+    config.ports.iter().map(|port| {
+        let mut port = port.clone();
+        if let PortKind::Socket(socket) = &mut port.kind {
+            let may = |vxlan: &VxlanConfig| vxlan.dev.as_ref().is_none_or(|dev| *dev == port.name);
+            let by_it = config.vxlans().filter(|(_, vxlan)| may(vxlan));
+            socket.srcports = by_it.map(|(_, vxlan)| vxlan.srcport).collect();
+        }
+        port
+    })
 }
 
 fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option<TunnelConfig> {

@@ -1,5 +1,6 @@
 //! What an operator may say about a port, validated: the only model of it there is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -128,10 +129,12 @@ pub struct AddressConfig {
 }
 
 /// `socket = { … }`
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SocketConfig {
-    /// UDP ports at which packets are taken, of all addresses of the host, and which they are sent from.
+    /// UDP ports at which packets are taken, of all addresses of the host.
     pub udp: Vec<u16>,
+    /// The UDP ports that tunnels send from (`srcport`), each as the first and the last, which is not taken. Nobody says them here: the tunnels do.
+    pub srcports: BTreeSet<(u16, u16)>,
     /// Whether packets in packets are taken and sent, IPv4's and IPv6's in IPv4.
     pub ipip: bool,
 }

@@ -2,12 +2,17 @@
 //! its firewall, and what comes to them comes in. No device is taken, and none of ours is needed.
 //!
 //! To the line it is a routed device without neighbours. A datagram that comes gets the headers that it came with again, so that tunnels take
-//! it as any other; of a packet that leaves only what is behind its IP and UDP headers goes, and what they say beside it.
+//! it as any other; of a packet that leaves only what is behind its IP and UDP headers goes, and what they say beside it. Of its UDP source port there
+//! is a socket near by.
+
+mod senders;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+
+use senders::Senders;
 
 use super::{PortGone, PortIo, PortQueue, SocketConfig};
 use crate::drops::{Direction, DropReason};
@@ -29,6 +34,7 @@ use crate::wire::{IpProtocol, Malformed};
 #[derive(Debug)]
 pub struct SocketDevice {
     ends: Vec<End>,
+    senders: Senders,
     mac: MacAddr,
     mtu: usize,
     groups: BTreeSet<(IpAddr, IpAddr)>,
@@ -54,8 +60,8 @@ impl SocketDevice {
     /// # Errors
     /// `AddrInUse` for a port that another program, or the kernel, takes packets at; `PermissionDenied` for IPIP without `CAP_NET_RAW`.
     pub fn open(config: &SocketConfig, netns: Option<&Netns>, mac: MacAddr, mtu: u16) -> io::Result<Self> {
-        let ends = inside(netns, || ends(config))??;
-        Ok(Self { ends, mac, mtu: mtu.into(), groups: BTreeSet::new() })
+        let (ends, senders) = inside(netns, || Ok::<_, io::Error>((ends(config)?, Senders::open(config)?)))??;
+        Ok(Self { ends, senders, mac, mtu: mtu.into(), groups: BTreeSet::new() })
     }
 
     /// Takes part in these groups and in no others, each by the host's device that has the address beside it.
@@ -93,8 +99,8 @@ impl SocketDevice {
         let clone = |end: &End| Ok(End { kind: end.kind, socket: end.socket.try_clone()? });
         let ends = self.ends.iter().map(clone).collect::<io::Result<Vec<_>>>()?;
         ends.iter().try_for_each(|end| ready.add(&end.socket))?;
-        let (mac, mtu, inbox) = (self.mac, self.mtu, Inbox::default());
-        Ok(SocketQueue { ends, mac, mtu, inbox, of: 0, turn: 0, alone: 0, told: 0, ready })
+        let (senders, mac, mtu, inbox) = (self.senders.try_clone()?, self.mac, self.mtu, Inbox::default());
+        Ok(SocketQueue { ends, senders, mac, mtu, inbox, of: 0, turn: 0, alone: 0, told: 0, ready })
     }
 }
 
@@ -124,6 +130,7 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct SocketQueue {
     ends: Vec<End>,
+    senders: Senders,
     mac: MacAddr,
     mtu: usize,
     inbox: Inbox,
@@ -139,13 +146,28 @@ pub struct SocketQueue {
 
 /// What of a frame goes through a socket.
 struct Parcel<'f> {
-    end: usize,
+    by: By,
     header: Header,
     is_whole: bool, // it may not be fragmented
     payload: &'f [u8],
 }
 
+/// Which socket something is sent by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    End(usize),
+    Sender(usize),
+}
+
 impl SocketQueue {
+    #[inline]
+    fn socket(&self, by: By) -> &DatagramSocket {
+        match by {
+            By::End(end) => &self.ends[end].socket,
+            By::Sender(sender) => self.senders.socket(sender),
+        }
+    }
+
     /// The parcel that a frame is.
     ///
     /// # Errors
@@ -181,36 +203,36 @@ impl SocketQueue {
         if protocol != IpProtocol::UDP {
             let end = of(|kind, _, protocol| kind == Kind::Raw(protocol), 0);
             let end = end.ok_or(DropReason::SocketProtocol)?;
-            return Ok(Parcel { end, header, is_whole, payload });
+            return Ok(Parcel { by: By::End(end), header, is_whole, payload });
         }
         let datagram = Udp::view(payload).map_err(|_| DropReason::IpMalformed)?;
         let port = datagram.destination();
-        // From the port of the same number, as tunnels have at both ends, or from any.
-        let end = of(|kind, port, _| kind == Kind::Udp(port), port);
-        let end = end.or_else(|| of(|kind, _, _| matches!(kind, Kind::Udp(_)), port));
-        let header = Header { port, ..header };
-        let end = end.ok_or(DropReason::SocketProtocol)?;
-        Ok(Parcel { end, header, is_whole, payload: datagram.payload() })
+        // Where the host left us none to send from, one of those that we receive at does.
+        let sender = self.senders.find(is_ipv6, datagram.source()).map(By::Sender);
+        let by = sender.or_else(|| of(|kind, _, _| matches!(kind, Kind::Udp(_)), port).map(By::End));
+        let (header, by) = (Header { port, ..header }, by.ok_or(DropReason::SocketProtocol)?);
+        Ok(Parcel { by, header, is_whole, payload: datagram.payload() })
     }
 
     /// Sends the first of these frames, as far as one socket takes them. Answers how many it took; or how many it was tried with, and what the kernel has
     /// against it.
     fn send(&mut self, burst: &Burst) -> Result<usize, (usize, io::Error)> {
         let mut outbox = Outbox::default();
-        let mut first: Option<(usize, bool)> = None;
+        let mut first: Option<(By, bool)> = None;
         for (place, frame) in burst.iter().enumerate() {
             let Ok(parcel) = self.parcel(frame) else { break };
-            let way = (parcel.end, parcel.is_whole);
+            let way = (parcel.by, parcel.is_whole);
             if *first.get_or_insert(way) != way {
                 break;
             }
-            let may_join = place >= self.alone && matches!(self.ends[parcel.end].kind, Kind::Udp(_));
+            let is_raw = matches!(parcel.by, By::End(end) if matches!(self.ends[end].kind, Kind::Raw(_)));
+            let may_join = place >= self.alone && !is_raw;
             if !outbox.push(parcel.header, parcel.payload, may_join) {
                 break;
             }
         }
-        let Some((end, is_whole)) = first else { return Ok(0) };
-        let socket = &self.ends[end].socket;
+        let Some((by, is_whole)) = first else { return Ok(0) };
+        let socket = self.socket(by);
         let sent = socket.keep_whole(is_whole).and_then(|()| socket.send(&outbox));
         sent.map(|messages| outbox.datagrams(messages)).map_err(|error| (outbox.datagrams(1), error))
     }

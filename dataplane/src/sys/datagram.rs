@@ -56,6 +56,12 @@ impl DatagramSocket {
             if is_ipv6 {
                 socket.set_only_v6(true)?;
             }
+            // What is sent to a group does not come back.
+            if is_ipv6 {
+                socket.set_multicast_loop_v6(false)?;
+            } else {
+                socket.set_multicast_loop_v4(false)?;
+            }
             let any = if is_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
             socket.bind(&SocketAddr::new(any, port).into())?;
             set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, &1)?;
@@ -63,6 +69,35 @@ impl DatagramSocket {
         };
         let version = if is_ipv6 { 6 } else { 4 };
         open().map_err(|e| context(e, format_args!("UDP port {port} of IPv{version}")))
+    }
+
+    /// A UDP socket to send from this port, or else from the first of the `count` from there on that nobody has; `None` if all are taken. What
+    /// comes to it is for nobody.
+    ///
+    /// # Errors
+    /// As of [`udp`](Self::udp), but for `AddrInUse`.
+    pub fn sender(first: u16, count: u16, is_ipv6: bool) -> io::Result<Option<Self>> {
+        const ATTEMPTS: u16 = 8;
+        for port in (first..=u16::MAX).take(count.min(ATTEMPTS).into()) {
+            match Self::udp(port, is_ipv6) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                opened => {
+                    let opened = opened?;
+                    // As little as there can be.
+                    opened.socket.set_recv_buffer_size(1)?;
+                    return Ok(Some(opened));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The port that it has.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.socket.local_addr()?.as_socket().map_or(0, |address| address.port()))
     }
 
     /// A socket for IPv4 packets of this protocol, whoever they are for. It receives them with their headers.
@@ -102,22 +137,17 @@ impl DatagramSocket {
         Ok(Self { socket: self.socket.try_clone()?, is_ipv6: self.is_ipv6, whole: Cell::new(None) })
     }
 
-    /// Takes part in a group, or no more, by the host's device that has the address `local`; of IPv6 by the one that routes lead to groups by. What
-    /// it sends there does not come back.
+    /// Takes part in a group, or no more, by the host's device that has the address `local`; of IPv6 by the one that routes lead to groups by.
     ///
     /// # Errors
     /// `ENODEV` when no device of the host's has the address; `ENOBUFS` for more groups than the host allows (`igmp_max_memberships`).
     pub fn take_part(&self, group: IpAddr, local: IpAddr, takes_part: bool) -> io::Result<()> {
         match (group, local) {
             (IpAddr::V4(group), IpAddr::V4(local)) if takes_part => {
-                self.socket.set_multicast_loop_v4(false)?;
                 self.socket.join_multicast_v4(&group, &local)
             }
             (IpAddr::V4(group), IpAddr::V4(local)) => self.socket.leave_multicast_v4(&group, &local),
-            (IpAddr::V6(group), _) if takes_part => {
-                self.socket.set_multicast_loop_v6(false)?;
-                self.socket.join_multicast_v6(&group, 0)
-            }
+            (IpAddr::V6(group), _) if takes_part => self.socket.join_multicast_v6(&group, 0),
             (IpAddr::V6(group), _) => self.socket.leave_multicast_v6(&group, 0),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }

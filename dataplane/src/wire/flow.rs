@@ -45,6 +45,16 @@ impl SourcePorts {
         self.first + ((u64::from(flow.0) * u64::from(self.count)) >> 32) as u16
     }
 
+    /// These in so many parts of much the same size, or as many as there are ports: the first of each, and how many it has.
+    pub fn parts(self, parts: u16) -> impl Iterator<Item = (u16, u16)> {
+        let parts = parts.min(self.count);
+        let start = move |part: u16| {
+            let place = u32::from(part) * u32::from(self.count) / u32::from(parts.max(1));
+            self.first + u16::try_from(place).unwrap_or(self.count)
+        };
+        (0..parts).map(move |part| (start(part), start(part + 1) - start(part)))
+    }
+
     /// Whether it is one of them.
     pub fn contains(self, port: u16) -> bool {
         port.checked_sub(self.first).is_some_and(|place| place < self.count)
@@ -205,6 +215,18 @@ mod tests {
             assert_eq!([0, u32::MAX].map(|hash| ports.of(FlowHash(hash))), [low, high]);
             assert_eq!([low, high].map(|port| ports.contains(port)), [true, true]);
             assert!(!ports.contains(high + 1) && !ports.contains(low.wrapping_sub(1)));
+        }
+    }
+
+    #[test]
+    fn source_ports_come_in_parts_that_leave_none_out() {
+        for (ports, wanted) in
+            [(SourcePorts::DEFAULT, 16), (SourcePorts::new(0, 65535), 16), (SourcePorts::new(7, 10), 3)]
+        {
+            let parts: Vec<_> = ports.parts(16).collect();
+            assert_eq!((parts.len(), parts[0].0), (wanted, ports.first));
+            assert!(parts.windows(2).all(|two| two[0].0 + two[0].1 == two[1].0), "{parts:?}");
+            assert_eq!(parts.iter().map(|(_, count)| count).sum::<u16>(), ports.count);
         }
     }
 
