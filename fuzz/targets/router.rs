@@ -76,6 +76,7 @@ fn set_up() -> (Router, Routing) {
             devices,
             fixed: Vec::new(),
             far_ends: std::collections::BTreeMap::new(),
+            groups: std::collections::BTreeSet::new(),
             icmp_rate: Rate::ICMP,
             dad_transmits: 1,
         },

@@ -46,7 +46,7 @@ pub enum Fate {
 enum Found {
     Ipv4(Place<Ipv4Addr>, Packet),
     Ipv6(Place<Ipv6Addr>, Packet),
-    /// For a group that tunnels of ours are in.
+    /// For a group that tunnels of ours are in, and so many bytes long.
     Group(IpAddr, u32),
     Ended(Fate),
 }

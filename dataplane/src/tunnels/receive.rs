@@ -43,13 +43,6 @@ impl Outer {
     pub(super) fn is_from(&self, far_end: Ipv6Addr) -> bool {
         far_end.to_bits() == self.source
     }
-
-    /// The last 32 bits of the far end's address.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the last bits are meant")]
-    pub(super) fn source_low(&self) -> u32 {
-        self.source as u32
-    }
 }
 
 /// Whose an IPv4 packet of so many bytes for us is, that routing has found right; if it is no tunnel's, it is control's for this reason.
