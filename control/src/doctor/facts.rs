@@ -141,6 +141,7 @@ pub(crate) struct Device {
     pub(crate) uppers: Vec<(String, String)>,
     pub(crate) addresses: Vec<String>,
     pub(crate) napis: Vec<Polled>,
+    pub(crate) interrupts: Vec<Interrupt>,
     /// The other end of a veth.
     pub(crate) peer: Option<End>,
     /// A bridge of the kernel's in its namespace that hands frames to iptables.
@@ -170,10 +171,18 @@ pub(crate) struct Attached {
     pub(crate) holder: Option<(u32, String)>,
 }
 
-/// A NAPI instance, and the CPUs that it may run on where that is settled.
+/// A NAPI instance, and the CPUs that its thread may run on, if it has one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Polled {
     pub(crate) napi: Napi,
+    pub(crate) cpus: Vec<usize>,
+}
+
+/// An interrupt by which a card says that it has received: what /proc/interrupts calls it, and the CPUs that it goes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Interrupt {
+    pub(crate) number: u32,
+    pub(crate) name: String,
     pub(crate) cpus: Vec<usize>,
 }
 

@@ -236,7 +236,7 @@ impl PortKind {
         let index = netdev.index()?;
         // A kernel that cannot say has no features worth asking for.
         let features = inside(netns, || XdpFeatures::of(index))?.unwrap_or_default();
-        if features.native && netdev.is_on_a_bus() {
+        if features.native && netdev.bus().is_some() {
             return Ok(Self::Xdp(XdpConfig::new(device)));
         }
         Ok(Self::Packet(PacketConfig { device, queues: 1 }))

@@ -151,10 +151,10 @@ impl Netdev {
         self.driver_text(0)
     }
 
-    /// Whether the device is a card on a bus, real or a hypervisor's, and not made of software.
-    pub fn is_on_a_bus(&self) -> bool {
+    /// Where the device is on a bus, if it is a card, real or a hypervisor's, and not made of software: `0000:00:03.0`, `virtio0`.
+    pub fn bus(&self) -> Option<String> {
         // A device of software says nothing, or no address (`N/A`, `tap`).
-        self.driver_text(3).is_ok_and(|bus| bus.contains([':', '.']) || bus.starts_with("virtio"))
+        self.driver_text(3).ok().filter(|bus| bus.contains([':', '.']) || bus.starts_with("virtio"))
     }
 
     /// One of the texts of `struct ethtool_drvinfo`: driver, version, firmware, bus.

@@ -1,7 +1,7 @@
 //! Who polls a device, where and when: NAPI, its thread or its interrupt, and its timers.
 
 use super::Finding;
-use crate::doctor::facts::{Device, Facts, Polled, Port};
+use crate::doctor::facts::{Device, Facts, Interrupt, Polled, Port};
 
 pub(super) fn napi(facts: &Facts, _: &Port, device: &Device) -> Vec<Finding> {
     [threaded(device), crowded(facts, device), deferred(device)].concat()
@@ -29,36 +29,36 @@ fn threaded(device: &Device) -> Vec<Finding> {
     thread.map(finding).into_iter().collect()
 }
 
-/// The kernel's part of the work on the CPU of a worker.
+/// The kernel's part of the work on the CPU of a worker: where its threads run, or else where its interrupts go.
 fn crowded(facts: &Facts, device: &Device) -> Vec<Finding> {
     let pinned = |cpu: &usize| facts.switch.cpus.iter().any(|&worker| usize::from(worker) == *cpu);
-    let only_there = |polled: &&Polled| !polled.cpus.is_empty() && polled.cpus.iter().all(pinned);
-    let Some(polled) = device.napis.iter().find(only_there) else { return Vec::new() };
-    let others =
-        || facts.host.online.iter().filter(|cpu| !pinned(cpu)).map(ToString::to_string).collect::<Vec<_>>();
-    let list = others().join(",");
-    let (evidence, fix) = match (polled.napi.thread, polled.napi.irq) {
-        (Some(pid), _) => (
-            format!("/proc/{pid}/status: Cpus_allowed_list: {:?}", polled.cpus),
-            format!("taskset -pc {list} {pid}"),
-        ),
-        (None, irq) => {
-            let irq = irq.unwrap_or_default();
-            let evidence = format!(
-                "NETDEV_A_NAPI_IRQ: {irq}; /proc/irq/{irq}/effective_affinity_list: {:?}",
-                polled.cpus
-            );
-            (evidence, format!("echo {list} > /proc/irq/{irq}/smp_affinity_list"))
-        }
+    let only_there = |cpus: &[usize]| !cpus.is_empty() && cpus.iter().all(pinned);
+    let others: Vec<_> =
+        facts.host.online.iter().filter(|cpu| !pinned(cpu)).map(ToString::to_string).collect();
+    let list = others.join(",");
+    let threads = device.napis.iter().filter_map(|polled| Some((polled.napi.thread?, &polled.cpus)));
+    let interrupts = device.interrupts.iter().filter(|_| threads.clone().next().is_none());
+    let of_thread = |(pid, cpus): (u32, &Vec<usize>)| {
+        let evidence = format!("/proc/{pid}/status: Cpus_allowed_list: {cpus:?}");
+        (evidence, format!("taskset -pc {list} {pid}"))
     };
-    let fix = if list.is_empty() {
-        "# workers = fewer CPUs than there are: the kernel needs one".into()
-    } else {
-        fix
+    let of_interrupt = |Interrupt { number, name, cpus }: &Interrupt| {
+        let evidence = format!("/proc/irq/{number}/effective_affinity_list ({name}): {cpus:?}");
+        (evidence, format!("echo {list} > /proc/irq/{number}/smp_affinity_list"))
+    };
+    let threads = threads.clone().filter(|(_, cpus)| only_there(cpus)).map(of_thread);
+    let found = threads.chain(interrupts.filter(|one| only_there(&one.cpus)).map(of_interrupt));
+    let (evidence, fixes): (Vec<_>, Vec<_>) = found.unzip();
+    if evidence.is_empty() {
+        return Vec::new();
+    }
+    let fix = match others.is_empty() {
+        true => "# workers = fewer CPUs than there are: the kernel needs one".into(),
+        false => fixes.join(" && "),
     };
     vec![Finding::warning(
         "the kernel receives for it on the CPU of a worker, and each waits for the other",
-        evidence,
+        evidence.join("; "),
         fix,
     )]
 }

@@ -8,7 +8,9 @@ use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
 
 use super::{Finding, Severity, run};
-use crate::doctor::facts::{Attached, Device, End, Facts, Found, Host, Lost, Place, Polled, Port, Switch};
+use crate::doctor::facts::{
+    Attached, Device, End, Facts, Found, Host, Interrupt, Lost, Place, Polled, Port, Switch,
+};
 
 /// A machine on which nothing is wrong: a card with zero-copy as an xdp port.
 fn good() -> Facts {
@@ -204,16 +206,20 @@ fn workers_share_neither_a_core_nor_the_kernels_cpu() {
         two([0, 3])(facts);
         facts.host.isolated = vec![2, 3];
     });
-    let away = "echo 2,3,4,5,6,7 > /proc/irq/33/smp_affinity_list";
-    one(
-        Severity::Warning,
-        ["on the CPU of a worker", "/proc/irq/33/effective_affinity_list: [1]", away],
-        |facts| {
-            two([0, 1])(facts);
-            let napi = Napi { irq: Some(33), ..Napi::default() };
-            device(facts).napis = vec![Polled { napi, cpus: vec![4] }, Polled { napi, cpus: vec![1] }];
-        },
-    );
+    let interrupts = |facts: &mut Facts| {
+        two([0, 1])(facts);
+        let one = |number, cpu| Interrupt { number, name: format!("TxRx-{number}"), cpus: vec![cpu] };
+        device(facts).interrupts = vec![one(32, 4), one(33, 1), one(34, 0)];
+    };
+    let away = "echo 2,3,4,5,6,7 > /proc/irq/33/smp_affinity_list && echo 2,3,4,5,6,7 > /proc/irq/34/smp_affinity_list";
+    let seen = "/proc/irq/33/effective_affinity_list (TxRx-33): [1]; /proc/irq/34/effective_affinity_list (TxRx-34): [0]";
+    one(Severity::Warning, ["on the CPU of a worker", seen, away], interrupts);
+    let threaded = after(|facts| {
+        interrupts(facts);
+        let napi = Napi { thread: Some(7), ..Napi::default() };
+        device(facts).napis = vec![Polled { napi, cpus: (0..8).collect() }];
+    });
+    assert_eq!(threaded, [], "what an interrupt wakes runs elsewhere");
     let fewer = r"sed -i 's/^\( *workers *= *\).*/\17/' rig.toml";
     one(Severity::Warning, ["has none left", "workers = 8", fewer], |facts| {
         (facts.switch.workers, facts.switch.spins) = (8, true);

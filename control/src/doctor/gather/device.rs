@@ -10,6 +10,7 @@ use rigswitch_dataplane::sys::netns::inside;
 use rigswitch_dataplane::sys::stacking::{Stacked, XdpProgram};
 
 use super::host::{cpu_list, field};
+use super::interrupts;
 use super::space::{Space, Spaces, Which, processes};
 use crate::doctor::facts::{Attached, Device, End, Polled};
 
@@ -22,6 +23,8 @@ pub(super) fn look(name: &str, which: Which, spaces: &mut Spaces) -> Option<Devi
     let netdev = Netdev::new(name, netns).ok();
     let features = inside(netns, || XdpFeatures::of(index)).and_then(|features| features);
     let napis = inside(netns, || Napi::of(index)).and_then(|napis| napis);
+    let bus = netdev.as_ref().and_then(Netdev::bus);
+    let told = napis.as_deref().unwrap_or_default();
     let named = |index: u32| space.devices.iter().find(|device| device.link.index == index);
     let kind = |device: &Stacked| device.kind.clone().unwrap_or_else(|| "device".into());
     let is_upper = |device: &&Stacked| {
@@ -30,7 +33,7 @@ pub(super) fn look(name: &str, which: Which, spaces: &mut Spaces) -> Option<Devi
     let mut device = Device {
         end: end(&found, space),
         driver: netdev.as_ref().and_then(|netdev| netdev.driver().ok()),
-        is_on_a_bus: netdev.as_ref().is_some_and(Netdev::is_on_a_bus),
+        is_on_a_bus: bus.is_some(),
         features: features.as_ref().ok().copied(),
         master: found.master.and_then(named).map(|master| (master.link.name.clone(), kind(master))),
         uppers: space
@@ -46,10 +49,8 @@ pub(super) fn look(name: &str, which: Which, spaces: &mut Spaces) -> Option<Devi
             .filter(|(of, ..)| *of == index)
             .map(|(_, address, prefix)| format!("{address}/{prefix}"))
             .collect(),
-        napis: napis
-            .as_ref()
-            .map(|napis| napis.iter().map(|&napi| polled(napi)).collect())
-            .unwrap_or_default(),
+        napis: told.iter().map(|&napi| polled(napi)).collect(),
+        interrupts: bus.map(|bus| interrupts::of(&bus, told)).unwrap_or_default(),
         peer: None,
         filtered_bridge: filtered_bridge(space),
     };
@@ -110,17 +111,11 @@ fn holder(program: u32) -> Option<(u32, String)> {
     Some((pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()))
 }
 
-/// A NAPI instance with the CPUs that its thread or its interrupt may run on.
+/// A NAPI instance with the CPUs that its thread may run on.
 fn polled(napi: Napi) -> Polled {
-    let read = |path: String| fs::read_to_string(path).unwrap_or_default();
-    let cpus = match (napi.thread, napi.irq) {
-        (Some(pid), _) => {
-            cpu_list(field(&read(format!("/proc/{pid}/status")), "Cpus_allowed_list:").unwrap_or_default())
-        }
-        (None, Some(irq)) => cpu_list(&read(format!("/proc/irq/{irq}/effective_affinity_list"))),
-        (None, None) => Vec::new(),
-    };
-    Polled { napi, cpus }
+    let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let cpus = |pid| cpu_list(field(&status(pid), "Cpus_allowed_list:").unwrap_or_default());
+    Polled { napi, cpus: napi.thread.map(cpus).unwrap_or_default() }
 }
 
 /// A bridge of the kernel's there whose frames go through iptables.

@@ -2,6 +2,7 @@
 
 mod device;
 mod host;
+mod interrupts;
 mod space;
 
 use rigswitch_dataplane::drops::DropReason;

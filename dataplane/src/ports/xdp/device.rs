@@ -271,7 +271,7 @@ impl Attachment {
     /// Has a NIC leave VLAN tags in its frames, and answers whether it surely does. Software devices pass on skbs whose
     /// tag may be outside the frame whatever their features say.
     fn leaves_tags_in(&mut self) -> bool {
-        let on_a_bus = self.netdev.is_on_a_bus();
+        let on_a_bus = self.netdev.bus().is_some();
         let strips = || self.netdev.strips_vlan().unwrap_or(true);
         if on_a_bus && strips() {
             self.stripping_turned_off = self.netdev.set_strips_vlan(false).is_ok();
