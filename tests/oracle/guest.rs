@@ -2,12 +2,12 @@
 
 use std::io::{Read, Write, pipe};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::command::Folder;
+use crate::command::{Folder, Process};
 use crate::initramfs::Parts;
 use crate::rigs::{Outputs, PORTS, Rig, Step};
 
@@ -35,7 +35,7 @@ const MARKER: [u8; 2] = [0x88, 0xb6];
 
 /// A kernel that runs, ended with this.
 pub(crate) struct Guest {
-    qemu: Child,
+    qemu: Process,
     console: Receiver<Vec<u8>>,
     said: String,
     ports: Vec<UnixDatagram>,
@@ -49,7 +49,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Boots one, or says what is missing for that.
     pub(crate) fn boot() -> Result<Self, String> {
-        let parts = Parts::find(&["bridge", "tc"])?;
+        let parts = Parts::find("kernel", &["bridge", "tc"])?;
         let folder = Folder::new("oracle");
         let parameters = "fb_tunnels=none rcupdate.rcu_expedited=1";
         let mut command = parts.qemu(&folder, include_bytes!("init.sh"), &MODULES, parameters);
@@ -69,7 +69,7 @@ impl Guest {
         }
         let (mut reader, writer) = pipe().unwrap();
         command.stdin(Stdio::piped()).stdout(writer.try_clone().unwrap()).stderr(writer);
-        let qemu = command.spawn().unwrap();
+        let qemu = Process::start(&mut command);
         drop(command); // and with it our ends of the pipe
         let (heard, console) = channel();
         thread::spawn(move || {
@@ -226,12 +226,5 @@ impl Guest {
                 }
             }
         }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
     }
 }

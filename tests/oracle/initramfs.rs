@@ -18,8 +18,8 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Or what is missing. busybox and iproute2's `ip` are always among the programs.
-    pub(crate) fn find(others: &[&str]) -> Result<Self, String> {
+    /// Those of the kernel that was unpacked here, or what is missing. busybox and iproute2's `ip` are always among the programs.
+    pub(crate) fn find(kernel: &str, others: &[&str]) -> Result<Self, String> {
         let folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
         let program = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
         if program(QEMU).is_none() {
@@ -28,14 +28,16 @@ impl Parts {
         let find =
             |name: &&str| program(name).ok_or(format!("install busybox-static and iproute2: no {name}"));
         let programs = ["busybox", "ip"].iter().chain(others).map(find).collect::<Result<_, _>>()?;
-        let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kernel");
+        let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(kernel);
         let below = |place: &str, prefix: &str| {
             let mut paths = fs::read_dir(kernel.join(place)).ok()?.map(|entry| entry.unwrap().path());
             paths.find(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with(prefix)))
         };
         match (below("boot", "vmlinuz-"), below("lib/modules", "")) {
             (Some(image), Some(modules)) => Ok(Self { programs, image, modules }),
-            _ => Err("run tests/oracle/kernel.sh, which unpacks Debian's linux-image-cloud-amd64".into()),
+            _ => {
+                Err("run tests/oracle/kernel.sh, which unpacks Debian's kernels for virtual machines".into())
+            }
         }
     }
 

@@ -1,13 +1,23 @@
 #!/bin/sh
-# Unpacks Debian's kernel for virtual machines, without installing it, where tests/oracle.rs looks for one.
+# Unpacks Debian's kernels for virtual machines, without installing them, where tests look for them: the one of Debian 12, which tests/oracle.rs
+# asks, and a later one, whose drivers say what they can, for tests/doctor.rs.
 set -eu
-into=${1:-$(dirname "$0")/../../target/kernel}
+target=${1:-$(dirname "$0")/../../target}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || apt-get update -qq
-package=$(apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" { print $2; exit }')
-(cd "$work" && apt-get download -qq "$package")
-rm -rf "$into"
-mkdir -p "$into"
-dpkg-deb --fsys-tarfile "$work"/*.deb | tar -x -C "$into" --wildcards './boot/vmlinuz-*' \
-  './lib/modules/*/kernel/net/*' './lib/modules/*/kernel/drivers/net/*' './lib/modules/*/kernel/drivers/virtio/*'
+
+# The kernel that a package without a version stands for.
+unpack() {
+  apt-cache show "$1" >/dev/null 2>&1 || apt-get update -qq
+  package=$(apt-cache depends "$1" | awk '$1 == "Depends:" { print $2; exit }')
+  mkdir "$work/$2"
+  (cd "$work/$2" && apt-get download -qq "$package")
+  rm -rf "${target:?}/$2"
+  mkdir -p "$target/$2"
+  dpkg-deb --fsys-tarfile "$work/$2"/*.deb | tar -x -C "$target/$2" --wildcards './boot/vmlinuz-*' \
+    './lib/modules/*/kernel/net/*' './lib/modules/*/kernel/drivers/net/*' './lib/modules/*/kernel/drivers/virtio/*'
+  find "$target/$2" -name '*.xz' -exec busybox unxz {} +
+}
+
+unpack linux-image-cloud-amd64 kernel
+unpack linux-image-6.12-cloud-amd64 kernel-6.12
