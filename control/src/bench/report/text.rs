@@ -23,7 +23,8 @@ impl Report {
         self.sections.iter().for_each(|section| section.write_text(&mut out, colour));
         let _ = write!(out, "\nmedians (95 % bootstrap interval)");
         if self.disturbed > 0 {
-            let _ = write!(out, "; {} trials disturbed by CPU steal thrown away", self.disturbed);
+            let trials = if self.disturbed == 1 { "trial" } else { "trials" };
+            let _ = write!(out, "; {} {trials} disturbed by CPU steal thrown away", self.disturbed);
         }
         out + "\n"
     }
@@ -82,7 +83,9 @@ mod tests {
     #[test]
     fn a_run_that_was_disturbed_says_so() {
         let mut report = example();
-        assert!(report.text(false).contains("; 1 trials disturbed by CPU steal thrown away\n"));
+        assert!(report.text(false).contains("; 1 trial disturbed by CPU steal thrown away\n"));
+        report.disturbed = 2;
+        assert!(report.text(false).contains("; 2 trials disturbed by CPU steal thrown away\n"));
         report.disturbed = 0;
         assert!(report.text(false).ends_with("medians (95 % bootstrap interval)\n"));
     }
