@@ -6,6 +6,8 @@ mod changes;
 mod command;
 #[path = "vxlan/example.rs"]
 mod example;
+#[path = "vxlan/external.rs"]
+mod external;
 #[path = "vxlan/hosts.rs"]
 mod hosts;
 #[path = "vxlan/kernel.rs"]

@@ -1,6 +1,7 @@
 //! The numbers of learning domains: a bridge keeps its own, and those of its VLANs, for as long as they are there, whatever
-//! comes and goes beside them; and so does a VXLAN device.
+//! comes and goes beside them; and so does a VXLAN device, or each network of one.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl Domains {
     pub fn admit(&mut self, config: &Config) -> Result<(), TooMany> {
         let mut place = 0;
         for (name, vlans) in owners(config) {
-            let name: Arc<str> = name.into();
+            let name: Arc<str> = Arc::from(&*name);
             let numbers = self.numbers.entry(Arc::clone(&name)).or_default();
             for vlan in [None].into_iter().chain(vlans.into_iter().map(Some)) {
                 if numbers.contains_key(&vlan) {
@@ -113,9 +114,9 @@ impl Domains {
 }
 
 /// All that has domains, by name, and the VLANs that have one each.
-fn owners(config: &Config) -> impl Iterator<Item = (&str, BTreeSet<VlanId>)> {
-    let bridges = config.bridges.iter().map(|bridge| (&*bridge.name, bridge.vlans_in_use()));
-    bridges.chain(config.vxlans().map(|(tunnel, _)| (&*tunnel.name, BTreeSet::new())))
+fn owners(config: &Config) -> impl Iterator<Item = (Cow<'_, str>, BTreeSet<VlanId>)> {
+    let bridges = config.bridges.iter().map(|bridge| (Cow::from(&*bridge.name), bridge.vlans_in_use()));
+    bridges.chain(config.networks().map(|network| (network.name, BTreeSet::new())))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl From<&VxlanEntryConfig> for FarEnd {
 /// Far ends that a station is behind: several, if it is a group.
 pub type Group = Arc<[FarEnd]>;
 
-/// Every number of every VXLAN device.
+/// Every number of every VXLAN device, or of each network of one, by its name ([`Config::networks`]).
 #[derive(Clone, Debug, Default)]
 pub struct FarEnds {
     devices: BTreeMap<String, Numbers>,
@@ -58,11 +58,11 @@ pub const MOST_LEARNED: usize = 4096;
 impl FarEnds {
     /// Has numbers for all that the entries of this configuration say, and for none of devices that it does not have.
     pub fn follow(&mut self, config: &Config) {
-        let names: BTreeSet<_> = config.vxlans().map(|(tunnel, _)| tunnel.name.clone()).collect();
-        self.devices.retain(|name, _| names.contains(name));
-        for (tunnel, vxlan) in config.vxlans() {
-            let numbers = self.devices.entry(tunnel.name.clone()).or_default();
-            for group in said(vxlan) {
+        let names: BTreeSet<_> = config.networks().map(|network| network.name).collect();
+        self.devices.retain(|name, _| names.contains(&**name));
+        for network in config.networks() {
+            let numbers = self.devices.entry(network.name.into_owned()).or_default();
+            for group in said(&network.vxlan) {
                 numbers.admit(group);
             }
         }

@@ -79,7 +79,7 @@ fn value_of(key: &str, text: &str) -> Value {
     if NAMES.contains(&last) {
         return text.into();
     }
-    if ["addresses", "macaddr"].contains(&last) && text != "default" {
+    if ["addresses", "macaddr", "vni"].contains(&last) && text != "default" {
         return text.split(',').collect();
     }
     if last == "srcport"

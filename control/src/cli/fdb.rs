@@ -14,24 +14,24 @@ pub(super) enum Fdb {
     /// Add an entry where there is none
     #[command(
         override_usage = "rigswitch fdb add MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
-                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [via DEV] [self] [router] [permanent|static|dynamic]"
+                          rigswitch fdb add MAC dev VXLAN dst IP [port N] [vni N] [src_vni N] [via DEV] [self] [router] [permanent|static|dynamic]"
     )]
     Add(Words),
     /// Add an entry beside others of its address
     #[command(
         override_usage = "rigswitch fdb append MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky]\n       \
-                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [via DEV] [self] [router] [permanent|static]"
+                          rigswitch fdb append MAC dev VXLAN dst IP [port N] [vni N] [src_vni N] [via DEV] [self] [router] [permanent|static]"
     )]
     Append(Words),
     /// Put an entry in place of whatever is there
     #[command(
         override_usage = "rigswitch fdb replace MAC dev PORT [master] [vlan N] [permanent|static|dynamic] [sticky|extern_learn|use]\n       \
-                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [via DEV] [self] [router] [permanent|static|dynamic]"
+                          rigswitch fdb replace MAC dev VXLAN dst IP [port N] [vni N] [src_vni N] [via DEV] [self] [router] [permanent|static|dynamic]"
     )]
     Replace(Words),
     /// Take an entry away
     #[command(
-        override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]\n       rigswitch fdb del MAC dev VXLAN [dst IP] [port N] [vni N] [via DEV] [self]"
+        override_usage = "rigswitch fdb del MAC dev PORT [master] [vlan N]\n       rigswitch fdb del MAC dev VXLAN [dst IP] [port N] [vni N] [src_vni N] [via DEV] [self]"
     )]
     Del(Words),
     /// Show the entry of an address
@@ -69,11 +69,11 @@ impl Fdb {
                 let said = Said::parse(
                     &words,
                     true,
-                    &["dev", "master", "self", "vlan", "dst", "port", "vni", "via"],
+                    &["dev", "master", "self", "vlan", "dst", "port", "vni", "src_vni", "via"],
                 )?;
                 let master = said.flags.contains(&"master");
-                let Said { mac, dev: ifname, vlan, dst, port, vni, via, .. } = said;
-                let removal = FdbRemoval { mac, ifname, vlan, master, dst, port, vni, via };
+                let Said { mac, dev: ifname, vlan, dst, port, vni, src_vni, via, .. } = said;
+                let removal = FdbRemoval { mac, ifname, vlan, master, dst, port, vni, src_vni, via };
                 Ok(client.send("DELETE", "/v1/fdb", &removal).map(|_: serde_json::Value| ())?)
             }
             Self::Get { words: Words { words }, json } => get(client, &words, json),
@@ -95,6 +95,7 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
         "dst",
         "port",
         "vni",
+        "src_vni",
         "via",
         "sticky",
         "extern_learn",
@@ -111,7 +112,7 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
     let is = |flag| said.flags.contains(&flag);
     let (sticky, extern_learn, is_use) = (is("sticky"), is("extern_learn"), is("use"));
     let (master, router) = (is("master"), is("router"));
-    let Said { mac, dev: ifname, vlan, dst, port, vni, via, .. } = said;
+    let Said { mac, dev: ifname, vlan, dst, port, vni, src_vni, via, .. } = said;
     let change = FdbChange {
         state,
         sticky,
@@ -125,6 +126,7 @@ fn change(client: &Client, how: FdbHow, words: &[String]) -> Result<(), Failure>
         dst,
         port,
         vni,
+        src_vni,
         via,
         router,
     };
@@ -177,6 +179,7 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         "self",
         "dst",
         "vni",
+        "src_vni",
     ];
     let said = Said::parse(words, false, &known)?;
     let asked = |yes: &str, no: &str| {
@@ -196,11 +199,12 @@ fn parse_flush(words: &[String]) -> Result<FdbFlush, Failure> {
         vlan: said.vlan,
         dst: said.dst,
         vni: said.vni,
+        src_vni: said.src_vni,
     })
 }
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 2] = ["src_vni", "nhid"];
+const LATER: [&str; 1] = ["nhid"];
 
 /// What was said, whatever the order.
 struct Said<'w> {
@@ -211,6 +215,7 @@ struct Said<'w> {
     dst: Option<String>,
     port: Option<u16>,
     vni: Option<u32>,
+    src_vni: Option<u32>,
     via: Option<String>,
     flags: Vec<&'w str>,
 }
@@ -221,7 +226,7 @@ impl<'w> Said<'w> {
         let mut words = words.iter().map(String::as_str);
         let mac = if with_mac { words.next().unwrap_or_default().to_owned() } else { String::new() };
         let (mut dev, mut brport, mut vlan, mut flags) = (None, None, None, Vec::new());
-        let (mut dst, mut port, mut vni, mut via) = (None, None, None, None);
+        let (mut dst, mut port, mut vni, mut src_vni, mut via) = (None, None, None, None, None);
         while let Some(word) = words.next() {
             if LATER.contains(&word) {
                 return Err(Failure::Refused(format!("`{word}`: this version does not have it yet")));
@@ -237,6 +242,7 @@ impl<'w> Said<'w> {
                 "dst" => &mut dst,
                 "port" => &mut port,
                 "vni" => &mut vni,
+                "src_vni" => &mut src_vni,
                 "via" => &mut via,
                 flag => {
                     flags.push(flag);
@@ -261,9 +267,10 @@ impl<'w> Said<'w> {
             vni.ok_or_else(|| usage(format!("`{text}` is no network: give a number from 0 to {}", Vni::MAX)))
         };
         let vni = vni.map(no_network).transpose()?;
+        let src_vni = src_vni.map(no_network).transpose()?;
         let dev = dev.or_else(|| brport.as_ref().map(|_| String::new()).filter(|_| with_mac));
         let dev = dev.ok_or_else(|| usage("say which device: dev NAME".into()))?;
-        Ok(Self { mac, dev, brport, vlan, dst, port, vni, via, flags })
+        Ok(Self { mac, dev, brport, vlan, dst, port, vni, src_vni, via, flags })
     }
 }
 
@@ -297,8 +304,8 @@ mod tests {
         assert!(failure("02:0:0:0:0:1 static").contains("say which device"));
         assert!(failure("02:0:0:0:0:1 dev p0 static vlan 4095").contains("`4095` is no VLAN"));
         assert_eq!(
-            failure("02:0:0:0:0:1 dev p0 src_vni 10"),
-            "rigswitch: `src_vni`: this version does not have it yet"
+            failure("02:0:0:0:0:1 dev p0 nhid 10"),
+            "rigswitch: `nhid`: this version does not have it yet"
         );
     }
 }

@@ -231,7 +231,9 @@ fn far_ends(entries: &[&FdbView]) -> String {
         let age = entry.updated.filter(|_| entry.state.is_empty()).map(|seconds| format!("{seconds}s"));
         table.row([
             entry.mac.clone(),
-            entry.ifname.clone(),
+            entry
+                .src_vni
+                .map_or_else(|| entry.ifname.clone(), |vni| format!("{} src_vni {vni}", entry.ifname)),
             [entry.dst.as_deref(), entry.via.as_ref().map(|_| "via"), entry.via.as_deref()]
                 .into_iter()
                 .flatten()

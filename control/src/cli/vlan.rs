@@ -13,7 +13,7 @@ use crate::views::{ChangeView, EditAction, EditObject, EditRequest};
 pub(super) enum Vlan {
     /// Put a port into VLANs, or a bridge itself; or make a VLAN of a device a device
     #[command(
-        override_usage = "rigswitch vlan add dev PORT vid N[-M] [pvid] [untagged] [self]\n       rigswitch vlan add NAME link DEV id N [KEY VALUE]..."
+        override_usage = "rigswitch vlan add dev PORT vid N[-M] [pvid] [untagged] [tunnel_info id N[-M]] [self]\n       rigswitch vlan add NAME link DEV id N [KEY VALUE]..."
     )]
     Add(Words),
     /// Give a VLAN that is a device other keys
@@ -21,7 +21,7 @@ pub(super) enum Vlan {
     Set(Words),
     /// Take a port out of VLANs; or a VLAN that is a device away, and what depends on it
     #[command(
-        override_usage = "rigswitch vlan del dev PORT vid N[-M] [self]\n       rigswitch vlan del NAME"
+        override_usage = "rigswitch vlan del dev PORT vid N[-M] [tunnel_info id N[-M]] [self]\n       rigswitch vlan del NAME"
     )]
     Del(Words),
 }
@@ -46,10 +46,10 @@ impl Vlan {
     }
 }
 
-const KNOWN: [&str; 6] = ["dev", "vid", "pvid", "untagged", "self", "master"];
+const KNOWN: [&str; 7] = ["dev", "vid", "pvid", "untagged", "tunnel_info", "self", "master"];
 
 /// Words of bridge(8) that stand for what this version does not have.
-const LATER: [&str; 5] = ["tunnel_info", "state", "mcast_router", "mcast_max_groups", "neigh_suppress"];
+const LATER: [&str; 4] = ["state", "mcast_router", "mcast_max_groups", "neigh_suppress"];
 
 /// What was said of a device, or else of memberships.
 fn parse(action: EditAction, words: &[String]) -> Result<EditRequest, Failure> {
@@ -80,6 +80,11 @@ fn parse_membership(action: EditAction, words: &[String]) -> Result<EditRequest,
                 } else {
                     keys.insert("vid".into(), value.into());
                 }
+            }
+            "tunnel_info" => {
+                let needed = || Failure::Usage("`tunnel_info` needs `id` and a network after it".into());
+                let network = words.next().filter(|word| *word == "id").and_then(|_| words.next());
+                keys.insert("tunnel_info".into(), network.ok_or_else(needed)?.into());
             }
             "pvid" | "untagged" | "self" => drop(keys.insert(word.into(), Value::Bool(true))),
             "master" => {}
@@ -145,12 +150,15 @@ mod tests {
         );
         let request = said("dev br0 vid 10 pvid self").unwrap();
         assert_eq!(Value::Object(request.keys), json!({ "vid": "10", "pvid": true, "self": true }));
+        let request = said("dev vx0 vid 10-11 tunnel_info id 100-101").unwrap();
+        assert_eq!(Value::Object(request.keys), json!({ "vid": "10-11", "tunnel_info": "100-101" }));
         for (text, rule) in [
             ("vid 10", "say which port"),
             ("dev p1", "say which VLAN"),
             ("dev p1 vid", "`vid` needs a value"),
             ("dev p1 vid 10 untaged", "did you mean `untagged`?"),
-            ("dev p1 vid 10 tunnel_info id 5", "this version does not have it yet"),
+            ("dev p1 vid 10 tunnel_info 5", "needs `id` and a network"),
+            ("dev p1 vid 10 state forwarding", "this version does not have it yet"),
         ] {
             let failure = said(text).unwrap_err();
             assert!(failure.contains(rule), "{failure}");

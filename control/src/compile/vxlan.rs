@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rigswitch_dataplane::ids::{DeviceId, MacAddr, Vni};
+use rigswitch_dataplane::ids::{DeviceId, MacAddr, VlanId, Vni};
 use rigswitch_dataplane::tables::{
-    Descent, Device, Listener, Peer, Peers, Reach, Remote, RemoteId, Routing, Services, Vxlan, VxlanDescent,
-    VxlanId,
+    Descent, Device, Listener, Networks, Peer, Peers, Reach, Remote, RemoteId, Routing, Services, Vxlan,
+    VxlanDescent, VxlanId,
 };
 use rigswitch_dataplane::tunnels::{TunnelConfig, VxlanConfig};
+use rigswitch_dataplane::wire::ethernet::EtherType;
 use rigswitch_dataplane::wire::flow::SourcePorts;
 use rigswitch_dataplane::wire::{udp, vxlan};
 
 use super::{Named, PortFacts, give_way, underlay};
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::domains::Domains;
 use crate::far_ends::{FarEnd, FarEnds, Numbers, groups};
 
@@ -33,30 +34,56 @@ pub(super) fn vxlans(
     devices: &mut [Device],
 ) -> (Box<[Vxlan]>, Box<[Listener]>) {
     let (mut vxlans, mut listeners) = (Vec::new(), BTreeMap::<_, Ports>::new());
-    for (tunnel, config) in work.config.vxlans() {
+    // The device itself comes before its networks.
+    let mut external = None;
+    for network in work.config.networks() {
+        let (tunnel, config) = (network.tunnel, &*network.vxlan);
         let Some(facts) = work.named.get(&*tunnel.name) else { continue };
-        let Some(vxlan) = work.vxlan(tunnel, config, facts, remotes) else { continue };
+        let Some(vxlan) = work.vxlan(&network, facts, remotes) else { continue };
         let Ok(number) = u16::try_from(vxlans.len()) else { break };
         let (vxlan_id, longest) = (VxlanId(number), Device::longest_for_mtu(facts.mtu));
         vxlans.push(vxlan);
-        let way = Descent::Vxlan(VxlanDescent { vxlan: vxlan_id, longest });
-        give_way(&mut devices[facts.id.index()], tunnel.host.is_some(), way);
         let ports = listeners.entry((config.dstport, config.is_ipv6())).or_default();
         ports.takes_unsummed |= !config.is_ipv6() || config.udp6zerocsumrx;
-        ports.networks.insert(config.id, vxlan_id);
+        if network.takes {
+            match config.external {
+                None => drop(ports.networks.insert(config.id, vxlan_id)),
+                Some(_) => ports.others = Some(vxlan_id),
+            }
+        }
+        if let Some((tpid, vlan)) = network.tag {
+            add_network(&mut vxlans, external, tpid, (vlan, vxlan_id));
+        }
+        if &*network.name == tunnel.name {
+            external = config.external.is_some().then_some(vxlan_id);
+            let way = Descent::Vxlan(VxlanDescent { vxlan: vxlan_id, longest });
+            give_way(&mut devices[facts.id.index()], tunnel.host.is_some(), way);
+        }
     }
     let listener = |((port, is_ipv6), of): ((u16, bool), Ports)| Listener {
         port,
         is_ipv6,
         takes_unsummed: of.takes_unsummed,
         networks: of.networks.into_iter().collect(),
+        others: of.others,
     };
     (vxlans.into(), listeners.into_iter().map(listener).collect())
+}
+
+/// Has a device that is `external` know a network of its by a VLAN; they come in the order of those.
+fn add_network(vxlans: &mut [Vxlan], external: Option<VxlanId>, tpid: EtherType, by: (VlanId, VxlanId)) {
+    let Some(of) = external.and_then(|id| vxlans.get_mut(usize::from(id.0))) else { return };
+    let Some(networks) = of.services.as_mut().and_then(|services| services.networks.as_mut()) else { return };
+    let mut by_vlan = std::mem::take(&mut networks.by_vlan).into_vec();
+    by_vlan.push(by);
+    by_vlan.sort_unstable();
+    *networks = Networks { tpid, by_vlan: by_vlan.into() };
 }
 
 /// What is known of a port so far.
 #[derive(Default)]
 struct Ports {
+    others: Option<VxlanId>,
     takes_unsummed: bool,
     networks: BTreeMap<Vni, VxlanId>,
 }
@@ -64,12 +91,12 @@ struct Ports {
 impl Work<'_> {
     fn vxlan(
         &self,
-        tunnel: &TunnelConfig,
-        config: &VxlanConfig,
+        network: &Network<'_>,
         facts: &PortFacts<'_>,
         remotes: &mut Vec<Remote>,
     ) -> Option<Vxlan> {
-        let domain = self.domains.of(&tunnel.name)?;
+        let (name, config) = (&*network.name, &*network.vxlan);
+        let domain = self.domains.of(name)?;
         let fixed = u32::try_from(groups(config).len()).unwrap_or(u32::MAX);
         let (first, last) = config.srcport;
         Some(Vxlan {
@@ -82,10 +109,13 @@ impl Work<'_> {
             has_checksum: config.has_checksum(),
             source_ports: SourcePorts::new(first, last),
             hasher: self.routing.hasher,
-            learns: config.learning && (config.maxaddress == 0 || config.maxaddress > fixed),
+            learns: config.learning
+                && config.external.is_none()
+                && (config.maxaddress == 0 || config.maxaddress > fixed),
             reserved: config.reserved_bits,
-            services: services(self.config, &tunnel.name, config),
-            peers: self.peers(config, facts.id, self.far_ends.of(&tunnel.name)?, remotes),
+            services: services(self.config, name, config),
+            tag: network.tag,
+            peers: self.peers(config, facts.id, self.far_ends.of(name)?, remotes),
         })
     }
 
@@ -151,8 +181,11 @@ fn services(config: &Config, name: &str, vxlan: &VxlanConfig) -> Option<Box<Serv
     let mut routers: Vec<_> = vxlan.fdb.iter().filter(|entry| entry.router).map(|entry| entry.mac).collect();
     routers.sort_unstable();
     let neighbors = super::neighbors(config, name, None);
-    let services = Services { proxy, rsc, l2miss, l3miss, neighbors, routers: routers.into() };
-    (proxy || rsc || l2miss || l3miss).then(|| services.into())
+    let networks =
+        vxlan.external.as_ref().map(|_| Networks { tpid: EtherType::CTAG, by_vlan: Box::default() });
+    let is_served = proxy || rsc || l2miss || l3miss || networks.is_some();
+    let services = Services { proxy, rsc, l2miss, l3miss, networks, neighbors, routers: routers.into() };
+    is_served.then(|| services.into())
 }
 
 /// The groups that devices are in, by the devices beneath.

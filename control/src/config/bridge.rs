@@ -94,8 +94,10 @@ pub(super) const MEMBER: Shape = Shape {
         "tunnel",
         "translate",
         "mac_vlan",
+        "vlan_tunnel",
+        "tunnel_info",
     ],
-    later: &["proxy_arp", "vlan_tunnel", "backup_port"],
+    later: &["proxy_arp", "backup_port"],
 };
 const XCONNECT: Shape = Shape { label: "[[xconnect]]", keys: &["a", "b"], later: &[] };
 

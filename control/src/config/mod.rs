@@ -91,6 +91,8 @@
 //! # trunk = ["10-20"]                 # vlan = { tagged = ["10-20"] }, with native = 1 also pvid = 1, untagged = [1]
 //! # tunnel = 200                      # dot1q-tunnel: this tag in front of whatever comes, and off what leaves; of an 802.1ad bridge an S-tag
 //! # translate = [{ from = 10, to = 110 }]  # what is VLAN 10 on its wire is the bridge's 110, both ways
+//! # vlan_tunnel = true                # of a [[vxlan]] that is external: VLANs are networks there, and tunnel_info says which
+//! # tunnel_info = [{ vid = "10-19", id = "100-109" }]
 //! mac_vlan = false                    # true: it is in the VLANs of all [[bridge.mac_vlan]], without a tag
 //! [[bridge.fdb]]
 //! mac = "02:00:00:00:00:01"           # of one station
@@ -161,6 +163,9 @@
 //! # local = "192.168.32.245"          # or none: the address of the device that it leaves by
 //! # remote = "192.168.32.246"         # where what is for unknown stations goes; as an entry of 00:00:00:00:00:00
 //! # group = "239.1.1.1"               # or instead of remote: the group that dev takes part in; its packets have a TTL of 1 unless said
+//! # external = true                   # instead of id: VLANs of its bridge's port say which network (vlan_tunnel, tunnel_info)
+//! # vnifilter = true                  # and of that: packets of these are taken and no others
+//! # vni = [100, "200-210"]
 //! # dev = "eth0"                      # or none: the device that it must leave by, whose MTU it then takes, less the outer headers
 //! # dstport = 8472                    # the kernel's; 4789 is that of RFC 7348
 //! # srcport = [32768, 60999]          # from the first to before the last, by flow
@@ -180,7 +185,7 @@
 //! # rsc = false                       # true: what is for a station with `router` goes to the neighbour that has its destination
 //! # l2miss = false                    # true: stations without an entry are told of, by events
 //! # host = true                       # as of a bridge
-//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, via, router, state = "static"; several of a group
+//! # fdb = [{ mac = "02:38:4a:12:3b:43", dst = "192.168.32.246" }]  # also port, vni, src_vni, via, router, state = "static"; several of a group
 //! #                                   # and of 00:00:00:00:00:00, which stands for stations that nothing is known of
 //!
 //! # [[address]]                       # what for it goes to the device; one that the host has is not given it by this
@@ -253,7 +258,7 @@ use rigswitch_dataplane::bridge::{BridgeConfig, NeighborConfig, XconnectConfig};
 use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{AddressConfig, PortConfig, PortKind};
 use rigswitch_dataplane::routing::{RouteConfig, RoutingConfig};
-use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig};
+use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::UpperConfig;
 use toml::de::DeTable;
 
@@ -264,6 +269,7 @@ pub(crate) use problem::Problems;
 pub(crate) use route::network_of;
 pub(crate) use tunnel::{flow_label_word, limit_word, tos_word};
 pub(crate) use values::parse_duration;
+pub(crate) use vxlan::{Network, device_of, network_name, vni_of};
 
 use fields::{Fields, Shape};
 use roles::Roles;
@@ -374,14 +380,6 @@ impl Config {
         let links = self.uppers.iter().map(|upper| &*upper.link);
         let wired = self.xconnects.iter().flat_map(|wire| [&*wire.a, &*wire.b]);
         links.chain(wired).chain(self.addresses.iter().map(|said| &*said.device)).collect()
-    }
-
-    /// Every VXLAN device, and what sets it apart.
-    pub(crate) fn vxlans(&self) -> impl Iterator<Item = (&TunnelConfig, &VxlanConfig)> {
-        self.tunnels.iter().filter_map(|tunnel| match &tunnel.kind {
-            TunnelKind::Vxlan(vxlan) => Some((tunnel, vxlan)),
-            TunnelKind::Ipip(_) => None,
-        })
     }
 
     /// The largest file that is read, in bytes.

@@ -180,7 +180,9 @@ fn tunnel(edit: Edit<TunnelConfig>, changes: &mut Vec<Change>) {
             (from, to)
         }
     };
-    let key = |entry: &VxlanEntryConfig| (entry.mac, entry.dst, entry.port, entry.vni, entry.via.clone());
+    let key = |entry: &VxlanEntryConfig| {
+        (entry.mac, entry.src_vni, entry.dst, entry.port, entry.vni, entry.via.clone())
+    };
     let entries = edits(far_ends(&from), far_ends(&to), key);
     changes.extend(entries.into_iter().map(|edit| Change::FarEnd(to.name.clone(), edit)));
 }
@@ -236,7 +238,7 @@ impl Change {
                 view(tunnel.kind.name(), None, edit, &["name"])
             }
             Self::FarEnd(tunnel, edit) => {
-                view("fdb", Some(tunnel), edit, &["mac", "dst", "port", "vni", "via"])
+                view("fdb", Some(tunnel), edit, &["mac", "src_vni", "dst", "port", "vni", "via"])
             }
             Self::Address(edit) => view("address", None, edit, &["device", "address"]),
             Self::Routing(edit) => view("routing", None, edit, &[]),

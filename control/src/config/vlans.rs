@@ -1,5 +1,7 @@
 //! The VLANs' keys of `[[bridge]]` and `[[bridge.port]]`, and `[[bridge.mac_vlan]]`, read and written.
 
+mod tunnel_info;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -11,6 +13,7 @@ use toml::de::DeValue;
 
 use super::fields::{Fields, Shape, Text};
 use super::roles::Roles;
+use tunnel_info::TunnelInfoWords;
 
 /// What says which VLANs a port is in, each without the others but `native`, which goes with `trunk`.
 pub(super) const WAYS: [&str; 5] = ["vlan", "access", "trunk", "native", "tunnel"];
@@ -44,7 +47,9 @@ pub(super) fn read_bridge(fields: &Fields<'_>, roles: &Roles<'_>) -> VlanConfig 
 pub(super) fn read_port(fields: &Fields<'_>) -> PortVlans {
     let said = read_ways(fields);
     let translate = read_translation(fields, said.as_ref());
-    PortVlans { said, mac_vlan: fields.boolean("mac_vlan").unwrap_or(false), translate }
+    let flag = |key| fields.boolean(key).unwrap_or(false);
+    let tunnel_info = tunnel_info::read(fields, said.as_ref());
+    PortVlans { said, mac_vlan: flag("mac_vlan"), translate, vlan_tunnel: flag("vlan_tunnel"), tunnel_info }
 }
 
 fn read_ways(fields: &Fields<'_>) -> Option<Membership> {
@@ -268,11 +273,15 @@ pub(super) struct PortWords {
     #[serde(skip_serializing_if = "Option::is_none")]
     vlan: Option<MembershipWords>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tunnel: Option<VidWord>,
+    tunnel: Option<NumberWord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     translate: Vec<TranslateWords>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     mac_vlan: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    vlan_tunnel: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tunnel_info: Vec<TunnelInfoWords>,
 }
 
 #[derive(Serialize)]
@@ -280,15 +289,15 @@ struct MembershipWords {
     #[serde(skip_serializing_if = "Option::is_none")]
     pvid: Option<u16>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    untagged: Vec<VidWord>,
+    untagged: Vec<NumberWord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tagged: Vec<VidWord>,
+    tagged: Vec<NumberWord>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum VidWord {
-    One(u16),
+pub(super) enum NumberWord {
+    One(u32),
     Range(String),
 }
 
@@ -330,9 +339,11 @@ impl From<&PortVlans> for PortWords {
         let tunnel = port.said.as_ref().filter(|said| said.tunnel).and_then(|said| said.pvid);
         Self {
             vlan: port.said.as_ref().filter(|said| !said.tunnel).map(Into::into),
-            tunnel: tunnel.map(|vid| VidWord::One(vid.number())),
+            tunnel: tunnel.map(|vid| NumberWord::One(vid.number().into())),
             translate: port.translate.iter().map(pair).collect(),
             mac_vlan: port.mac_vlan,
+            vlan_tunnel: port.vlan_tunnel,
+            tunnel_info: tunnel_info::words(&port.tunnel_info),
         }
     }
 }
@@ -341,23 +352,26 @@ impl From<&Membership> for MembershipWords {
     fn from(membership: &Membership) -> Self {
         let list = |untagged: bool| {
             let wanted = membership.members.iter().filter(|(_, other)| **other == untagged);
-            ranges(wanted.map(|(vid, _)| vid.number()))
+            ranges(wanted.map(|(vid, _)| vid.number().into()))
         };
         Self { pvid: membership.pvid.map(VlanId::number), untagged: list(true), tagged: list(false) }
     }
 }
 
 /// Numbers in order, those in a row as a range.
-fn ranges(vids: impl Iterator<Item = u16>) -> Vec<VidWord> {
-    let mut rows: Vec<(u16, u16)> = Vec::new();
+pub(super) fn ranges(vids: impl Iterator<Item = u32>) -> Vec<NumberWord> {
+    let mut rows: Vec<(u32, u32)> = Vec::new();
     for vid in vids {
         match rows.last_mut() {
             Some((_, last)) if *last + 1 == vid => *last = vid,
             _ => rows.push((vid, vid)),
         }
     }
-    let word = |(first, last)| {
-        if first == last { VidWord::One(first) } else { VidWord::Range(format!("{first}-{last}")) }
-    };
-    rows.into_iter().map(word).collect()
+    rows.into_iter().map(|(first, last)| NumberWord::of(first, last)).collect()
+}
+
+impl NumberWord {
+    fn of(first: u32, last: u32) -> Self {
+        if first == last { Self::One(first) } else { Self::Range(format!("{first}-{last}")) }
+    }
 }

@@ -1,8 +1,11 @@
 //! `[[vxlan]]`: VXLAN devices.
 
 mod fdb;
+mod networks;
 mod words;
 
+pub(super) use networks::parse_range as parse_vnis;
+pub(crate) use networks::{Network, device_of, network_name, vni_of};
 pub(super) use words::VxlanWords;
 
 use std::collections::BTreeMap;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use rigswitch_dataplane::ids::Vni;
 use rigswitch_dataplane::ports::{PortConfig, PortKind};
-use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind, VxlanConfig};
+use rigswitch_dataplane::tunnels::{External, TunnelConfig, TunnelKind, VxlanConfig};
 use rigswitch_dataplane::wire::vxlan;
 
 use super::Config;
@@ -27,6 +30,9 @@ pub(super) const VXLAN: Shape = Shape {
     keys: &[
         "name",
         "id",
+        "external",
+        "vnifilter",
+        "vni",
         "local",
         "remote",
         "group",
@@ -53,18 +59,7 @@ pub(super) const VXLAN: Shape = Shape {
         "l3miss",
         "fdb",
     ],
-    later: &[
-        "external",
-        "vnifilter",
-        "gbp",
-        "gpe",
-        "remcsumtx",
-        "remcsumrx",
-        "localbypass",
-        "label",
-        "label_policy",
-        "mcroute",
-    ],
+    later: &["gbp", "gpe", "remcsumtx", "remcsumrx", "localbypass", "label", "label_policy", "mcroute"],
 };
 
 /// The most bytes of payload that a device carries (`ETH_MAX_MTU`).
@@ -73,8 +68,8 @@ const LONGEST_MTU: i64 = 65_535;
 /// The longest time that an entry lasts: a week, and more than a tick can tell is none.
 const LONGEST_AGEING: Duration = Duration::from_secs(604_800);
 
-/// Networks that are taken, and where: by identifier, port and version of IP.
-type Taken = BTreeMap<(Vni, u16, bool), Range<usize>>;
+/// Networks that are taken, and where: by identifier, or none for all others, port and version of IP.
+type Taken = BTreeMap<(Option<Vni>, u16, bool), Range<usize>>;
 
 /// Every VXLAN device, its name and its use by the host entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> Vec<TunnelConfig> {
@@ -104,11 +99,15 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     let host = host::read(fields, text.as_ref(), roles);
     let name = text.and_then(|text| device_name(fields, "name", text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
-    fields.required_integer("id", "100");
+    let external = networks::read(fields);
+    if external.is_none() {
+        fields.required_integer("id", "100");
+    }
     let id = fields.integer("id", 0..=i64::from(Vni::MAX)).and_then(Vni::new);
     let plain = VxlanConfig::new(id.or(Vni::new(0))?);
     let local = end(fields, "local");
     let config = VxlanConfig {
+        external,
         remote: end(fields, "remote"),
         group: group(fields, roles),
         dev: device(fields, "dev", roles),
@@ -134,25 +133,29 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     };
     check_versions(fields, &config, "remote", config.remote);
     check_versions(fields, &config, "group", config.group);
-    if id.is_some() {
+    let is_known = id.is_some() || config.external.is_some();
+    if is_known {
         take(fields, roles, &config, taken);
     }
     let fdb = fdb::entries(fields, &config, roles);
     let kind = TunnelKind::Vxlan(VxlanConfig { fdb, ..config });
-    id.and(name).map(|name| TunnelConfig { name, kind, mtu, host })
+    name.filter(|_| is_known).map(|name| TunnelConfig { name, kind, mtu, host })
 }
 
 /// No two devices take one network at one port (`vxlan_config_validate`).
 fn take(fields: &Fields<'_>, roles: &Roles<'_>, config: &VxlanConfig, taken: &mut Taken) {
-    let key = (config.id, config.dstport, config.is_ipv6());
-    if let Some(first) = taken.insert(key, fields.span.clone()) {
-        let rule = format!(
-            "network {} at UDP port {} has a device: line {} is it",
-            config.id,
-            config.dstport,
-            roles.line(&first)
-        );
-        fields.problems.push(fields.span.clone(), rule, "give this one another `id` or `dstport`");
+    let vnis: Vec<Option<Vni>> = match &config.external {
+        None => vec![Some(config.id)],
+        Some(External { vnis: None }) => vec![None],
+        Some(External { vnis: Some(vnis) }) => vnis.iter().copied().map(Some).collect(),
+    };
+    for vni in vnis {
+        let key = (vni, config.dstport, config.is_ipv6());
+        let Some(first) = taken.insert(key, fields.span.clone()) else { continue };
+        let what = vni.map_or("what has no device of its own".into(), |vni| format!("network {vni}"));
+        let (port, line) = (config.dstport, roles.line(&first));
+        let rule = format!("{what} at UDP port {port} has a device: line {line} is it");
+        return fields.problems.push(fields.span.clone(), rule, "give this one another `id` or `dstport`");
     }
 }
 

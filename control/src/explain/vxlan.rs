@@ -50,6 +50,9 @@ impl Story<'_, '_> {
 
     fn remotes(&mut self, device: DeviceId, station: MacAddr, entry: Option<Entry>) {
         let Some(vxlan) = self.vxlan_of(device) else { return };
+        if vxlan.services.as_ref().is_some_and(|services| services.networks.is_some()) {
+            return self.push("far end", format!("{station} is looked for in the network of the tag"), None);
+        }
         let peer = entry.map(|entry| entry.egress().peer).or(vxlan.peers.of_unknown());
         let tunnels = self.setting.tables.tunnels();
         let far_ends: Vec<_> = peer

@@ -10,7 +10,7 @@ use rigswitch_dataplane::tables::{Egress, Entry, Flags, Generation, Key, MacTabl
 
 use super::error::SwitchError;
 use super::{Switch, grace};
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::domains::Domains;
 use crate::far_ends::groups;
 use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord};
@@ -34,12 +34,13 @@ impl Sweep {
     /// Takes over the ageing times of this configuration.
     pub(super) fn configure(&mut self, config: &Config, domains: &Domains) {
         self.ageing = vec![u32::MAX; domains.places()];
-        let bridges = config.bridges.iter().map(|bridge| (&bridge.name, ticks(bridge.ageing_time)));
+        let bridges =
+            config.bridges.iter().map(|bridge| (bridge.name.as_str().into(), ticks(bridge.ageing_time)));
         // The kernel keeps what is learned for ever where the time is none (`vxlan_cleanup`, drivers/net/vxlan/vxlan_core.c, is not run then).
         let time = |time: Duration| if time.is_zero() { u32::MAX } else { ticks(time) };
-        let vxlans = config.vxlans().map(|(tunnel, vxlan)| (&tunnel.name, time(vxlan.ageing)));
+        let vxlans = config.networks().map(|network| (network.name, time(network.vxlan.ageing)));
         for (name, time) in bridges.chain(vxlans) {
-            for domain in domains.all(name) {
+            for domain in domains.all(&name) {
                 self.ageing[usize::from(domain.number()) - 1] = time;
             }
         }
@@ -358,9 +359,9 @@ impl Switch {
             self.domains.all(&bridge.name).for_each(|of| table.share_quota(of, domain));
             table.set_limit(domain, bridge.fdb_max_learned);
         }
-        for (tunnel, vxlan) in self.config.vxlans() {
-            let Some(domain) = self.domains.of(&tunnel.name) else { continue };
-            let fixed = u32::try_from(groups(vxlan).len()).unwrap_or(u32::MAX);
+        for Network { name, vxlan, .. } in self.config.networks() {
+            let Some(domain) = self.domains.of(&name) else { continue };
+            let fixed = u32::try_from(groups(&vxlan).len()).unwrap_or(u32::MAX);
             table.share_quota(domain, domain);
             // Where there is no room at all the device does not learn.
             table.set_limit(domain, vxlan.maxaddress.saturating_sub(fixed));

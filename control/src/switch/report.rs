@@ -66,6 +66,7 @@ impl Switch {
             dst: None,
             port: None,
             vni: None,
+            src_vni: None,
             via: None,
             used: Some(seconds(now.since(entry.updated()))),
             updated: Some(seconds(now.since(entry.updated()))),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::tables::{Descent, Df, Reach, RemoteId};
-use rigswitch_dataplane::tunnels::{TunnelConfig, TunnelKind};
+use rigswitch_dataplane::tunnels::{External, TunnelConfig, TunnelKind};
 
 use super::Switch;
 use super::error::SwitchError;
@@ -68,7 +68,11 @@ impl Switch {
                     ..plain
                 },
                 TunnelKind::Vxlan(vxlan) => TunnelView {
-                    mode: format!("network {} at port {}", vxlan.id, vxlan.dstport),
+                    mode: match &vxlan.external {
+                        None => format!("network {} at port {}", vxlan.id, vxlan.dstport),
+                        Some(External { vnis: None }) => format!("external at port {}", vxlan.dstport),
+                        Some(_) => format!("external, vnifilter, at port {}", vxlan.dstport),
+                    },
                     local: end(vxlan.local),
                     remote: end(vxlan.remote.or(vxlan.group)),
                     ttl: match vxlan.ttl {
@@ -94,8 +98,9 @@ impl Switch {
                 let by_next_hop = tunnels.by_next_hop.iter().filter(|row| row.0 == way.tunnel);
                 tunnels.ip(way.tunnel).remote.into_iter().chain(by_next_hop.map(|row| row.2)).collect()
             }
-            Descent::Vxlan(way) => {
-                tunnels.vxlan(way.vxlan).peers.all().collect::<BTreeSet<_>>().into_iter().collect()
+            Descent::Vxlan(_) => {
+                let of_it = tunnels.vxlans.iter().filter(|vxlan| vxlan.device == tunnel);
+                of_it.flat_map(|vxlan| vxlan.peers.all()).collect::<BTreeSet<_>>().into_iter().collect()
             }
             _ => Vec::new(),
         };

@@ -9,6 +9,7 @@ use rigswitch_dataplane::tunnels::{FarEnd as Met, VxlanConfig};
 
 use super::error::SwitchError;
 use super::{Switch, grace};
+use crate::config::{Network, device_of};
 use crate::far_ends::{FarEnd, FarEnds, groups};
 
 /// The numbers of far ends, and what there is in the MAC table because the file says so.
@@ -75,10 +76,9 @@ impl Switch {
 
     fn wanted_vxlan_entries(&self) -> HashMap<Key, Placed> {
         let mut wanted = HashMap::new();
-        for (tunnel, vxlan) in self.config.vxlans() {
-            let place = self.ports.find(&tunnel.name).zip(self.domains.of(&tunnel.name));
-            let (Some((device, domain)), Some(numbers)) = (place, self.vxlans.far_ends.of(&tunnel.name))
-            else {
+        for Network { name, tunnel, vxlan, .. } in self.config.networks() {
+            let (vxlan, place) = (&*vxlan, self.ports.find(&tunnel.name).zip(self.domains.of(&name)));
+            let (Some((device, domain)), Some(numbers)) = (place, self.vxlans.far_ends.of(&name)) else {
                 continue;
             };
             let states: BTreeMap<_, _> = vxlan.fdb.iter().map(|entry| (entry.mac, entry.state)).collect();
@@ -95,14 +95,14 @@ impl Switch {
 
     /// Takes numbers away that nobody is behind any more.
     fn release_far_ends(&mut self) {
-        for (tunnel, vxlan) in self.config.vxlans() {
-            if !self.vxlans.far_ends.has_surplus(&tunnel.name, vxlan) {
+        for Network { name, vxlan, .. } in self.config.networks() {
+            if !self.vxlans.far_ends.has_surplus(&name, &vxlan) {
                 continue;
             }
-            let domain = self.domains.of(&tunnel.name);
+            let domain = self.domains.of(&name);
             let of_it = self.macs.iter().filter(|(key, _)| Some(key.domain()) == domain);
             let used: BTreeSet<_> = of_it.map(|(_, entry)| entry.egress().peer).collect();
-            self.vxlans.far_ends.release(&tunnel.name, vxlan, &used);
+            self.vxlans.far_ends.release(&name, &vxlan, &used);
         }
     }
 
@@ -112,7 +112,7 @@ impl Switch {
         let mut learned = Vec::new();
         for (key, (device, met)) in met {
             let Some(name) = self.domains.bridge(key.domain()).map(str::to_owned) else { continue };
-            if !self.config.vxlans().any(|(tunnel, vxlan)| tunnel.name == name && vxlan.learning) {
+            if !self.vxlan(device_of(&name)).is_some_and(|vxlan| vxlan.learning) {
                 continue;
             }
             let peer = self.vxlans.far_ends.admit(&name, [FarEnd::at(met.address)].into());
@@ -141,6 +141,6 @@ impl Switch {
 
     /// Whether a domain is that of a VXLAN device.
     pub(super) fn is_vxlan(&self, domain: DomainId) -> bool {
-        self.domains.bridge(domain).is_some_and(|name| self.vxlan(name).is_some())
+        self.domains.bridge(domain).is_some_and(|name| self.vxlan(device_of(name)).is_some())
     }
 }

@@ -1,5 +1,6 @@
 //! The entries of VXLAN devices as bridge(8) shows and changes them with `self`: those of the file are edited, learned ones are in the MAC table.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -11,15 +12,15 @@ use rigswitch_dataplane::tunnels::{TunnelKind, VxlanConfig, VxlanEntryConfig};
 use super::error::SwitchError;
 use super::report::seconds;
 use super::{Switch, grace};
-use crate::config::Config;
+use crate::config::{Config, Network, device_of, network_name, vni_of};
 use crate::far_ends::{FarEnd, groups};
 use crate::views::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView};
 
 impl Switch {
     /// As [`Switch::change_fdb`], of the far ends of a VXLAN device (`vxlan_fdb_update`, drivers/net/vxlan/vxlan_core.c).
     pub(super) fn change_far_end(&mut self, change: &FdbChange) -> Result<(), SwitchError> {
-        let name = &change.ifname;
-        let vxlan = self.vxlan_of(name)?;
+        let (name, vxlan) = self.network(&change.ifname, change.src_vni)?;
+        let (name, vxlan) = (&name, &*vxlan);
         let refuse = |why: String| Err(SwitchError::FarEnd(why));
         if change.vlan.is_some() || change.sticky || change.extern_learn || change.is_use {
             return refuse(format!(
@@ -85,12 +86,14 @@ impl Switch {
             port: end.port,
             vni: end.vni,
             via: end.via.clone(),
+            src_vni: vni_of(name),
             state,
             router: change.router,
         };
+        let src_vni = entry.src_vni;
         self.edit_far_ends(name, |vxlan| {
             if change.how == FdbHow::Replace {
-                vxlan.fdb.retain(|other| other.mac != mac);
+                vxlan.fdb.retain(|other| other.mac != mac || other.src_vni != src_vni);
             }
             if state != FdbState::Dynamic {
                 vxlan.fdb.push(entry);
@@ -101,8 +104,8 @@ impl Switch {
 
     /// As [`Switch::remove_fdb`].
     pub(super) fn remove_far_end(&mut self, removal: &FdbRemoval) -> Result<(), SwitchError> {
-        let name = &removal.ifname;
-        let vxlan = self.vxlan_of(name)?;
+        let (name, vxlan) = self.network(&removal.ifname, removal.src_vni)?;
+        let (name, vxlan, src_vni) = (&name, &*vxlan, vni_of(&name));
         let mac = any_mac(&removal.mac)?;
         let end = removal
             .dst
@@ -116,7 +119,9 @@ impl Switch {
                 for own in [&mut vxlan.remote, &mut vxlan.group] {
                     own.take_if(|remote| mac.is_zero() && is_wanted(&FarEnd::at(*remote)));
                 }
-                vxlan.fdb.retain(|entry| entry.mac != mac || !is_wanted(&entry.into()));
+                vxlan.fdb.retain(|entry| {
+                    entry.mac != mac || entry.src_vni != src_vni || !is_wanted(&entry.into())
+                });
             });
         }
         let learned = self.far_end_entry(name, mac);
@@ -136,8 +141,21 @@ impl Switch {
 
     /// As [`Switch::flush_fdb`].
     pub(super) fn flush_far_ends(&mut self, flush: &FdbFlush) -> Result<u64, SwitchError> {
-        let name = &flush.dev;
-        let vxlan = self.vxlan_of(name)?;
+        let device = self.vxlan_of(&flush.dev)?;
+        if device.external.is_none() || flush.src_vni.is_some() {
+            return self.flush_network(&flush.dev, flush);
+        }
+        let of_it = self.config.networks().filter(|network| network.tunnel.name == flush.dev);
+        let vnis: Vec<_> = of_it.filter_map(|network| vni_of(&network.name)).collect();
+        vnis.into_iter().try_fold(0, |sum, vni| {
+            let of_one = FdbFlush { src_vni: Some(vni.number()), ..flush.clone() };
+            Ok(sum + self.flush_network(&flush.dev, &of_one)?)
+        })
+    }
+
+    fn flush_network(&mut self, device: &str, flush: &FdbFlush) -> Result<u64, SwitchError> {
+        let (name, vxlan) = self.network(device, flush.src_vni)?;
+        let (name, vxlan) = (&name, &*vxlan);
         let address = flush.dst.as_ref().map(|dst| parse_address(dst)).transpose()?;
         let vni = flush.vni.map(parse_vni).transpose()?;
         let own = vxlan.id;
@@ -160,12 +178,13 @@ impl Switch {
         };
         let said = vxlan.entries().filter(matches).count();
         if said > 0 {
+            let src_vni = vni_of(name);
             self.edit_far_ends(name, |vxlan| {
                 let own = vxlan.entries().next().filter(|_| vxlan.remote.or(vxlan.group).is_some());
                 if own.as_ref().is_some_and(matches) {
                     (vxlan.remote, vxlan.group) = (None, None);
                 }
-                vxlan.fdb.retain(|entry| !matches(entry));
+                vxlan.fdb.retain(|entry| entry.src_vni != src_vni || !matches(entry));
             })?;
         }
         let mut peers = BTreeSet::new();
@@ -188,19 +207,19 @@ impl Switch {
     /// Every entry of VXLAN devices about themselves: those of the file, and those in the MAC table that are not of it.
     pub(super) fn far_end_views(&self, entries: &[(Key, Entry)]) -> Vec<FdbView> {
         let mut rows = Vec::new();
-        for (tunnel, vxlan) in self.config.vxlans() {
+        for Network { name, tunnel, vxlan, .. } in self.config.networks() {
             let said = vxlan.entries().map(|entry| {
-                let key = self.domains.of(&tunnel.name).map(|domain| Key::new(domain, entry.mac));
+                let key = self.domains.of(&name).map(|domain| Key::new(domain, entry.mac));
                 let there = key.and_then(|key| self.entry(key));
                 let age = there.map_or(0, |there| seconds(self.clock.tick().since(there.updated())));
                 ((&entry).into(), entry.mac, entry.state.name(), age, entry.router)
             });
-            let domain = self.domains.of(&tunnel.name);
+            let domain = self.domains.of(&name);
             let others =
                 entries.iter().filter(|(key, entry)| Some(key.domain()) == domain && !entry.is_fixed());
             let others = others.flat_map(|(key, entry)| {
                 let age = seconds(self.clock.tick().since(entry.updated()));
-                let ends = self.far_ends_of(&tunnel.name, entry.egress().peer).iter().cloned();
+                let ends = self.far_ends_of(&name, entry.egress().peer).iter().cloned();
                 ends.map(move |end| (end, key.mac(), "", age, false))
             });
             let mut of_it: Vec<(FarEnd, MacAddr, &str, u32, bool)> = said.chain(others).collect();
@@ -212,6 +231,7 @@ impl Switch {
                 dst: Some(end.dst.to_string()),
                 port: end.port,
                 vni: end.vni.map(Vni::number),
+                src_vni: vni_of(&name).map(Vni::number),
                 via: end.via,
                 used: Some(age),
                 updated: Some(age),
@@ -228,7 +248,7 @@ impl Switch {
         let mut wanted: Config = self.config();
         let mut tunnels = wanted.tunnels.iter_mut();
         if let Some(TunnelKind::Vxlan(vxlan)) =
-            tunnels.find(|tunnel| tunnel.name == name).map(|it| &mut it.kind)
+            tunnels.find(|tunnel| tunnel.name == device_of(name)).map(|it| &mut it.kind)
         {
             edit(vxlan);
         }
@@ -237,7 +257,7 @@ impl Switch {
 
     /// Puts an entry that ages in the MAC table.
     fn put_dynamic(&mut self, name: &str, mac: MacAddr, end: FarEnd) -> Result<(), SwitchError> {
-        let place = self.ports.find(name).zip(self.domains.of(name));
+        let place = self.ports.find(device_of(name)).zip(self.domains.of(name));
         let peer = self.vxlans.far_ends.admit(name, [end].into());
         let (Some((device, domain)), Some(peer)) = (place, peer) else {
             return Err(SwitchError::TableFull(mac.to_string()));
@@ -253,6 +273,26 @@ impl Switch {
     fn far_end_entry(&self, name: &str, mac: MacAddr) -> Option<(Key, Entry)> {
         let key = Key::new(self.domains.of(name)?, mac);
         Some((key, self.entry(key)?))
+    }
+
+    /// What is meant of a device: itself, or a network of one that is `external`; by its name, and what is said of it.
+    fn network(
+        &self,
+        device: &str,
+        src_vni: Option<u32>,
+    ) -> Result<(String, Cow<'_, VxlanConfig>), SwitchError> {
+        let vxlan = self.vxlan_of(device)?;
+        match (&vxlan.external, src_vni.map(parse_vni).transpose()?) {
+            (None, None) => Ok((device.to_owned(), Cow::Borrowed(vxlan))),
+            (Some(_), Some(vni)) => Ok((network_name(device, vni), Cow::Owned(vxlan.of_network(vni)))),
+            (Some(_), None) => Err(SwitchError::FarEnd(format!(
+                "{device} is external, and has a network for each VNI: say which the frames are of, `src_vni N`"
+            ))),
+            (None, Some(_)) => Err(SwitchError::FarEnd(format!(
+                "{device} is of one network, {}: `src_vni` is for devices that are external",
+                vxlan.id
+            ))),
+        }
     }
 
     fn vxlan_of(&self, name: &str) -> Result<&VxlanConfig, SwitchError> {

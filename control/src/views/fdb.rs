@@ -22,6 +22,9 @@ pub struct FdbView {
     /// The network there, if it is not the tunnel's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// The network whose frames it is for, of a device that is external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_vni: Option<u32>,
     /// The device that packets to it leave by, if that is not the tunnel's.
     #[serde(default, rename = "viaIf", skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -75,6 +78,9 @@ pub struct FdbChange {
     /// The network there, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// The network whose frames it is for, in a device that is external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_vni: Option<u32>,
     /// The device that packets to it leave by, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -89,7 +95,8 @@ pub struct FdbChange {
 impl FdbChange {
     /// Whether it says something that only an entry of a VXLAN device itself has.
     pub fn names_far_end(&self) -> bool {
-        self.dst.is_some() || self.port.is_some() || self.vni.is_some() || self.via.is_some() || self.router
+        let is_one = [self.port.is_some(), self.vni.is_some(), self.src_vni.is_some(), self.via.is_some()];
+        self.dst.is_some() || is_one.contains(&true) || self.router
     }
 }
 
@@ -142,6 +149,9 @@ pub struct FdbRemoval {
     /// The network there, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// The network whose frames it is for, in a device that is external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_vni: Option<u32>,
     /// The device that packets to it leave by, unless the device's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -150,7 +160,7 @@ pub struct FdbRemoval {
 impl FdbRemoval {
     /// Whether it says something that only an entry of a VXLAN device itself has.
     pub fn names_far_end(&self) -> bool {
-        self.dst.is_some() || self.port.is_some() || self.vni.is_some()
+        self.dst.is_some() || self.port.is_some() || self.vni.is_some() || self.src_vni.is_some()
     }
 }
 
@@ -190,6 +200,9 @@ pub struct FdbFlush {
     /// Only those behind a far end in this network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
+    /// Only those for frames of this network, of a device that is external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_vni: Option<u32>,
     /// Whether those of a bridge are meant, though `dev` is a VXLAN device that is a port of it.
     #[serde(default)]
     pub master: bool,

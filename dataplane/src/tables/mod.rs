@@ -40,4 +40,4 @@ pub use tunnels::{
     station_of,
 };
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};
-pub use vxlan::{Df, Listener, ListenerId, Peers, Services, Vxlan, VxlanDescent, VxlanId};
+pub use vxlan::{Df, Listener, ListenerId, Networks, Peers, Services, Vxlan, VxlanDescent, VxlanId};

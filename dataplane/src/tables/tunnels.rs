@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Listener, ListenerId, Vxlan, VxlanId};
+use super::{Listener, ListenerId, Services, Vxlan, VxlanId};
 use crate::ids::{DeviceId, MacAddr};
 use crate::wire::IpProtocol;
 use crate::wire::outer::OuterHeader;
@@ -230,15 +230,17 @@ impl Tunnels {
             Reach::NoRoute | Reach::Loop => true,
         };
         let of_demux = |id: &IpTunnelId| usize::from(id.0) < self.ip.len();
+        let of_it = |id: VxlanId| usize::from(id.0) < self.vxlans.len();
+        let of_services = |services: &Services| {
+            services.networks.iter().flat_map(|of| &of.by_vlan).all(|(_, id)| of_it(*id))
+        };
         self.remotes.iter().all(by)
             && self.ip.iter().all(|tunnel| has_device(tunnel.device) && tunnel.remote.is_none_or(has))
             && self.by_next_hop.iter().all(|(tunnel, _, remote)| of_demux(tunnel) && has(*remote))
             && self.vxlans.iter().all(|vxlan| has_device(vxlan.device) && vxlan.peers.all().all(has))
-            && self
-                .listeners
-                .iter()
-                .flat_map(|of| &of.networks)
-                .all(|(_, id)| usize::from(id.0) < self.vxlans.len())
+            && self.listeners.iter().flat_map(|of| &of.networks).all(|(_, id)| of_it(*id))
+            && self.listeners.iter().filter_map(|of| of.others).all(of_it)
+            && self.vxlans.iter().filter_map(|of| of.services.as_deref()).all(of_services)
             && self.demux.all().all(|tunnel| of_demux(&tunnel))
     }
 

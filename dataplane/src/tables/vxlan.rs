@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{Neighbors, Peer, RemoteId};
-use crate::ids::{DeviceId, DomainId, MacAddr, Vni};
+use crate::ids::{DeviceId, DomainId, MacAddr, VlanId, Vni};
+use crate::wire::ethernet::EtherType;
 use crate::wire::flow::{FlowHasher, SourcePorts};
 
 /// The number of a [`Vxlan`] in the tables.
@@ -56,6 +57,8 @@ pub struct Vxlan {
     pub learns: bool,
     /// Bits of the header that have no meaning, and are not taken.
     pub reserved: u64,
+    /// The tag that its bridge knows its network by, which frames without one get (`vlan_tunnel`).
+    pub tag: Option<(EtherType, VlanId)>,
     /// The far ends.
     pub peers: Peers,
     /// What it does besides; most do nothing.
@@ -73,6 +76,8 @@ pub struct Services {
     pub l2miss: bool,
     /// Control is told of addresses that no neighbour has (`l3miss`).
     pub l3miss: bool,
+    /// The tag of a frame says of which network it is (`external`).
+    pub networks: Option<Networks>,
     /// Who has which address.
     pub neighbors: Neighbors,
     /// The stations that are routers, sorted.
@@ -83,6 +88,23 @@ impl Services {
     /// Whether a station is a router.
     pub fn is_router(&self, station: MacAddr) -> bool {
         self.routers.binary_search(&station).is_ok()
+    }
+}
+
+/// The networks of a device that is `external`, by the tags that its bridge knows them by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Networks {
+    /// What is in a frame ahead of such a tag.
+    pub tpid: EtherType,
+    /// Each network, sorted by its VLAN.
+    pub by_vlan: Box<[(VlanId, VxlanId)]>,
+}
+
+impl Networks {
+    /// The network of a VLAN.
+    pub fn find(&self, vlan: VlanId) -> Option<VxlanId> {
+        let place = self.by_vlan.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok()?;
+        Some(self.by_vlan[place].1)
     }
 }
 
@@ -183,14 +205,18 @@ pub struct Listener {
     pub takes_unsummed: bool,
     /// Who takes which network, sorted.
     pub networks: Box<[(Vni, VxlanId)]>,
+    /// Who takes all others.
+    pub others: Option<VxlanId>,
 }
 
 impl Listener {
     /// The device that takes this network.
     #[inline]
     pub fn find(&self, vni: Vni) -> Option<VxlanId> {
-        let place = self.networks.binary_search_by_key(&vni, |(vni, _)| *vni).ok()?;
-        Some(self.networks[place].1)
+        match self.networks.binary_search_by_key(&vni, |(vni, _)| *vni) {
+            Ok(place) => Some(self.networks[place].1),
+            Err(_) => self.others,
+        }
     }
 }
 
@@ -223,10 +249,12 @@ mod tests {
     fn a_port_has_a_device_for_each_network() {
         let vni = |n| Vni::new(n).unwrap();
         let networks = Box::new([(vni(1), VxlanId(4)), (vni(7), VxlanId(0))]);
-        let listener = Listener { port: 4789, is_ipv6: false, takes_unsummed: true, networks };
+        let listener = Listener { port: 4789, is_ipv6: false, takes_unsummed: true, networks, others: None };
         assert_eq!(
             [0, 1, 7, 8].map(|n| listener.find(vni(n))),
             [None, Some(VxlanId(4)), Some(VxlanId(0)), None]
         );
+        let listener = Listener { others: Some(VxlanId(9)), ..listener };
+        assert_eq!([1, 8].map(|n| listener.find(vni(n))), [Some(VxlanId(4)), Some(VxlanId(9))]);
     }
 }

@@ -12,4 +12,4 @@ pub(crate) mod vxlan;
 pub use config::{TunnelConfig, TunnelKind};
 pub use ipip::IpipConfig;
 pub(crate) use receive::{Outer, find, find_ipv6, receive};
-pub use vxlan::{FarEnd, Miss, VxlanConfig, VxlanEntryConfig};
+pub use vxlan::{External, FarEnd, Miss, VxlanConfig, VxlanEntryConfig};

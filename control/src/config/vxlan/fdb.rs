@@ -17,22 +17,22 @@ use crate::config::values::unless;
 
 const ENTRY: Shape = Shape {
     label: "fdb of a [[vxlan]]",
-    keys: &["mac", "dst", "port", "vni", "via", "state", "router"],
-    later: &["src_vni", "nhid"],
+    keys: &["mac", "dst", "port", "vni", "src_vni", "via", "state", "router"],
+    later: &["nhid"],
 };
 
 /// Every entry of a device of which all else is known.
 pub(super) fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'_>) -> Vec<VxlanEntryConfig> {
     let mut entries: Vec<VxlanEntryConfig> = Vec::new();
-    let mut seen: BTreeMap<MacAddr, Vec<(VxlanEntryConfig, Range<usize>)>> = BTreeMap::new();
+    let mut seen: BTreeMap<(MacAddr, Option<Vni>), Vec<(VxlanEntryConfig, Range<usize>)>> = BTreeMap::new();
     let said = fields.value("remote").or_else(|| fields.value("group"));
     if let (Some(remote), Some(value)) = (config.remote.or(config.group), said) {
         let own = config.entries().find(|entry| entry.dst == remote);
-        seen.entry(MacAddr::ZERO).or_default().extend(own.map(|own| (own, value.span())));
+        seen.entry((MacAddr::ZERO, None)).or_default().extend(own.map(|own| (own, value.span())));
     }
     for table in fields.tables("fdb", &ENTRY) {
         let Some((text, entry)) = entry(&table, config, roles) else { continue };
-        let before = seen.entry(entry.mac).or_default();
+        let before = seen.entry((entry.mac, entry.src_vni)).or_default();
         let is_it = |other: &VxlanEntryConfig| {
             VxlanEntryConfig { state: entry.state, router: entry.router, ..other.clone() } == entry
         };
@@ -93,10 +93,29 @@ fn entry<'d>(
             return None;
         }
     };
-    let (port, vni) = (port.filter(|port| *port != config.dstport), vni.filter(|vni| *vni != config.id));
+    let (port, vni) = (
+        port.filter(|port| *port != config.dstport),
+        vni.filter(|vni| config.external.is_some() || *vni != config.id),
+    );
     let via = device(table, "via", roles).filter(|via| Some(via) != config.dev.as_ref());
     let router = table.boolean("router").unwrap_or_default();
-    Some((text, VxlanEntryConfig { mac, dst: dst?, port, vni, via, state, router }))
+    let src_vni = table.integer("src_vni", 0..=i64::from(Vni::MAX)).and_then(Vni::new);
+    match (table.value("src_vni"), &config.external) {
+        (Some(value), None) => {
+            let rule = format!(
+                "`src_vni` is for a device that is external, and this one is of network {}",
+                config.id
+            );
+            table.problems.push(value.span(), rule, "take it out");
+        }
+        (None, Some(_)) => {
+            let rule = "the device is external, and the entry does not say which network's frames it is for";
+            table.problems.push(table.span.clone(), rule, "add src_vni = 100");
+        }
+        _ => {}
+    }
+    let vni = vni.filter(|vni| Some(*vni) != src_vni);
+    Some((text, VxlanEntryConfig { mac, dst: dst?, port, vni, via, src_vni, state, router }))
 }
 
 /// An entry as it is printed.
@@ -108,6 +127,8 @@ pub(in crate::config) struct EntryWords {
     port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vni: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_vni: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +144,7 @@ impl From<&VxlanEntryConfig> for EntryWords {
             dst: entry.dst,
             port: entry.port,
             vni: entry.vni.map(Vni::number),
+            src_vni: entry.src_vni.map(Vni::number),
             via: entry.via.clone(),
             state: unless(entry.state, FdbState::Permanent).map(FdbState::name),
             router: entry.router.then_some(true),

@@ -10,12 +10,20 @@ use super::fdb::EntryWords;
 use crate::config::host::HostWords;
 use crate::config::tunnel::tos_word;
 use crate::config::values::{duration_text, unless};
+use crate::config::vlans::{NumberWord, ranges};
 
 /// A VXLAN device as it is printed.
 #[derive(Serialize)]
 pub(in crate::config) struct VxlanWords<'c> {
     name: &'c str,
-    id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vnifilter: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vni: Vec<NumberWord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     local: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,12 +85,16 @@ enum TtlWord {
 impl<'c> VxlanWords<'c> {
     pub(in crate::config) fn of(tunnel: &'c TunnelConfig, vxlan: &'c VxlanConfig) -> Self {
         let plain = VxlanConfig::new(vxlan.id);
+        let vnis = vxlan.external.as_ref().and_then(|external| external.vnis.as_ref());
         let ttl = unless(vxlan.ttl, plain.ttl);
         let is_compat = vxlan.reserved_bits == vxlan::RESERVED;
         let bits = unless(vxlan.reserved_bits, plain.reserved_bits).filter(|_| !is_compat);
         Self {
             name: &tunnel.name,
-            id: vxlan.id.number(),
+            id: vxlan.external.is_none().then(|| vxlan.id.number()),
+            external: vxlan.external.is_some().then_some(true),
+            vnifilter: vnis.map(|_| true),
+            vni: ranges(vnis.into_iter().flatten().map(|vni| vni.number())),
             local: vxlan.local,
             remote: vxlan.remote,
             group: vxlan.group,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::ids::{MacAddr, VlanId};
+use crate::ids::{MacAddr, VlanId, Vni};
 use crate::wire::ethernet::EtherType;
 
 /// The VLANs' part of a `[[bridge]]`, with the kernel's defaults.
@@ -113,6 +113,10 @@ pub struct PortVlans {
     pub mac_vlan: bool,
     /// VLANs, by the identifier that they have on its wire instead of their own.
     pub translate: BTreeMap<VlanId, VlanId>,
+    /// Whether its frames are of networks instead of VLANs, as a VXLAN device that is `external` has them.
+    pub vlan_tunnel: bool,
+    /// Which network each VLAN is there.
+    pub tunnel_info: BTreeMap<VlanId, Vni>,
 }
 
 /// One `[[bridge.mac_vlan]]`: a station, or many, by a part of their addresses.

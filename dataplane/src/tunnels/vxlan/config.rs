@@ -1,5 +1,6 @@
 //! What an operator may say about a VXLAN device, validated.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use crate::wire::{ethernet, ipv4, ipv6, udp, vxlan};
 /// What sets one `[[vxlan]]` apart from other tunnels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VxlanConfig {
-    /// The network that its frames are of.
+    /// The network that its frames are of; of no meaning in one that is `external`.
     pub id: Vni,
+    /// That its frames are of the networks that a bridge or their far end says.
+    pub external: Option<External>,
     /// The address that it sends from; `None` for that of the device it leaves by.
     pub local: Option<IpAddr>,
     /// Where what is for a station goes that nothing is known of: an entry of 00:00:00:00:00:00 that the device comes with.
@@ -60,6 +63,20 @@ pub struct VxlanConfig {
     pub fdb: Vec<VxlanEntryConfig>,
 }
 
+/// What a device takes whose frames say which network they are of (`external` of ip-link(8)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct External {
+    /// The networks that it takes packets of, if not all (`vnifilter`).
+    pub vnis: Option<BTreeSet<Vni>>,
+}
+
+impl External {
+    /// Whether it takes packets of a network.
+    pub fn takes(&self, vni: Vni) -> bool {
+        self.vnis.as_ref().is_none_or(|vnis| vnis.contains(&vni))
+    }
+}
+
 /// An entry: a station, and a far end that it is behind. Stations that are groups, and 00:00:00:00:00:00, which stands for all that nothing is
 /// known of, may have several.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,6 +91,8 @@ pub struct VxlanEntryConfig {
     pub vni: Option<Vni>,
     /// The device that packets to it leave by; `None` for the device's own `dev`, or whichever the route leads by.
     pub via: Option<String>,
+    /// The network whose frames it is for, in a device that is `external`.
+    pub src_vni: Option<Vni>,
     /// How long it lasts.
     pub state: FdbState,
     /// Whether the station is a router.
@@ -85,6 +104,7 @@ impl VxlanConfig {
     pub fn new(id: Vni) -> Self {
         Self {
             id,
+            external: None,
             local: None,
             remote: None,
             group: None,
@@ -117,6 +137,12 @@ impl VxlanConfig {
             Some(local) => MacAddr::of_name(&format!("{name} {local}")),
         };
         self.address.unwrap_or_else(made)
+    }
+
+    /// One network of a device that is `external`, as if it had a device of its own.
+    pub fn of_network(&self, vni: Vni) -> Self {
+        let fdb = self.fdb.iter().filter(|entry| entry.src_vni == Some(vni)).cloned().collect();
+        Self { id: vni, external: None, fdb, ..self.clone() }
     }
 
     /// Whether it has a use for neighbours that it is told of, though nothing is routed there.
@@ -163,6 +189,7 @@ impl VxlanConfig {
             port: None,
             vni: None,
             via: None,
+            src_vni: None,
             state: FdbState::Permanent,
             router: false,
         });

@@ -5,7 +5,7 @@ mod receive;
 mod send;
 mod services;
 
-pub use config::{VxlanConfig, VxlanEntryConfig};
+pub use config::{External, VxlanConfig, VxlanEntryConfig};
 pub use receive::FarEnd;
 pub(crate) use receive::unwrap;
 pub(crate) use send::send;

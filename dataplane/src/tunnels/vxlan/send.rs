@@ -1,5 +1,6 @@
 //! Into an outer header: which far ends a frame is for, whether it fits on the way there, and off (`vxlan_xmit`).
 
+use super::receive::give_vlan;
 use super::services;
 use crate::drops::DropReason;
 use crate::frames::{Checksum, Frame};
@@ -28,10 +29,10 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     let tables = cx.tables;
     let tunnels = tables.tunnels();
     let vxlan = tunnels.vxlan(way.vxlan);
-    let frame = match &vxlan.services {
-        None => frame,
+    let (vxlan, frame) = match &vxlan.services {
+        None => (vxlan, frame),
         Some(services) => match services::serve(cx, device, services, frame, egress) {
-            Some(frame) => frame,
+            Some((network, frame)) => (network.map_or(vxlan, |id| tunnels.vxlan(id)), frame),
             None => return,
         },
     };
@@ -100,7 +101,7 @@ fn fit<O: Observer, T: Transmit>(
     egress: &mut Egress,
 ) {
     if frame.len() > most {
-        let Some(goes_on) = too_long(cx, device, most, frame, egress) else { return };
+        let Some(goes_on) = too_long(cx, vxlan, most, frame, egress) else { return };
         frame = goes_on;
     }
     egress.each_whole(cx, device, frame, |egress, cx, frame| {
@@ -194,11 +195,12 @@ fn fields(vxlan: &Vxlan, remote: &Remote, inner: Inner) -> Inner {
 #[cold]
 fn too_long<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
-    device: DeviceId,
+    vxlan: &Vxlan,
     most: usize,
     mut frame: Frame,
     egress: &mut Egress,
 ) -> Option<Frame> {
+    let device = vxlan.device;
     match longest(&frame) {
         Err(reason) => {
             egress.refuse(cx, device, reason, frame);
@@ -215,6 +217,12 @@ fn too_long<O: Observer, T: Transmit>(
     let filled = answer.get(..length).is_some_and(|answer| frame.fill(answer));
     debug_assert!(filled, "it is shorter than what it answers");
     cx.observer.see(Step::PathTold(device, mtu), &frame);
+    if let Some(tag) = vxlan.tag
+        && let Err(reason) = give_vlan(cx, tag, &mut frame)
+    {
+        egress.refuse(cx, device, reason, frame);
+        return None;
+    }
     egress.rise(cx, device, frame);
     None
 }
