@@ -8,12 +8,15 @@ mod command;
 mod example;
 #[path = "vxlan/external.rs"]
 mod external;
+mod hand;
 #[path = "vxlan/hosts.rs"]
 mod hosts;
 #[path = "vxlan/kernel.rs"]
 mod kernel;
 #[path = "vxlan/packets.rs"]
 mod packets;
+#[path = "vxlan/path_mtu.rs"]
+mod path_mtu;
 mod rig;
 #[path = "vxlan/rules.rs"]
 mod rules;

@@ -73,6 +73,12 @@ impl FarEnds {
         self.devices.get(device)
     }
 
+    /// The addresses of all.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let groups = self.devices.values().flat_map(|of| of.places.iter().flatten());
+        groups.flat_map(|group| group.iter().map(|end| end.dst))
+    }
+
     /// The number of a group of a device, which gets one if it has none; `None` if there is no such device, or there are none left.
     pub fn admit(&mut self, device: &str, group: Group) -> Option<Peer> {
         self.devices.get_mut(device)?.admit(group)

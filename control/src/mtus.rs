@@ -130,8 +130,11 @@ fn leaves_by<'c>(config: &'c Config, local: Option<IpAddr>, remote: Option<IpAdd
         let network = network_of(said.address.address, said.address.prefix_length);
         (network, 0, &*said.device)
     });
-    let has_it =
-        |network: Network| remote.is_some_and(|remote| network_of(remote, network.prefix_length) == network);
+    let has_it = |network: Network| {
+        remote.is_some_and(|remote| {
+            remote.is_ipv4() == network.address.is_ipv4() && network_of(remote, network.prefix_length) == network
+        })
+    };
     let ways = routes.chain(near).filter(|(network, ..)| has_it(*network));
     let best = ways.max_by_key(|(network, metric, _)| (network.prefix_length, Reverse(*metric)));
     let has_local = || config.addresses.iter().find(|said| Some(said.address.address) == local);

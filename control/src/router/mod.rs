@@ -63,6 +63,8 @@ pub struct Setting {
     pub far_ends: BTreeMap<IpAddr, FarEnd>,
     /// The groups that tunnels are in, and the devices that they are in them by.
     pub groups: BTreeSet<(DeviceId, IpAddr)>,
+    /// The far ends of VXLAN devices, of which only how much the ways there carry is heard.
+    pub vxlan_ends: BTreeSet<IpAddr>,
     /// ICMP errors in all ([`Rate::ICMP`] is the kernel's default).
     pub icmp_rate: Rate,
     /// How often others are asked whether they have an IPv6 address of ours, before it is used.
@@ -168,7 +170,7 @@ impl Router {
     pub fn set(&mut self, setting: Setting, now: Duration) {
         let changes = self.devices.set(setting.devices, setting.dad_transmits, now);
         self.limits.set(setting.icmp_rate, now);
-        self.ways.set(setting.far_ends);
+        self.ways.set(setting.far_ends, setting.vxlan_ends);
         let devices = &self.devices;
         let is_ours = |(id, address): Key| devices.find(id).is_some_and(|device| device.has(address));
         self.neighbors.retain(|key| !changes.void.contains(&key.0) && !is_ours(key));

@@ -61,6 +61,7 @@ fn setting() -> Setting {
         fixed: Vec::new(),
         far_ends: BTreeMap::new(),
         groups: BTreeSet::new(),
+        vxlan_ends: BTreeSet::new(),
         icmp_rate: Rate::ICMP,
         dad_transmits: 0,
     }

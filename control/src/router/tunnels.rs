@@ -2,7 +2,7 @@
 //! too long for one. Whoever sent what is inside is told as if the tunnel were a link (RFC 2003 §4, RFC 2473 §8; `ipip_err`, `tnl_update_pmtu`,
 //! `ip6_tnl_err`). An error of IPv4 need not quote what is inside: the senders of the next packets are told. One of IPv6 quotes enough, and they are at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ const FAILING: Duration = Duration::from_secs(30);
 /// Far ends, and how narrow the ways to them are known to be.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
-    pub(super) far_ends: BTreeMap<IpAddr, FarEnd>,
+    far_ends: BTreeMap<IpAddr, FarEnd>,
+    vxlan_ends: BTreeSet<IpAddr>,
     narrow: BTreeMap<IpAddr, (u32, Duration)>,  // and until when
     failing: BTreeMap<IpAddr, (u32, Duration)>, // errors that nobody was told of yet, and until when somebody is
     pub(super) generation: u64,
@@ -46,12 +47,21 @@ pub(super) struct Ways {
 
 impl Ways {
     /// These far ends, and no others.
-    pub(super) fn set(&mut self, far_ends: BTreeMap<IpAddr, FarEnd>) {
-        self.retain(|address, _| far_ends.contains_key(address));
-        self.far_ends = far_ends;
+    pub(super) fn set(&mut self, far_ends: BTreeMap<IpAddr, FarEnd>, vxlan_ends: BTreeSet<IpAddr>) {
+        self.retain(|address, _| far_ends.contains_key(address) || vxlan_ends.contains(address));
         let before = self.failing.len();
-        self.failing.retain(|address, _| self.far_ends.contains_key(address));
+        self.failing.retain(|address, _| far_ends.contains_key(address));
         self.generation += u64::from(self.failing.len() != before);
+        (self.far_ends, self.vxlan_ends) = (far_ends, vxlan_ends);
+    }
+
+    /// The tunnel that a packet of this protocol to there is of; `None` inside if it is VXLAN's.
+    fn of(&self, protocol: IpProtocol, far_end: IpAddr) -> Option<Option<FarEnd>> {
+        match protocol {
+            IpProtocol::IPV4 | IpProtocol::IPV6 => self.far_ends.get(&far_end).copied().map(Some),
+            IpProtocol::UDP => self.vxlan_ends.contains(&far_end).then_some(None),
+            _ => None,
+        }
     }
 
     /// Forgets what was heard long ago.
@@ -152,18 +162,17 @@ impl Router {
         let Some(header) = quote.first_chunk::<{ ipv4::HEADER_LEN }>() else { return };
         let [.., a, b, c, d, e, f, g, h] = *header;
         let (ours, far_end) = (IpAddr::from([a, b, c, d]), IpAddr::from([e, f, g, h]));
-        let Some(FarEnd { has_ttl, .. }) = self.ways.far_ends.get(&far_end).copied() else { return };
-        let is_tunnels = matches!(IpProtocol(header[9]), IpProtocol::IPV4 | IpProtocol::IPV6);
-        if header[0] >> 4 != 4 || !is_tunnels || !self.devices.owns(ours) {
+        let Some(of) = self.ways.of(IpProtocol(header[9]), far_end) else { return };
+        if header[0] >> 4 != 4 || !self.devices.owns(ours) {
             return;
         }
-        match error {
-            icmp::Error::FragmentationNeeded { mtu } => self.ways.hear(far_end, mtu.into(), now),
-            icmp::Error::Unreachable(icmp::Unreachable::SOURCE_ROUTE) => {}
-            icmp::Error::TtlExceeded if !has_ttl => {}
+        match (error, of) {
+            (icmp::Error::FragmentationNeeded { mtu }, _) => self.ways.hear(far_end, mtu.into(), now),
+            (icmp::Error::Unreachable(icmp::Unreachable::SOURCE_ROUTE), _) => {}
+            (icmp::Error::TtlExceeded, Some(FarEnd { has_ttl: false, .. })) => {}
             // All are told as one: the far end of a link is not there (RFC 2003 §4.1).
-            icmp::Error::Unreachable(_) | icmp::Error::TtlExceeded => self.ways.fail(far_end, now),
-            icmp::Error::ReassemblyTimeExceeded | icmp::Error::ParameterProblem { .. } => {}
+            (icmp::Error::Unreachable(_) | icmp::Error::TtlExceeded, Some(_)) => self.ways.fail(far_end, now),
+            _ => {}
         }
     }
 
@@ -176,11 +185,13 @@ impl Router {
         now: Duration,
     ) {
         let Ok(ip) = Ipv6::quoted(quote) else { return };
-        let Some(FarEnd { tunnel, .. }) = self.ways.far_ends.get(&ip.destination().into()).copied() else {
-            return;
-        };
         let inside = Inside::of(&Packet::Ipv6(ip)).filter(|_| self.devices.owns(ip.source().into()));
         let Some(inside) = inside else { return };
+        let Some(of) = self.ways.of(inside.protocol, inside.far_end) else { return };
+        if let icmpv6::Error::PacketTooBig { mtu } = error {
+            self.ways.hear(inside.far_end, mtu, now);
+        }
+        let Some(FarEnd { tunnel, .. }) = of else { return };
         let trouble = match error {
             icmpv6::Error::Unreachable(_) | icmpv6::Error::HopLimitExceeded => Trouble::Unresolved,
             icmpv6::Error::ParameterProblem { problem: Problem::HEADER, pointer }
@@ -189,7 +200,6 @@ impl Router {
                 Trouble::Unresolved
             }
             icmpv6::Error::PacketTooBig { mtu } => {
-                self.ways.hear(inside.far_end, mtu, now);
                 let fits = mtu.saturating_sub(inside.overhead).max(NARROWEST_IPV6);
                 let carried = routing.interface(tunnel).map_or(u32::MAX, |interface| interface.mtu);
                 if ip.total_len() <= fits || inside.protocol == IpProtocol::IPV4 && fits > carried {

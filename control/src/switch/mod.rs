@@ -353,9 +353,9 @@ impl Switch {
         let facts: Vec<_> = staying
             .map(|(id, port)| PortFacts { inside: inside(port), ..port.facts(id, state(id)) })
             .collect();
-        let routing = self.roads.follow(&self.config, &self.ports, now);
-        let mdbs = self.groups.mdbs(&self.domains);
         self.vxlans.far_ends.follow(&self.config);
+        let routing = self.roads.follow(&self.config, &self.ports, &self.vxlans.far_ends, now);
+        let mdbs = self.groups.mdbs(&self.domains);
         let (counts, far_ends) = (&self.vlan_counts, &self.vxlans.far_ends);
         let tables = compile(&facts, &self.config, &self.domains, &mdbs, counts, &routing, far_ends);
         self.bound_learning();

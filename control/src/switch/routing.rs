@@ -25,6 +25,7 @@ use crate::compile::{Inputs, Known, Routed, connected_metric, known_far_ends, na
 use crate::config::Config;
 use crate::config::network_of;
 use crate::events::Event;
+use crate::far_ends::FarEnds;
 use crate::router::{Counters, Notice, Output, RoutedDevice, Router, Setting, Unused};
 use crate::views::{AddressView, AddressesView, NextHopView, RouteView};
 
@@ -50,7 +51,13 @@ impl Roads {
     }
 
     /// What workers are to route by, as configuration and devices are now.
-    pub(super) fn follow(&mut self, config: &Config, ports: &Ports, now: Duration) -> Arc<Routing> {
+    pub(super) fn follow(
+        &mut self,
+        config: &Config,
+        ports: &Ports,
+        vxlans: &FarEnds,
+        now: Duration,
+    ) -> Arc<Routing> {
         let names = routed(config);
         let of = |name: &&str| {
             let id = ports.find(name)?;
@@ -97,6 +104,7 @@ impl Roads {
                 .filter_map(|(_, vxlan)| vxlan.group.zip(vxlan.dev.as_deref()))
                 .filter_map(|(group, dev)| Some((known.get(dev)?.0, group)))
                 .collect(),
+            vxlan_ends: vxlans.addresses().collect(),
             dad_transmits: config.routing.dad_transmits,
             icmp_rate: match config.routing.icmp_ratelimit {
                 0 => Rate::UNLIMITED,

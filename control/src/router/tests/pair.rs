@@ -25,6 +25,7 @@ fn node(n: u8) -> Node {
         fixed: Vec::new(),
         far_ends: BTreeMap::new(),
         groups: BTreeSet::new(),
+        vxlan_ends: BTreeSet::new(),
         icmp_rate: Rate::ICMP,
         dad_transmits: 0,
     };
