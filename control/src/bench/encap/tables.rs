@@ -115,10 +115,10 @@ impl Encap {
             kind: Kind::Lines,
             x: Axis::new("the station's frame", "bytes", AxisScale::Logarithmic),
             y: Axis::new("frames delivered", "Mpps", AxisScale::Linear),
-            series: series.filter(|series| !series.points.is_empty()).collect(),
+            series: series.collect(),
             caption: "Frames beyond 1,514 bytes take a longer MTU, and buffers to match.".into(),
         };
-        Some(chart).filter(|chart| !chart.series.is_empty())
+        Some(chart).filter(|chart| chart.series.iter().any(|series| !series.points.is_empty()))
     }
 
     fn paths(&self, table: &Table<'_>) -> Section {
@@ -148,13 +148,14 @@ impl Encap {
         let tcp = Axis::new("TCP", "Gbit/s", AxisScale::Linear);
         let trips =
             QUANTILES.map(|(name, _)| Column::new(&format!("round trip, {name}"), "µs", Better::Lower));
-        let by_drive = table.trips(format!("Round trips over the {DRAWN}"), |case| {
+        let drives: Vec<_> = self.drives.iter().map(|drive| drive.name()).collect();
+        let by_drive = table.trips(format!("Round trips over the {DRAWN}"), &drives, |case| {
             (case.way.name == DRAWN).then(|| case.drive.name())
         });
         let first = self.drives.first().copied();
-        let by_way = table.trips(format!("Round trips through {}", first.map_or("", Drive::name)), |case| {
-            (Some(case.drive) == first).then_some(case.way.name)
-        });
+        let title = format!("Round trips through {}", first.map_or("", Drive::name));
+        let ways: Vec<_> = self.ways.iter().map(|way| way.name).collect();
+        let by_way = table.trips(title, &ways, |case| (Some(case.drive) == first).then_some(case.way.name));
         Section {
             id: "devices".into(),
             title: "TCP and round trips over devices".into(),
@@ -236,20 +237,27 @@ impl Table<'_> {
         }
     }
 
-    /// How round trips are distributed, of those cases of the usual MTU that have a name.
-    fn trips(&self, title: String, name: impl Fn(&Case) -> Option<&'static str>) -> Option<Chart> {
+    /// How round trips are distributed, of those cases of the usual MTU that have one of these names, whose places among all are their colours.
+    fn trips(
+        &self,
+        title: String,
+        names: &[&'static str],
+        name: impl Fn(&Case) -> Option<&'static str>,
+    ) -> Option<Chart> {
         let least = self.cases.iter().map(|case| case.mtu).min();
-        let named = self.cases.iter().enumerate().filter(|(_, case)| Some(case.mtu) == least);
-        let series = named.filter_map(|(place, case)| {
-            let all: Vec<f64> = self.seen(place).flat_map(|seen| seen.round_trips.iter().copied()).collect();
+        let usual = || self.cases.iter().enumerate().filter(|(_, case)| Some(case.mtu) == least);
+        let series = names.iter().map(|&own| {
+            let cases = usual().filter(|(_, case)| name(case) == Some(own));
+            let all: Vec<f64> = cases
+                .flat_map(|(place, _)| self.seen(place))
+                .flat_map(|seen| seen.round_trips.iter().copied())
+                .collect();
             let shares = (0..=200).map(|n| f64::from(n) / 200.0);
             let points = shares.filter_map(|share| Some(Point::exact(quantile(&all, share)?, 100.0 * share)));
-            let points: Vec<_> = points.collect();
-            let name = name(case).filter(|_| !points.is_empty())?;
-            Some(Series { name: name.into(), is_limit: false, points })
+            Series { name: own.into(), is_limit: false, points: points.collect() }
         });
         let series: Vec<_> = series.collect();
-        (!series.is_empty()).then(|| Chart {
+        series.iter().any(|series| !series.points.is_empty()).then(|| Chart {
             title,
             kind: Kind::Steps,
             x: Axis::new("round trip", "µs", AxisScale::Logarithmic),

@@ -49,13 +49,13 @@ impl Chart {
         )
     }
 
-    /// The marks of the series, where there are several.
+    /// The marks of the series. A single bar stands for what the title says; a single curve is one of those that could be there.
     fn legend(&self) -> String {
-        if self.series.len() < 2 {
+        let is_bar = matches!(self.kind, Kind::Bars | Kind::Stacked);
+        if is_bar && self.series.len() < 2 {
             return String::new();
         }
-        let is_bar = matches!(self.kind, Kind::Bars | Kind::Stacked);
-        let entries = self.series.iter().enumerate().map(|(index, series)| {
+        let entries = self.drawn().map(|(index, series)| {
             let class = class(index, series);
             let mut key = Svg::new("key", 26.0, 12.0, "");
             if is_bar {
@@ -69,6 +69,11 @@ impl Chart {
             format!("<li>{}{}</li>\n", key.end(), escape(&series.name))
         });
         format!("<ul class=\"legend\">\n{}</ul>\n", entries.collect::<String>())
+    }
+
+    /// The series that have something to draw, with the numbers that their colours go by.
+    fn drawn(&self) -> impl Iterator<Item = (usize, &Series)> {
+        self.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty())
     }
 
     fn has_marks(&self, series: &Series) -> bool {
@@ -95,8 +100,8 @@ impl Chart {
         let at = |point: &Point, value: f64| (plot.left + x.place(point.at), plot.bottom - y.place(value));
         let mut svg = Svg::new(layout.class, layout.width, layout.height, &self.spoken());
         plot.axes(&mut svg, &x, &y, &self.x, &self.y);
-        let behind = self.series.iter().enumerate().filter(|(_, series)| series.is_limit);
-        let before = self.series.iter().enumerate().filter(|(_, series)| !series.is_limit);
+        let behind = self.drawn().filter(|(_, series)| series.is_limit);
+        let before = self.drawn().filter(|(_, series)| !series.is_limit);
         for (index, series) in behind.chain(before) {
             let class = class(index, series);
             let middle: Vec<_> = series.points.iter().map(|point| at(point, point.value)).collect();
@@ -223,7 +228,7 @@ impl Chart {
 
     /// What a picture shows, for who cannot see it; the figures are in the table.
     fn spoken(&self) -> String {
-        let series: Vec<_> = self.series.iter().map(|series| series.name.as_str()).collect();
+        let series: Vec<_> = self.drawn().map(|(_, series)| series.name.as_str()).collect();
         format!("{}: {} by {}; {}", self.title, self.y.title(), self.x.title(), series.join(", "))
     }
 }
@@ -279,6 +284,29 @@ fn class(index: usize, series: &Series) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_single_curve_says_what_it_is_and_a_single_bar_does_not() {
+        let chart = |kind, y| Chart {
+            title: "Rate".into(),
+            kind,
+            x: Axis::new("frame", "bytes", AxisScale::Logarithmic),
+            y: Axis::new("rate", "Mpps", y),
+            series: vec![Series {
+                name: "VXLAN".into(),
+                is_limit: false,
+                points: vec![Point::exact(0.0, 5.0)],
+            }],
+            caption: String::new(),
+        };
+        assert!(chart(Kind::Lines, AxisScale::Linear).html().contains("</svg>\nVXLAN</li>"));
+        let bars = chart(Kind::Bars, AxisScale::Categories(vec!["a".into()])).html();
+        assert!(!bars.contains("legend"), "{bars}");
+        let mut lines = chart(Kind::Lines, AxisScale::Linear);
+        lines.series.insert(0, Series { name: "IPIP".into(), is_limit: false, points: Vec::new() });
+        let html = lines.html();
+        assert!(html.contains("curve s1") && !html.contains("curve s0") && !html.contains("IPIP"), "{html}");
+    }
 
     #[test]
     fn bars_leave_no_room_for_those_that_are_not_there() {

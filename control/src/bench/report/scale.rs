@@ -46,9 +46,12 @@ impl Scale {
         Self { from: from * step, to: to * step, is_logarithmic: false, length, ticks }
     }
 
-    /// From the least to the greatest, with ticks at powers of two or ten, whichever are not too many.
+    /// From the least to the greatest, with ticks at powers of two or ten, whichever are not too many. A single value is in the middle.
     fn logarithmic(least: f64, most: f64, length: f64, ticks: usize) -> Self {
-        let most = if most > least { most } else { least * 2.0 };
+        if most <= least {
+            let (from, to) = (least / 2.0, least * 2.0);
+            return Self { from, to, is_logarithmic: true, length, ticks: vec![least] };
+        }
         let base: f64 = if (most / least).log2() <= 2.0 * ticks as f64 { 2.0 } else { 10.0 };
         let power = |value: f64| (value.ln() / base.ln() * 1e6).round() / 1e6; // a power of the base is one
         let (first, last) = (power(least).ceil(), power(most).floor());
@@ -99,6 +102,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_single_value_is_in_the_middle() {
+        let scale = Scale::new(&AxisScale::Logarithmic, [1514.0, 1514.0], 100.0, 8);
+        assert_eq!((scale.ticks.clone(), scale.place(1514.0)), (vec![1514.0], 50.0));
+    }
 
     #[test]
     fn ticks_are_round_numbers() {
