@@ -132,7 +132,8 @@ fn leaves_by<'c>(config: &'c Config, local: Option<IpAddr>, remote: Option<IpAdd
     });
     let has_it = |network: Network| {
         remote.is_some_and(|remote| {
-            remote.is_ipv4() == network.address.is_ipv4() && network_of(remote, network.prefix_length) == network
+            remote.is_ipv4() == network.address.is_ipv4()
+                && network_of(remote, network.prefix_length) == network
         })
     };
     let ways = routes.chain(near).filter(|(network, ..)| has_it(*network));
