@@ -77,6 +77,7 @@ fn set_up() -> (Router, Routing) {
             fixed: Vec::new(),
             far_ends: std::collections::BTreeMap::new(),
             groups: std::collections::BTreeSet::new(),
+            vxlan_ends: std::collections::BTreeSet::new(),
             icmp_rate: Rate::ICMP,
             dad_transmits: 1,
         },
