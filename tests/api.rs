@@ -23,9 +23,9 @@ fn requests_that_cannot_be_answered_say_why() {
         ("DELETE /v1/ports HTTP/1.0\r\n\r\n".to_owned(), "405", "DELETE /v1/ports: it takes GET"),
         (post("/v1/fdb", "{"), "400", "the body: EOF while parsing"),
         (
-            post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p0","src_vni":1}"#),
+            post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p0","colour":1}"#),
             "400",
-            "unknown field `src_vni`",
+            "unknown field `colour`",
         ),
         (
             post("/v1/fdb", r#"{"mac":"02:00:00:00:00:07","ifname":"p0","vni":1}"#),
