@@ -406,13 +406,9 @@ fn there_are_no_more_bridges_and_vlans_than_numbers() {
 
 #[test]
 fn the_documented_example_is_valid() {
-    let lines = include_str!("mod.rs").lines().map_while(|line| line.strip_prefix("//!"));
-    let inside =
-        lines.skip_while(|line| !line.contains("```toml")).skip(1).take_while(|line| !line.contains("```"));
-    let example: Vec<_> = inside.map(str::trim_start).collect();
-    assert!(example.len() > 30);
-    let config =
-        Config::parse(&example.join("\n"), "example").map_err(|refused| refused.to_string()).unwrap();
+    let config = Config::parse(include_str!("reference.toml"), "reference.toml")
+        .map_err(|refused| refused.to_string())
+        .unwrap();
     let default = Config::parse("", "empty").unwrap().switch;
     assert_eq!((config.switch.workers, config.switch.idle), (default.workers, default.idle));
     assert_eq!(config.switch.mac_table, default.mac_table);
