@@ -28,16 +28,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::frames::PoolConfig;
-use rigswitch_dataplane::ids::{DeviceId, MacAddr};
+use rigswitch_dataplane::ids::DeviceId;
 use rigswitch_dataplane::ports::{Generator, PortQueue};
-use rigswitch_dataplane::tables::{Entry, Flags, Key, Tick};
 use rigswitch_dataplane::watch::{
     CaptureReader, FollowReader, Scope, Stages, Watch, WatchId, capture, follow,
 };
 use rigswitch_dataplane::worker::{Command, Links, Worker};
 use support::ipvlan::{self, Packets};
 use support::routes::{self, Random, Sample};
-use support::{Rig, access_and_trunks, domain, one_bridge, worker};
+use support::{Rig, access_and_trunks, learn_in_vlans, one_bridge, worker};
 
 struct Options {
     rounds: usize,
@@ -168,13 +167,8 @@ fn tagging(macs: usize, vlans: u16, filters: bool, until: &Until) -> f64 {
     let tables = if filters { access_and_trunks(2, vlans) } else { one_bridge(2, 1) };
     let (mut rig, links) = Rig::new(1, tables, memory, (2 * macs).max(1024));
     let (of_port, count) = (macs as u64 / 2, u64::from(vlans));
-    for station in (0..of_port).filter(|_| filters) {
-        // The access port sends in one VLAN and is in all of them: who is behind it was learned before.
-        let vlan = domain(1 + Generator::vlan_of(station, of_port, count));
-        let key = Key::new(vlan, MacAddr::from_bits(0x0200_0000_0000 | station));
-        rig.set_fixed(key, Entry::new(DeviceId(0).into(), Tick::default(), Flags::LEARNED));
-        let key = Key::new(domain(2), MacAddr::from_bits(0x0201_0000_0000 | station));
-        rig.set_fixed(key, Entry::new(DeviceId(1).into(), Tick::default(), Flags::LEARNED));
+    if filters {
+        learn_in_vlans(&mut rig, of_port, count);
     }
     let generator = |here, there| Generator::new(64, here, there, of_port, 64).with_vlans(count, here == 1);
     forward(rig, links, [generator(0, 1), generator(1, 0)], macs, until, None)

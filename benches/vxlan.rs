@@ -17,12 +17,10 @@ mod support;
 use std::time::Instant;
 
 use rigswitch_dataplane::frames::PoolConfig;
-use rigswitch_dataplane::ids::MacAddr;
 use rigswitch_dataplane::ports::{Generator, PortQueue};
-use rigswitch_dataplane::tables::{Egress, Entry, Flags, Key, Peer, Tick};
 
-use support::vxlan::{BENEATH, INSIDE, Packets, TUNNEL, bridged};
-use support::{Rig, domain, one_bridge, worker};
+use support::vxlan::{BENEATH, INSIDE, Packets, bridged, learn};
+use support::{Rig, one_bridge, worker};
 
 /// What is measured, in turn.
 const KINDS: [&str; 3] = ["bridge", "encap", "decap"];
@@ -66,14 +64,8 @@ fn forward(kind: &str, stations: u64, has_checksum: bool, frames: Option<u64>, s
     let tables = if kind == "bridge" { one_bridge(2, 1) } else { bridged(1, has_checksum) };
     let (mut rig, mut links) =
         Rig::new(1, tables, PoolConfig::singles(1024), (4 * stations as usize).max(1024));
-    for station in (0..of_port).filter(|_| kind != "bridge") {
-        let [here, there] = [0, 1].map(|port| MacAddr::from_bits(0x0200_0000_0000 | port << 32 | station));
-        let mut learn = |number, mac, egress: Egress| {
-            rig.set_fixed(Key::new(domain(number), mac), Entry::new(egress, Tick::default(), Flags::LEARNED));
-        };
-        learn(1, here, INSIDE.into());
-        learn(1, there, TUNNEL.into());
-        learn(2, there, Egress { device: TUNNEL, peer: Peer(1) });
+    if kind != "bridge" {
+        learn(&mut rig, of_port);
     }
     let sink = || Box::new(Generator::new(64, 1, 0, 1, 0)) as Box<dyn PortQueue + Send>;
     let source = || Box::new(Generator::new(64, 0, 1, of_port, 64)) as Box<dyn PortQueue + Send>;

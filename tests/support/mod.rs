@@ -15,12 +15,13 @@ use rigswitch_dataplane::counters::{Ledger, WorkerCounters};
 use rigswitch_dataplane::frames::{Area, Pool, PoolConfig};
 use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use rigswitch_dataplane::pipeline::Observer;
-use rigswitch_dataplane::ports::{Now, PortQueue};
+use rigswitch_dataplane::ports::{Generator, Now, PortQueue};
 use rigswitch_dataplane::punt::{Inject, Punt, PuntReceiver};
 use rigswitch_dataplane::ring::ring;
 use rigswitch_dataplane::tables::{
-    Buckets, Descent, Device, Domain, Entry, Key, Knobs, MacControl, MacTable, Macvlan, MacvlanDescent,
-    MacvlanMode, Macvlans, MacvlansId, OfVlan, Publisher, Role, Tables, Tick, VlanPort, Vlans, WorkerId,
+    Buckets, Descent, Device, Domain, Entry, Flags, Key, Knobs, MacControl, MacTable, Macvlan,
+    MacvlanDescent, MacvlanMode, Macvlans, MacvlansId, OfVlan, Publisher, Role, Tables, Tick, VlanPort,
+    Vlans, WorkerId,
 };
 use rigswitch_dataplane::watch::Watchers;
 use rigswitch_dataplane::wire::ethernet::EtherType;
@@ -87,6 +88,20 @@ pub fn access_and_trunks(devices: u16, vlans: u16) -> Tables {
     let domains = [own].into_iter().chain(all().map(of_vlan)).collect();
     let ports = members().map(|id| port(id == DeviceId(0))).collect();
     Tables::with_vlans(members().map(|_| device(Role::VlanBridge(bridge), 0)).collect(), domains, ports)
+}
+
+/// Has the bridge of [`access_and_trunks`] know the stations of two generators, as many behind each of two ports, with so many VLANs. The access port
+/// sends in one VLAN and is in all of them: nobody would learn who is behind it.
+pub fn learn_in_vlans(rig: &mut Rig, stations: u64, vlans: u64) {
+    let mut learn = |vlan, port: u16, station| {
+        let mac = MacAddr::from_bits(0x0200_0000_0000 | u64::from(port) << 32 | station);
+        let entry = Entry::new(DeviceId(port).into(), Tick::default(), Flags::LEARNED);
+        rig.set_fixed(Key::new(domain(1 + vlan), mac), entry);
+    };
+    for station in 0..stations {
+        learn(Generator::vlan_of(station, stations, vlans), 0, station);
+        learn(1, 1, station);
+    }
 }
 
 /// Tables of macvlans of device 0 from device 2 on, which go on by device 1: so many of them, with the addresses that stations

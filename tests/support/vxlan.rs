@@ -9,15 +9,15 @@ use rigswitch_dataplane::ports::{PortGone, PortIo, PortQueue};
 use rigswitch_dataplane::tables::next_hop::{NextHop, NextHops};
 use rigswitch_dataplane::tables::route::{Prefix, Routes};
 use rigswitch_dataplane::tables::{
-    Descent, Device, Df, Domain, Interface, Listener, Peer, Peers, Reach, Remote, RemoteId, Role, Routing,
-    Tables, Tunnels, Vxlan, VxlanDescent, VxlanId,
+    Descent, Device, Df, Domain, Egress, Entry, Flags, Interface, Key, Listener, Peer, Peers, Reach, Remote,
+    RemoteId, Role, Routing, Tables, Tick, Tunnels, Vxlan, VxlanDescent, VxlanId,
 };
 use rigswitch_dataplane::wire::checksum::Sum;
 use rigswitch_dataplane::wire::flow::{FlowHasher, SourcePorts};
 use rigswitch_dataplane::wire::outer::OuterHeader;
 use rigswitch_dataplane::wire::{udp, vxlan};
 
-use super::{device, domain};
+use super::{Rig, device, domain};
 
 /// The port of the bridge.
 pub const INSIDE: DeviceId = DeviceId(0);
@@ -113,6 +113,19 @@ fn routing() -> Routing {
         ipv6: Arc::new(Routes::new([(Prefix::of(v6, 128), ours)])),
         next_hops: Arc::new(hops),
         ..Routing::default()
+    }
+}
+
+/// Has the bridge of [`bridged`] know so many stations of a generator inside, and as many behind the first far end.
+pub fn learn(rig: &mut Rig, stations: u64) {
+    for station in 0..stations {
+        let [here, there] = [0, 1].map(|port| MacAddr::from_bits(0x0200_0000_0000 | port << 32 | station));
+        let mut learn = |number, mac, egress: Egress| {
+            rig.set_fixed(Key::new(domain(number), mac), Entry::new(egress, Tick::default(), Flags::LEARNED));
+        };
+        learn(1, here, INSIDE.into());
+        learn(1, there, TUNNEL.into());
+        learn(2, there, Egress { device: TUNNEL, peer: Peer(1) });
     }
 }
 
