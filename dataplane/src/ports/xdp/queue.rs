@@ -95,17 +95,18 @@ impl XdpQueue {
         }
     }
 
-    /// Lends free frames for receiving once a group of them is missing.
+    /// Lends free frames for receiving once a group of them is missing. Not more than the ring has room for: the kernel hands over what it has
+    /// received before it says which slots that took (`xsk_flush`, net/xdp/xsk.c).
     fn refill(&mut self, pool: &mut Pool) -> Result<(), PortGone> {
         let rx = &mut loans(&mut self.loans, pool).rx;
         if rx.lent() + REFILL.min(self.share.div_ceil(2)) > self.share {
             return Ok(());
         }
-        while rx.lent() < self.share
-            && let Some(address) = rx.lend(pool)
-        {
+        let room = self.socket.fill.free().min(self.share - rx.lent());
+        for _ in 0..room {
+            let Some(address) = rx.lend(pool) else { break };
             let pushed = self.socket.fill.push(address);
-            debug_assert!(pushed, "no more is lent than the fill ring holds");
+            debug_assert!(pushed, "there was room");
         }
         self.socket.fill.submit();
         if self.socket.fill.needs_wakeup() { self.told(self.socket.kick_rx()) } else { Ok(()) }
