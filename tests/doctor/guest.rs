@@ -197,7 +197,7 @@ fn what_drivers_say_that_they_can_is_so() {
     assert_eq!(guest.found("copies"), [[""; 4]; 0]);
     assert_eq!(guest.ports("copies", "zero_copy"), [false, false]);
 
-    let shorter = "ip link set dev eth1 mtu 3506";
+    let shorter = "ip link set dev eth1 mtu 3000";
     assert_eq!(guest.found("long"), [["XDP mode", "warning", "eth1", shorter]]);
     let (what, evidence) = guest.only("long");
     assert!(

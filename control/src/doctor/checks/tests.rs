@@ -137,7 +137,7 @@ fn a_card_that_cannot_be_native_says_why() {
         device(facts).features = None;
         device(facts).end.offloads = Some(Offloads { lro: true, ..Offloads::default() });
     });
-    one(Severity::Warning, ["several buffers", "IFLA_MTU: 9000", "ip link set dev eth1 mtu 3506"], |facts| {
+    one(Severity::Warning, ["several buffers", "IFLA_MTU: 9000", "ip link set dev eth1 mtu 3000"], |facts| {
         device(facts).end.mtu = 9000;
         device(facts).features = Some(XdpFeatures { frags: false, ..device(facts).features.unwrap() });
     });

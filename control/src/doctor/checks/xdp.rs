@@ -17,6 +17,9 @@ pub(crate) fn hook(port: &Port, device: &Device) -> Option<(Attach, Option<Obsta
     Some((if is_generic { Attach::Generic } else { Attach::Native }, obstacle))
 }
 
+/// An MTU whose frames drivers have in one buffer with a program, whatever else is in that: ixgbe has 3,072 bytes for a frame, vmxnet3 takes an MTU of 3,492.
+const IN_ONE_BUFFER: u32 = 3000;
+
 /// Why a native program would not attach.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Obstacle {
@@ -68,7 +71,7 @@ fn obstacle(port: &Port, device: &Device) -> Option<Obstacle> {
             "frames of an MTU of {mtu} take several buffers, and its driver ({driver}) has them not"
         ),
         evidence: format!("IFLA_MTU: {mtu}; NETDEV_A_DEV_XDP_FEATURES: no rx-sg"),
-        fix: Some(end.set(&format!("mtu {}", XdpConfig::LONGEST_WHOLE))),
+        fix: Some(end.set(&format!("mtu {IN_ONE_BUFFER}"))),
         // vmxnet3 refuses the program; virtio_net takes it, though without mergeable buffers it has room for 1,518 bytes (`virtnet_xdp_set`,
         // `receive_small`, drivers/net/virtio_net.c of 6.12).
         unless: ", unless the driver takes the program and loses them",
