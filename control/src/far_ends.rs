@@ -39,7 +39,7 @@ impl From<&VxlanEntryConfig> for FarEnd {
 /// Far ends that a station is behind: several, if it is a group.
 pub type Group = Arc<[FarEnd]>;
 
-/// Every number of every VXLAN device, or of each network of one, by its name ([`Config::networks`]).
+/// Every number of every VXLAN device, or of each network of one, by its name.
 #[derive(Clone, Debug, Default)]
 pub struct FarEnds {
     devices: BTreeMap<String, Numbers>,

@@ -54,7 +54,7 @@ pub(super) fn vxlans(
         if let Some((tpid, vlan)) = network.tag {
             add_network(&mut vxlans, external, tpid, (vlan, vxlan_id));
         }
-        if &*network.name == tunnel.name {
+        if *network.name == tunnel.name {
             external = config.external.is_some().then_some(vxlan_id);
             let way = Descent::Vxlan(VxlanDescent { vxlan: vxlan_id, longest });
             give_way(&mut devices[facts.id.index()], tunnel.host.is_some(), way);

@@ -61,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn packet(first: u8, rest: &[&[u8]]) -> Vec<u8> {
-        let mut packet = vec![0; ipv6::HEADER_LEN];
+        let mut packet = [0; ipv6::HEADER_LEN];
         (packet[0], packet[6]) = (0x60, first);
         [&packet[..], &rest.concat()].concat()
     }

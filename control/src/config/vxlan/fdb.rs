@@ -24,7 +24,7 @@ const ENTRY: Shape = Shape {
 /// Every entry of a device of which all else is known.
 pub(super) fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'_>) -> Vec<VxlanEntryConfig> {
     let mut entries: Vec<VxlanEntryConfig> = Vec::new();
-    let mut seen: BTreeMap<(MacAddr, Option<Vni>), Vec<(VxlanEntryConfig, Range<usize>)>> = BTreeMap::new();
+    let mut seen: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let said = fields.value("remote").or_else(|| fields.value("group"));
     if let (Some(remote), Some(value)) = (config.remote.or(config.group), said) {
         let own = config.entries().find(|entry| entry.dst == remote);
