@@ -84,10 +84,11 @@ fn any_act() -> impl Strategy<Value = Act> {
         3 => Just(PuntReason::Arp),
         6 => Just(PuntReason::Local),
         3 => Just(PuntReason::Unresolved),
-        3 => select(PuntReason::ALL.to_vec())
+        3 => select(PuntReason::ALL.to_vec()).prop_filter("workers made it", |reason| *reason != PuntReason::Outgoing)
     ];
     prop_oneof![
         20 => (0..3u16, reason, frame).prop_map(|(device, reason, frame)| Act::Hear(device, reason, frame)),
+        1 => (0..3u16, any_frame()).prop_map(|(device, frame)| Act::Hear(device, PuntReason::Outgoing, frame)),
         2 => (0..100u64).prop_map(Act::Wait),
         1 => any::<bool>().prop_map(Act::Down),
         1 => (0..6u8).prop_map(Act::Fix),
