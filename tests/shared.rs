@@ -70,7 +70,8 @@ impl Session {
                     let message = message(count);
                     client.send(&message).unwrap();
                     let mut answer = [0; 100];
-                    let length = client.recv(&mut answer).unwrap_or_else(|e| panic!("UDP, {count}: {e}"));
+                    let length = lab::uninterrupted(|| client.recv(&mut answer));
+                    let length = length.unwrap_or_else(|e| panic!("UDP, {count}: {e}"));
                     assert_eq!(answer[..length], message);
                     count += 1;
                 }
@@ -98,7 +99,7 @@ fn message(count: u64) -> [u8; 40] {
 
 fn echo_stream(mut stream: TcpStream) {
     let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+    while let Ok(length @ 1..) = lab::uninterrupted(|| stream.read(&mut buffer)) {
         if stream.write_all(&buffer[..length]).is_err() {
             break;
         }

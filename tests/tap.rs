@@ -129,7 +129,7 @@ fn flows_spread_over_the_queues_and_every_queue_transmits() {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     for (number, queue) in (100..).zip(&mut queues) {
         queue.transmit().unwrap();
-        let (length, sender) = socket.recv_from(&mut [0; 64]).unwrap();
+        let (length, sender) = lab::uninterrupted(|| socket.recv_from(&mut [0; 64])).unwrap();
         assert_eq!((length, sender.ip()), (7, address(number)));
     }
     // Broadcast needs no neighbour; each socket is a flow of its own.
@@ -168,7 +168,7 @@ fn a_udp_super_frame_is_cut_by_the_receiving_kernel() {
         frame.set_gso(Some(Gso { kind: GsoKind::UdpL4, size: 1000, ecn: false }));
     });
     bench.transmit().unwrap();
-    let lengths = [(); 3].map(|()| socket.recv(&mut [0; 2000]).unwrap());
+    let lengths = [(); 3].map(|()| lab::uninterrupted(|| socket.recv(&mut [0; 2000])).unwrap());
     assert_eq!(lengths, [1000, 1000, 500]);
     assert_eq!(bench.counters.sent.volume(), Volume { packets: 1, bytes: 2542 });
 }

@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rigswitch::lab;
+
 use crate::command::{Folder, Process};
 use crate::initramfs::Parts;
 use crate::rigs::{Outputs, PORTS, Rig, Step};
@@ -173,7 +175,7 @@ impl Guest {
     fn receive(&self, port: usize, patience: Duration) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 1 << 16];
         self.ports[port].set_read_timeout(Some(patience)).unwrap();
-        let length = self.ports[port].recv(&mut buffer).ok()?;
+        let length = lab::uninterrupted(|| self.ports[port].recv(&mut buffer)).ok()?;
         buffer.truncate(length);
         Some(buffer)
     }

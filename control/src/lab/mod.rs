@@ -9,7 +9,7 @@ mod probe;
 
 pub use host::Host;
 pub use privilege::as_root;
-pub use probe::{Ping, Transfer, ping, send_frame, tcp_transfer, udp_echo};
+pub use probe::{Ping, Transfer, ping, send_frame, tcp_transfer, udp_echo, uninterrupted};
 
 use std::io;
 use std::path::Path;

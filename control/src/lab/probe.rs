@@ -134,9 +134,9 @@ pub fn udp_echo(
         let datagram: Vec<u8> = pattern(number as usize).take(size).collect();
         let mut buffer = vec![0; size + 1];
         near.send(&datagram)?;
-        let (length, sender) = far.recv_from(&mut buffer)?;
+        let (length, sender) = uninterrupted(|| far.recv_from(&mut buffer))?;
         far.send_to(&buffer[..length], sender)?;
-        let length = near.recv(&mut buffer)?;
+        let length = uninterrupted(|| near.recv(&mut buffer))?;
         Ok(buffer[..length] == datagram)
     };
     Ok((0..count).map(|number| u32::from(echo(number).unwrap_or(false))).sum())
@@ -197,14 +197,25 @@ fn await_reply(mut socket: &Socket, request: &EchoRequest, deadline: Instant) ->
             return Ok(false);
         }
         socket.set_read_timeout(Some(left))?;
-        match socket.read(&mut buffer) {
+        match uninterrupted(|| socket.read(&mut buffer)) {
             Ok(length) if request.is_answered_by(&buffer[..length]) => return Ok(true),
             // Somebody else's: a raw socket hears every ICMP message of its host.
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            // A stopped and continued process is interrupted where a socket has a timeout (signal(7)).
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Does again what a stop of the whole process has ended: where a socket has a timeout, signal(7) says, that is told as an error.
+///
+/// # Errors
+/// As `receive`, except `Interrupted`.
+pub fn uninterrupted<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match receive() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }
@@ -238,11 +249,7 @@ fn stream(mut from: &TcpStream, mut to: &TcpStream, bytes: u64) -> io::Result<Du
                 ));
             }
             let wanted = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK - at);
-            let read = match to.read(&mut buffer[..wanted]) {
-                // A stopped and continued process is interrupted where a socket has a timeout (signal(7)).
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                read => read?,
-            };
+            let read = uninterrupted(|| to.read(&mut buffer[..wanted]))?;
             if read == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
