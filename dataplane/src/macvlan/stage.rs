@@ -86,7 +86,7 @@ impl MacvlanStage {
                 (Look::NoFrame, ..) => cx.discard(device, Direction::Rx, DropReason::Truncated, frame),
                 (Look::Destination(_), [], Some(child)) if macvlans.is_plain => {
                     cx.observer.see(Step::Macvlan(Ruling::Address(child.device)), &frame);
-                    egress.surface(cx, child.device, frame);
+                    egress.surface_to(cx, child.device, child.onward, frame);
                 }
                 (Look::Alone, [one], _) => {
                     cx.observer.see(Step::Macvlan(Ruling::Source(*one)), &frame);
@@ -129,7 +129,9 @@ impl MacvlanStage {
                 Look::NoFrame | Look::Alone => None,
                 Look::Sender(spot) => macvlans.find(spot),
                 Look::Destination(spot) => macvlans.find(spot).inspect(|child| {
-                    cx.tables.prefetch(child.device);
+                    if child.onward.is_none_or(|onward| onward == child.device) {
+                        cx.tables.prefetch(child.device);
+                    }
                     hints::prefetch(&cx.counters.device(child.device).received);
                 }),
             };
@@ -268,10 +270,10 @@ fn group<'t>(
             return Err(DropReason::NoMacvlan);
         }
         None => Onward { ruling: Ruling::All, to: macvlans.all(), but: None },
-        Some(&Child { device, mode: MacvlanMode::Vepa }) => {
+        Some(&Child { device, mode: MacvlanMode::Vepa, .. }) => {
             Onward { ruling: Ruling::Reflected(device), to: macvlans.bridges_and_vepas(), but: Some(device) }
         }
-        Some(&Child { device, mode: MacvlanMode::Bridge }) => {
+        Some(&Child { device, mode: MacvlanMode::Bridge, .. }) => {
             Onward { ruling: Ruling::ReflectedToVepas(device), to: macvlans.vepas(), but: None }
         }
         Some(Child { device, .. }) => return Onward::one(Ruling::Back(*device), device),

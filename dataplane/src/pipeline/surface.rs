@@ -6,7 +6,6 @@ use super::{Context, Egress, Observer, Step, Transmit};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{Burst, Frame};
 use crate::ids::DeviceId;
-use crate::tables::Role;
 
 /// How many times a frame may go from device to device within the switch (the kernel's `XMIT_RECURSION_LIMIT` is 8).
 pub(super) const DEEPEST: u8 = 8;
@@ -86,6 +85,19 @@ impl Egress {
         self.rise(cx, to, frame);
     }
 
+    /// The same where it is known by which device it leaves, if that is [decided](crate::tables::Device::onward).
+    #[inline(always)]
+    pub(crate) fn surface_to<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        onward: Option<DeviceId>,
+        frame: Frame,
+    ) {
+        self.forwarded += 1;
+        self.rise_to(cx, to, onward, frame);
+    }
+
     /// `frame`, which came from `from`, surfaces on all of `uppers`, of which there is one at least.
     pub(crate) fn surface_on<O: Observer, T: Transmit>(
         &mut self,
@@ -123,15 +135,24 @@ impl Egress {
         to: DeviceId,
         frame: Frame,
     ) {
+        self.rise_to(cx, to, cx.tables.device(to).onward(to), frame);
+    }
+
+    /// The same where it is known what is [decided](crate::tables::Device::onward).
+    #[inline(always)]
+    fn rise_to<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        to: DeviceId,
+        onward: Option<DeviceId>,
+        frame: Frame,
+    ) {
         self.copies += 1;
         self.rises += 1;
         cx.observer.see(Step::Surfaced(to), &frame);
         cx.counters.device(to).received.add(1, frame.len() as u64);
-        let device = cx.tables.device(to);
-        let is_shallow = device.tags.is_none() && self.depth <= SHALLOW;
-        match device.role {
-            Role::Xconnect(peer) if is_shallow => self.go_on(cx, to, peer, frame),
-            Role::Upper(_) if is_shallow => self.go_on(cx, to, to, frame),
+        match onward {
+            Some(onward) if self.depth <= SHALLOW => self.go_on(cx, to, onward, frame),
             _ if self.surfaced.len() < self.surfaced.capacity() => {
                 self.surfaced.push(Surfaced { device: to, frame });
             }

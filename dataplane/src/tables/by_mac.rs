@@ -15,7 +15,7 @@ pub(super) struct ByMac<V> {
 /// up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MacSpot {
-    mac: MacAddr,
+    key: u64, // the address as a number
     bucket: u32,
 }
 
@@ -26,12 +26,23 @@ const PAIRS: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(align(64))]
 struct Bucket<V> {
-    macs: [MacAddr; PAIRS],
+    keys: [u64; PAIRS],
     values: [Option<V>; PAIRS],
 }
 
 impl<V: Copy> Bucket<V> {
-    const EMPTY: Self = Self { macs: [MacAddr::ZERO; PAIRS], values: [None; PAIRS] };
+    const EMPTY: Self = Self { keys: [0; PAIRS], values: [None; PAIRS] };
+
+    /// The value of `key`, if it is here. All places are compared and one branch is taken: which place it is cannot be foretold.
+    #[inline]
+    fn get(&self, key: u64) -> Option<V> {
+        let hits = self.keys.iter().rev().fold(0, |hits: u32, &other| hits << 1 | u32::from(other == key));
+        if hits == 0 { None } else { self.values[hits.trailing_zeros() as usize % PAIRS] }
+    }
+
+    fn is_full(&self) -> bool {
+        self.keys[PAIRS - 1] != 0
+    }
 }
 
 impl<V: Copy> ByMac<V> {
@@ -67,12 +78,12 @@ impl<V: Copy> ByMac<V> {
             }
             let near = (0..longest).map(|step| spot.step(step, table.buckets.len()));
             let place = near.into_iter().find_map(|bucket| {
-                let free = table.buckets[bucket].macs.iter().position(|mac| mac.is_zero())?;
+                let free = table.buckets[bucket].keys.iter().position(|&key| key == 0)?;
                 Some((bucket, free))
             });
             let (bucket, free) = place?;
             let bucket = &mut table.buckets[bucket];
-            (bucket.macs[free], bucket.values[free]) = (mac, Some(value));
+            (bucket.keys[free], bucket.values[free]) = (spot.key, Some(value));
         }
         Some(table)
     }
@@ -81,7 +92,8 @@ impl<V: Copy> ByMac<V> {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "there are at most 2^32 buckets")]
     pub(super) fn locate(&self, mac: MacAddr) -> MacSpot {
-        MacSpot { mac, bucket: (mac.bits().wrapping_mul(self.factor) >> self.shift) as u32 }
+        let key = mac.bits();
+        MacSpot { key, bucket: (key.wrapping_mul(self.factor) >> self.shift) as u32 }
     }
 
     /// Starts to bring the bucket of `spot` closer.
@@ -95,16 +107,17 @@ impl<V: Copy> ByMac<V> {
     pub(super) fn find(&self, spot: MacSpot) -> Option<V> {
         for step in 0..self.buckets.len() {
             let bucket = &self.buckets[spot.step(step, self.buckets.len())];
-            for place in 0..PAIRS {
-                if bucket.macs[place] == spot.mac {
-                    return bucket.values[place];
-                }
-            }
-            if bucket.macs[PAIRS - 1].is_zero() {
-                return None;
+            let found = bucket.get(spot.key);
+            if found.is_some() || !bucket.is_full() {
+                return found;
             }
         }
         None
+    }
+
+    /// The same, to be changed before the table is anybody's.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.buckets.iter_mut().flat_map(|bucket| &mut bucket.values).flatten()
     }
 
     /// All of them, in no order.

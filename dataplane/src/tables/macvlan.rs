@@ -78,6 +78,9 @@ pub struct Child {
     pub device: DeviceId,
     /// Its mode.
     pub mode: MacvlanMode,
+    /// The device by which all leaves that it receives, if that is decided already: see [`Device::onward`](super::Device::onward). Here, what is
+    /// to be known about one of thousands is on one line of the cache.
+    pub onward: Option<DeviceId>,
 }
 
 /// Those that hear a source, for [`Macvlans::hearers`].
@@ -170,7 +173,9 @@ impl Macvlans {
         }));
         Self {
             children: ByMac::new(
-                children.iter().map(|&Macvlan { device, mac, mode, .. }| (mac, Child { device, mode })),
+                children
+                    .iter()
+                    .map(|&Macvlan { device, mac, mode, .. }| (mac, Child { device, mode, onward: None })),
             ),
             sources,
             hearers: hearers.into(),
@@ -185,6 +190,11 @@ impl Macvlans {
             }),
             is_own_only: children.iter().any(|child| child.own_only),
         }
+    }
+
+    /// Notes where what each child receives goes on.
+    pub(super) fn lead(&mut self, onward: impl Fn(DeviceId) -> Option<DeviceId>) {
+        self.children.values_mut().for_each(|child| child.onward = onward(child.device));
     }
 
     /// Where the child of this address is, if there is one.
@@ -287,7 +297,7 @@ mod tests {
         let macvlans = Macvlans::new(&told, 1000, 1);
         for (device, mode) in children {
             let found = macvlans.find(macvlans.locate(mac(device.into())));
-            assert_eq!(found, Some(Child { device: DeviceId(device), mode }));
+            assert_eq!(found, Some(Child { device: DeviceId(device), mode, onward: None }));
         }
         assert_eq!(macvlans.find(macvlans.locate(mac(7))), None);
         assert_eq!(*macvlans.all(), [3, 5, 1, 6, 2].map(DeviceId), "not the one of mode source");

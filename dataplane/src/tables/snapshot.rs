@@ -111,6 +111,18 @@ impl Device {
         mtu + 14 + 4
     }
 
+    /// By which device all that it receives leaves, if that is so whatever it is: the one it is wired to, or itself when it is handed to the
+    /// host, which has it sent by its other end. `own` is its number.
+    #[inline]
+    pub fn onward(&self, own: DeviceId) -> Option<DeviceId> {
+        match self.role {
+            _ if self.tags.is_some() => None,
+            Role::Xconnect(peer) => Some(peer),
+            Role::Upper(_) => Some(own),
+            _ => None,
+        }
+    }
+
     /// A device that takes and sends nothing: a number not in use.
     pub const NONE: Self = Self {
         role: Role::Unused,
@@ -304,7 +316,7 @@ impl Tables {
     /// # Panics
     /// If a device tells of some that are not there, or they of a device.
     #[must_use]
-    pub fn with_macvlans(self, macvlans: Box<[Macvlans]>) -> Self {
+    pub fn with_macvlans(self, mut macvlans: Box<[Macvlans]>) -> Self {
         let has = |id: MacvlansId| usize::from(id.0) < macvlans.len();
         for device in &self.devices {
             assert!(!matches!(device.role, Role::Macvlan(id) if !has(id)));
@@ -313,6 +325,8 @@ impl Tables {
             }
         }
         assert!(macvlans.iter().flat_map(Macvlans::devices).all(|child| child.index() < self.devices.len()));
+        let onward = |child: DeviceId| self.devices[child.index()].onward(child);
+        macvlans.iter_mut().for_each(|macvlans| macvlans.lead(onward));
         Self { macvlans, ..self }
     }
 
