@@ -1,7 +1,7 @@
 //! Leaving: does the frame fit the device, is it fit for the wire, and then into the device's burst.
 
 use super::finish::{find_partial_checksums, finish, size};
-use super::surface::{DEEPEST, Surfaced};
+use super::surface::{DEEPEST, Risen};
 use super::{Context, Observer, Step};
 use crate::counters::WorkerCounters;
 use crate::drops::{Direction, DropReason};
@@ -9,7 +9,7 @@ use crate::frames::{Burst, Frame, Pool};
 use crate::ids::DeviceId;
 use crate::ipvlan;
 use crate::ports::{Now, Witness};
-use crate::tables::{Descent, Role, Tables, Target};
+use crate::tables::{Descent, Device, Role, Tables, Target};
 use crate::{macvlan, tunnels, vlan};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
@@ -88,9 +88,9 @@ pub struct Egress {
     pub(super) forwarded: u64,
     pub(super) copies: u64,
     pub(super) rises: u64,
-    identification: u16,                // of the last packet of ours that needed one
-    pub(super) depth: u8,               // how often the frame in hand has gone from device to device
-    pub(super) surfaced: Vec<Surfaced>, // in order; as many as there was made room for
+    identification: u16,          // of the last packet of ours that needed one
+    pub(super) depth: u8,         // how often the frame in hand has gone from device to device
+    pub(super) risen: Box<Risen>, // those that wait for the next round
 }
 
 impl Egress {
@@ -267,7 +267,7 @@ impl Egress {
         if frame.is_wire_ready() && frame.len() <= device.longest as usize {
             self.enqueue(cx, to, frame);
         } else {
-            self.leave_unready(cx, to, frame);
+            self.leave_unready(cx, to, device, frame);
         }
     }
 
@@ -277,9 +277,9 @@ impl Egress {
         &mut self,
         cx: &mut Context<'_, O, T>,
         to: DeviceId,
+        device: &Device,
         frame: Frame,
     ) {
-        let device = cx.tables.device(to);
         let (longest, measures_tags) = match device.descent.longest() {
             None => (device.longest, device.capabilities.measures_tags),
             // Most are fit, and not too long with any tag.

@@ -95,7 +95,6 @@ impl<O: Observer, T: Transmit> Context<'_, O, T> {
 pub struct Line {
     stages: Stages,
     round: Round,
-    burst: Burst,
     rest: Burst, // of a burst, what no sub-interface has taken
 }
 
@@ -139,10 +138,10 @@ impl Line {
     /// Takes what has surfaced down the line again, and what surfaces meanwhile.
     #[cold]
     fn surface<O: Observer, T: Transmit>(&mut self, cx: &mut Context<'_, O, T>) {
-        let Self { stages, round, burst, rest } = self;
+        let Self { stages, round, rest } = self;
         for _ in 0..surface::DEEPEST {
             round.begin(&mut stages.egress);
-            while let Some(device) = round.next(burst) {
+            while let Some((device, burst)) = round.next() {
                 for (place, frame) in burst.iter().enumerate() {
                     cx.observer.see(Step::Turn(place), frame);
                     cx.observer.see(Step::Resumed, frame);

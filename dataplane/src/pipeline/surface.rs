@@ -14,7 +14,8 @@ pub(super) const DEEPEST: u8 = 8;
 /// others: where devices that share one are wired to each other, every step makes many of one frame.
 const SHALLOW: u8 = 1;
 
-/// Frames that may wait on their way up at one time (the kernel's macvlan queues 1,000, `MACVLAN_DEFAULT_BC_QUEUE_LEN`).
+/// Frames that may wait on their way up at one time besides a burst of one device (the kernel's macvlan queues 1,000,
+/// `MACVLAN_DEFAULT_BC_QUEUE_LEN`).
 const ROOM: usize = 1024;
 
 /// A frame, and the device that has received it.
@@ -23,54 +24,95 @@ pub(super) struct Surfaced {
     pub(super) frame: Frame,
 }
 
+/// Frames that have surfaced, in order. Most often all of a burst do so on one device: they stay a burst, and go on as one.
+pub(super) struct Risen {
+    device: DeviceId, // of the burst
+    burst: Burst,
+    more: Vec<Surfaced>, // what came after the first of another device, or after a whole burst; as many as there was made room for
+}
+
+impl Default for Risen {
+    fn default() -> Self {
+        Self { device: DeviceId(0), burst: Burst::new(), more: Vec::new() }
+    }
+}
+
+impl Risen {
+    /// Appends a frame; gives it back if there is no room.
+    #[inline(always)]
+    fn push(&mut self, device: DeviceId, frame: Frame) -> Result<(), Frame> {
+        if self.burst.is_empty() {
+            self.device = device;
+        }
+        if device != self.device || !self.more.is_empty() {
+            return self.push_more(device, frame);
+        }
+        self.burst.push(frame).or_else(|frame| self.push_more(device, frame))
+    }
+
+    #[inline(never)]
+    fn push_more(&mut self, device: DeviceId, frame: Frame) -> Result<(), Frame> {
+        if self.more.len() == self.more.capacity() {
+            return Err(frame);
+        }
+        self.more.push(Surfaced { device, frame });
+        Ok(())
+    }
+}
+
 /// Those that go down the line in one round: what surfaces meanwhile is the next one's.
 #[derive(Default)]
 pub(super) struct Round {
-    frames: Vec<Surfaced>, // the next one last
+    risen: Box<Risen>, // of the rest, the next one last
 }
 
 impl Round {
     /// Makes room; never called on the path.
     pub(super) fn prepare(&mut self) {
-        self.frames.reserve(ROOM);
+        self.risen.more.reserve(ROOM);
     }
 
     /// Takes over what has surfaced so far.
     pub(super) fn begin(&mut self, egress: &mut Egress) {
-        debug_assert!(self.frames.is_empty(), "the round before is over");
-        std::mem::swap(&mut self.frames, &mut egress.surfaced);
-        self.frames.reverse();
+        debug_assert!(self.risen.burst.is_empty() && self.risen.more.is_empty(), "the round before is over");
+        std::mem::swap(&mut self.risen, &mut egress.risen);
+        self.risen.more.reverse();
     }
 
-    /// The next frames that one device has received, in order; `None` if there are no more.
-    pub(super) fn next(&mut self, burst: &mut Burst) -> Option<DeviceId> {
-        let device = self.frames.last()?.device;
-        while burst.spare() > 0
-            && let Some(Surfaced { frame, .. }) = self.frames.pop_if(|next| next.device == device)
-        {
-            if burst.push(frame).is_err() {
-                unreachable!("there is room");
+    /// The next frames that one device has received, in order, to be taken out; `None` if there are no more.
+    pub(super) fn next(&mut self) -> Option<(DeviceId, &mut Burst)> {
+        let Risen { device, burst, more } = &mut *self.risen;
+        if burst.is_empty() {
+            *device = more.last()?.device;
+            while burst.spare() > 0
+                && let Some(Surfaced { frame, .. }) = more.pop_if(|next| next.device == *device)
+            {
+                if burst.push(frame).is_err() {
+                    unreachable!("there is room");
+                }
             }
         }
-        Some(device)
+        Some((*device, burst))
     }
 
     /// All that are left.
     pub(super) fn rest(&mut self) -> impl Iterator<Item = Surfaced> {
-        self.frames.drain(..).rev()
+        let Risen { device, burst, more } = &mut *self.risen;
+        let device = *device;
+        burst.drain().map(move |frame| Surfaced { device, frame }).chain(more.drain(..).rev())
     }
 }
 
 impl Egress {
     /// Makes room; never called on the path.
     pub(super) fn prepare_to_surface(&mut self) {
-        self.surfaced.reserve(ROOM);
+        self.risen.more.reserve(ROOM);
     }
 
     /// Whether anything is on its way up.
     #[inline]
     pub(super) fn has_surfaced(&self) -> bool {
-        !self.surfaced.is_empty()
+        !self.risen.burst.is_empty()
     }
 
     /// `frame` surfaces on `to`, and nowhere else. Calls of their own would cost eight instructions a frame.
@@ -153,10 +195,11 @@ impl Egress {
         cx.counters.device(to).received.add(1, frame.len() as u64);
         match onward {
             Some(onward) if self.depth <= SHALLOW => self.go_on(cx, to, onward, frame),
-            _ if self.surfaced.len() < self.surfaced.capacity() => {
-                self.surfaced.push(Surfaced { device: to, frame });
+            _ => {
+                if let Err(frame) = self.risen.push(to, frame) {
+                    cx.discard(to, Direction::Rx, DropReason::SurfaceFull, frame);
+                }
             }
-            _ => cx.discard(to, Direction::Rx, DropReason::SurfaceFull, frame),
         }
     }
 
