@@ -63,7 +63,7 @@ pub(crate) fn decap(mut bytes: &[u8]) {
             if !ip.is_fragment() {
                 let datagram = Udp::view(ip.payload()).expect("and UDP");
                 let inner = Vxlan::view(datagram.payload()).expect("and VXLAN");
-                assert_eq!((inner.vni().number(), datagram.destination()), (VNI, vxlan::PORT));
+                assert_eq!((inner.header().vni().number(), datagram.destination()), (VNI, vxlan::PORT));
                 assert!(inner.payload().len() >= 14);
             }
         }

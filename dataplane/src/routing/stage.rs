@@ -113,18 +113,18 @@ impl RoutingStage {
         let is_large = routing.ipv4.approaches() > 0;
         for (place, frame) in burst.iter_mut().enumerate() {
             cx.observer.see(Step::Turn(place), frame);
-            let found = match plain(at.1, frame) {
+            // The burst has no more frames than this has room for. Each of the two writes its own: of what could be either, the compiler makes one first, and
+            // copies it byte by byte.
+            let _ = match plain(at.1, frame) {
                 Some(packet) => {
                     let place = routing.ipv4.locate(packet.destination);
                     if is_large {
                         routing.ipv4.prefetch(place);
                     }
-                    Found::Ipv4(place, Packet::from(packet))
+                    self.found.try_push(Found::Ipv4(place, Packet::from(packet)))
                 }
-                None => read(cx, routing, at, frame).unwrap_or_else(Found::Ended),
+                None => self.found.try_push(read(cx, routing, at, frame).unwrap_or_else(Found::Ended)),
             };
-            // The burst has no more frames than this has room for.
-            let _ = self.found.try_push(found);
         }
     }
 
@@ -205,6 +205,18 @@ impl RoutingStage {
         for (turn, frame) in self.ours.drain() {
             cx.observer.see(Step::Turn(turn), &frame);
             let found = &self.found[turn];
+            let see = |observer: &mut O, arrival, frame: &Frame| {
+                observer.see_made(|| Step::Routed(found.destination(), Fate::Decapsulate(arrival)), frame);
+            };
+            let frame = match found {
+                Found::Ipv4(_, packet) => {
+                    match tunnels::receive_plain(cx, device, packet.length, frame, egress, see) {
+                        Ok(()) => continue,
+                        Err(frame) => frame,
+                    }
+                }
+                _ => frame,
+            };
             let arrived = match found {
                 Found::Ipv4(_, packet) => tunnels::find(tunnels, &frame, packet.length),
                 Found::Group(IpAddr::V4(_), length) => tunnels::find(tunnels, &frame, *length),
@@ -212,8 +224,7 @@ impl RoutingStage {
             };
             match arrived {
                 Ok(arrived) => {
-                    let fate = Fate::Decapsulate(arrived.0);
-                    cx.observer.see_made(|| Step::Routed(found.destination(), fate), &frame);
+                    see(cx.observer, arrived.0, &frame);
                     tunnels::receive(cx, device, arrived, frame, egress);
                 }
                 Err(reason) => end(cx, device, found, Fate::Punt(reason), frame),

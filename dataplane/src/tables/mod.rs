@@ -40,4 +40,5 @@ pub use tunnels::{
     station_of,
 };
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};
+pub(crate) use vxlan::mapped;
 pub use vxlan::{Df, Listener, ListenerId, Networks, Peers, Services, Vxlan, VxlanDescent, VxlanId};

@@ -1,6 +1,6 @@
 //! VXLAN devices, compiled: the far ends that stations of each are behind, and which device takes what comes.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::{Neighbors, Peer, RemoteId};
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId, Vni};
@@ -121,7 +121,8 @@ pub struct Peers {
 struct Group {
     first: u32, // of the remotes
     count: u32,
-    address: Option<Ipv6Addr>, // of the first
+    only: Option<RemoteId>, // where there is one
+    address: u128,          // of the first, as of an outer header; zero where there is none
 }
 
 impl Peers {
@@ -135,8 +136,9 @@ impl Peers {
         let (mut places, mut remotes) = (Vec::new(), Vec::new());
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         for group in groups {
-            let address = group.first().map(|(address, _)| mapped(*address));
-            places.push(Group { first: number(remotes.len()), count: number(group.len()), address });
+            let address = group.first().map_or(0, |(address, _)| bits(*address));
+            let only = if let [(_, only)] = group { Some(*only) } else { None };
+            places.push(Group { first: number(remotes.len()), count: number(group.len()), only, address });
             remotes.extend(group.iter().map(|(_, remote)| *remote));
         }
         let mut by_address: Vec<_> = learned.into_iter().collect();
@@ -154,10 +156,17 @@ impl Peers {
             .unwrap_or(&[])
     }
 
-    /// The address of the first of them, IPv4's as IPv6 maps them (RFC 4291 §2.5.5.2).
+    /// The only one of this number.
     #[inline]
-    pub fn address(&self, peer: Peer) -> Option<Ipv6Addr> {
-        self.group(peer)?.address
+    pub fn only(&self, peer: Peer) -> Option<RemoteId> {
+        self.group(peer)?.only
+    }
+
+    /// The address of the first of them as a number, IPv4's as IPv6 maps them (RFC 4291 §2.5.5.2); zero of a number that is not in use, an
+    /// address that nobody has.
+    #[inline]
+    pub fn address_bits(&self, peer: Peer) -> Option<u128> {
+        self.group(peer).map(|group| group.address)
     }
 
     /// Where what is for a station goes that nothing is known of.
@@ -183,11 +192,18 @@ impl Peers {
     }
 }
 
-fn mapped(address: IpAddr) -> Ipv6Addr {
+fn bits(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
+        IpAddr::V4(address) => mapped(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
     }
+}
+
+/// An IPv4 address as IPv6 maps it (RFC 4291 §2.5.5.2), both as numbers.
+#[inline]
+pub(crate) fn mapped(address: u32) -> u128 {
+    const PREFIX: u128 = 0xffff << 32;
+    PREFIX | u128::from(address)
 }
 
 /// The number of a [`Listener`] in the tables.
@@ -237,8 +253,8 @@ mod tests {
         let found: Vec<_> = (0..5).map(|n| peers.remotes(Peer(n)).to_vec()).collect();
         assert_eq!(found, [vec![], vec![RemoteId(2)], vec![], vec![RemoteId(3), RemoteId(4)], vec![]]);
         assert_eq!(
-            [0, 1, 2, 3].map(|n| peers.address(Peer(n))),
-            [None, Some(mapped(address(2))), None, Some(mapped(address(3)))]
+            [0, 1, 2, 3].map(|n| peers.address_bits(Peer(n))),
+            [None, Some(bits(address(2))), Some(0), Some(bits(address(3)))]
         );
         assert_eq!([2, 3, 9].map(|n| peers.find(address(n))), [Some(Peer(1)), None, Some(Peer(2))]);
         assert_eq!((peers.of_unknown(), peers.all().count()), (Some(Peer(3)), 3));

@@ -11,5 +11,5 @@ pub(crate) mod vxlan;
 
 pub use config::{TunnelConfig, TunnelKind};
 pub use ipip::IpipConfig;
-pub(crate) use receive::{Outer, find, find_ipv6, receive};
+pub(crate) use receive::{Outer, find, find_ipv6, receive, receive_plain};
 pub use vxlan::{External, FarEnd, Miss, VxlanConfig, VxlanEntryConfig};

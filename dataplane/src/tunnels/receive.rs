@@ -7,7 +7,7 @@ use crate::frames::{Checksum, Frame};
 use crate::ids::DeviceId;
 use crate::pipeline::{Context, Egress, Observer, Transmit};
 use crate::punt::PuntReason;
-use crate::tables::{Arrival, Tunnels};
+use crate::tables::{self, Arrival, Tunnels};
 use crate::wire::ethernet::HEADER_LEN;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, Ipv6};
@@ -38,10 +38,10 @@ impl Outer {
         Ipv6Addr::from_bits(self.source).to_canonical()
     }
 
-    /// Whether that is this one.
+    /// The same as a number.
     #[inline]
-    pub(super) fn is_from(&self, far_end: Ipv6Addr) -> bool {
-        far_end.to_bits() == self.source
+    pub(super) fn source_bits(&self) -> u128 {
+        self.source
     }
 }
 
@@ -53,22 +53,25 @@ pub(crate) fn find(tunnels: &Tunnels, frame: &Frame, length: u32) -> Result<(Arr
     let Some(header) = bytes.get(HEADER_LEN..).and_then(<[u8]>::first_chunk::<{ ipv4::HEADER_LEN }>) else {
         return Err(PuntReason::Local);
     };
-    let [words, tos, _, _, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
-    if u16::from_be_bytes([f0, f1]) & ipv4::FRAGMENT != 0 {
+    let word = |number: usize| header.as_chunks().0.get(number).map_or(0, |word| u32::from_be_bytes(*word));
+    if word(1) & u32::from(ipv4::FRAGMENT) != 0 {
         return Err(PuntReason::Fragment);
     }
-    let source = Ipv4Addr::new(s0, s1, s2, s3);
+    let [words, tos, ..] = word(0).to_be_bytes();
+    let [_, protocol, ..] = word(2).to_be_bytes();
     let protocol = IpProtocol(protocol);
     let (start, end) = (HEADER_LEN + usize::from(words & 0xf) * 4, HEADER_LEN + length as usize);
     let arrival = match protocol {
         IpProtocol::UDP => listener(tunnels, false, bytes.get(start..end).unwrap_or_default()),
         IpProtocol::IPV4 | IpProtocol::IPV6 => {
-            tunnels.demux.find(protocol, Ipv4Addr::new(d0, d1, d2, d3), source).map(Arrival::Ip)
+            let [source, destination] = [word(3), word(4)].map(Ipv4Addr::from_bits);
+            tunnels.demux.find(protocol, destination, source).map(Arrival::Ip)
         }
         _ => None,
     };
     let arrival = arrival.ok_or(PuntReason::Local)?;
-    Ok((arrival, Outer { source: source.to_ipv6_mapped().to_bits(), tos, protocol, start, end }))
+    let source = tables::mapped(word(3));
+    Ok((arrival, Outer { source, tos, protocol, start, end }))
 }
 
 /// The same of an IPv6 packet.
@@ -115,6 +118,26 @@ pub(crate) fn receive<O: Observer, T: Transmit>(
         Ok(device) => egress.surface(cx, device, frame),
         Err(reason) => cx.discard(from, Direction::Rx, reason, frame),
     }
+}
+
+/// Does both at once with an IPv4 packet for us like most, and says whether it was one; `see` has whoever looks see whose it is.
+#[inline(always)]
+pub(crate) fn receive_plain<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    from: DeviceId,
+    length: u32,
+    mut frame: Frame,
+    egress: &mut Egress,
+    see: impl FnOnce(&mut O, Arrival, &Frame),
+) -> Result<(), Frame> {
+    let tables = cx.tables;
+    let Some(packet) = vxlan::plain(tables.tunnels(), &frame, length) else { return Err(frame) };
+    see(cx.observer, Arrival::Vxlan(packet.listener), &frame);
+    match vxlan::unwrap_plain(cx, &packet, &mut frame) {
+        Ok(device) => egress.surface(cx, device, frame),
+        Err(reason) => cx.discard(from, Direction::Rx, reason, frame),
+    }
+    Ok(())
 }
 
 /// Takes the outer header off; the device on which what is inside surfaces.

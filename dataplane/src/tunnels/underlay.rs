@@ -15,18 +15,18 @@ use crate::wire::IpProtocol;
 use crate::wire::ethernet::HEADER_LEN;
 use crate::wire::tunnel::Inner;
 
-/// Puts the outer header of `remote` around what is in `frame`, a packet of `protocol`. Only a packet that may be fragmented needs an identification (RFC 6864 §4).
+/// Puts the outer header of `remote` around what is in `frame`, a packet of `protocol`; what follows the IP header is given back. Only a packet that may be fragmented needs an identification (RFC 6864 §4).
 ///
 /// # Errors
 /// If there is no room before it, or it would be longer than a packet can be.
 #[inline(always)]
-pub(crate) fn wrap(
+pub(crate) fn wrap<'f>(
     remote: &Remote,
-    frame: &mut Frame,
+    frame: &'f mut Frame,
     protocol: IpProtocol,
     fields: Inner,
     egress: &mut Egress,
-) -> Result<(), DropReason> {
+) -> Result<&'f mut [u8], DropReason> {
     if !frame.push_front(remote.header.len()) {
         return Err(DropReason::NoHeadroom);
     }
@@ -35,18 +35,21 @@ pub(crate) fn wrap(
     written.ok_or(DropReason::MtuExceeded)
 }
 
-/// Sends what was wrapped for a far end, by `tunnel`.
+/// Sends what was wrapped for a far end, by `tunnel`; `fits` of what is known not to be too long for the way.
 #[inline(always)]
 pub(crate) fn send<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     tunnel: DeviceId,
     (id, remote): (RemoteId, &Remote),
+    fits: bool,
     frame: Frame,
     egress: &mut Egress,
 ) {
     cx.observer.see(Step::Encapsulated(tunnel, id), &frame);
     match remote.reach {
-        Reach::Ready(to) if frame.len() <= remote.mtu as usize + HEADER_LEN => egress.leave(cx, to, frame),
+        Reach::Ready(to) if fits || frame.len() <= remote.mtu as usize + HEADER_LEN => {
+            egress.leave(cx, to, frame);
+        }
         _ => send_otherwise(cx, tunnel, remote, frame, egress),
     }
 }

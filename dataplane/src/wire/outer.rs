@@ -135,20 +135,20 @@ impl OuterHeader {
         self.is_ipv4 && packet.is_ok_and(|packet| !packet.dont_fragment())
     }
 
-    /// Writes it at the start of `frame`, whose rest is what it goes around: `protocol`. An identification is IPv4's only. `None` if the packet
-    /// would be longer than a packet can be, or the frame is shorter than this.
+    /// Writes it at the start of `frame`, whose rest is what it goes around: `protocol`. An identification is IPv4's only. What follows the IP header, or
+    /// `None` if the packet would be longer than a packet can be, or the frame is shorter than this.
     #[inline(always)]
-    pub fn write(
+    pub fn write<'f>(
         &self,
-        frame: &mut [u8],
+        frame: &'f mut [u8],
         protocol: IpProtocol,
         fields: Inner,
         identification: u16,
-    ) -> Option<()> {
+    ) -> Option<&'f mut [u8]> {
         let length = frame.len();
         let (start, rest) = frame.split_first_chunk_mut::<IPV4_END>()?;
         *start = *self.bytes.first_chunk()?;
-        if self.is_ipv4 {
+        let tail_start = if self.is_ipv4 {
             let total = u16::try_from(length - IP).ok()?;
             let fragment = if fields.dont_fragment { ipv4::DONT_FRAGMENT } else { 0 };
             let ttl_and_protocol = u16::from_be_bytes([fields.ttl, protocol.0]);
@@ -159,13 +159,15 @@ impl OuterHeader {
             start[IP + 6..IP + 8].copy_from_slice(&fragment.to_be_bytes());
             (start[IP + 8], start[IP + 9]) = (fields.ttl, protocol.0);
             start[IP + 10..IP + 12].copy_from_slice(&sum.checksum().to_be_bytes());
+            0
         } else {
             let payload = u16::try_from(length.checked_sub(IPV6_END)?).ok()?;
             start[IP] |= fields.tos >> 4;
             start[IP + 1] |= fields.tos << 4;
             start[IP + 4..IP + 6].copy_from_slice(&payload.to_be_bytes());
             (start[IP + 6], start[IP + 7]) = (protocol.0, fields.ttl);
-        }
+            IPV6_END - IPV4_END
+        };
         let more = usize::from(self.length) - IPV4_END;
         if more == Self::LONGEST_TAIL {
             // In one piece, as its length is known.
@@ -173,7 +175,7 @@ impl OuterHeader {
         } else if more > 0 {
             rest.get_mut(..more)?.copy_from_slice(self.bytes.get(IPV4_END..usize::from(self.length))?);
         }
-        Some(())
+        rest.get_mut(tail_start..)
     }
 }
 
@@ -249,12 +251,13 @@ mod tests {
         let fields = Inner { tos: 0, ttl: 1, dont_fragment: false };
         let ipv4 = OuterHeader::new(address("192.0.2.1"), address("192.0.2.2"), &[]);
         let ipv6 = OuterHeader::new(address("fd00::1"), address("fd00::2"), &[]);
-        let write =
-            |header: &OuterHeader, length| header.write(&mut vec![0; length], IpProtocol::IPV4, fields, 0);
+        let write = |header: &OuterHeader, length| {
+            header.write(&mut vec![0; length], IpProtocol::IPV4, fields, 0).is_some()
+        };
         for (header, longest) in [(ipv4, IP + 65535), (ipv6, IPV6_END + 65535)] {
-            assert_eq!(write(&header, longest), Some(()));
-            assert_eq!(write(&header, longest + 1), None);
-            assert_eq!(write(&header, usize::from(header.len()) - 1), None);
+            assert!(write(&header, longest));
+            assert!(!write(&header, longest + 1));
+            assert!(!write(&header, usize::from(header.len()) - 1));
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn send<O: Observer, T: Transmit>(
 ) {
     let tunnels = cx.tables.tunnels();
     match enter(tunnels, way.tunnel, &mut frame, egress) {
-        Ok(remote) => underlay::send(cx, device, remote, frame, egress),
+        Ok(remote) => underlay::send(cx, device, remote, false, frame, egress),
         Err(reason) => refuse(cx, device, reason, frame, egress),
     }
 }
@@ -79,7 +79,9 @@ fn enter<'t>(
     let pulled = frame.pull_front(ETHERNET_LEN);
     debug_assert!(pulled, "there was an Ethernet header");
     match further {
-        None => underlay::wrap(remote, frame, protocol, tunnel.outer.around(inner), egress)?,
+        None => {
+            underlay::wrap(remote, frame, protocol, tunnel.outer.around(inner), egress)?;
+        }
         Some(further) => over_ipv6::wrap(tunnel, remote, frame, (protocol, inner, further), egress)?,
     }
     Ok((id, remote))

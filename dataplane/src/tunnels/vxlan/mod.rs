@@ -7,6 +7,6 @@ mod services;
 
 pub use config::{External, VxlanConfig, VxlanEntryConfig};
 pub use receive::FarEnd;
-pub(crate) use receive::unwrap;
+pub(crate) use receive::{plain, unwrap, unwrap_plain};
 pub(crate) use send::send;
 pub use services::Miss;

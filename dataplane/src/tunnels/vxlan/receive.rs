@@ -8,17 +8,17 @@ use crate::frames::{Checksum, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::pipeline::{Context, Observer, Step, Transmit, find_partial_checksums};
 use crate::punt::PuntReason;
-use crate::tables::{self, Key, Learned, Listener, ListenerId, Vxlan};
+use crate::tables::{self, Entry, Key, Learned, Listener, ListenerId, Spot, Tunnels, Vxlan as Device};
 use crate::tunnels::Outer;
 use crate::wire::IpProtocol;
 use crate::wire::checksum::{Sum, pseudo_header};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
-use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tunnel::{Ecn, Lost, set_ecn};
 use crate::wire::udp::{self, Udp};
 use crate::wire::vlan::{self, Tci};
-use crate::wire::vxlan::{self, Vxlan as Header};
+use crate::wire::vxlan::{self, Header, Vxlan};
 
 /// A station seen behind a far end that the device has no number for: control gives it one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,11 +52,72 @@ impl FarEnd {
     }
 }
 
-/// Takes the outer header off a packet to a port at which VXLAN devices take packets, and says which takes it.
+/// A packet like most, of which one look at its headers says all.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain {
+    /// The port that it is for.
+    pub(crate) listener: ListenerId,
+    outer: Outer,
+    header: Header,
+    source: MacAddr,
+}
+
+/// Bytes of the headers of such a packet, the outer Ethernet header included, up to the frame inside.
+const PLAIN: usize = HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+
+/// Reads a frame of an IPv4 packet of so many bytes, that routing has found right, if it is like most: nothing in it is left to its device, it has no IP
+/// options, is no fragment, and its UDP has no checksum. `None` for all others, of which that says nothing.
+#[inline(always)]
+pub(crate) fn plain(tunnels: &Tunnels, frame: &Frame, length: u32) -> Option<Plain> {
+    /// From the IP header on, in words of 16 bits.
+    const WORDS: usize = (PLAIN - HEADER_LEN) / 2;
+    let headers: &[u8; PLAIN + HEADER_LEN] = frame.bytes().first_chunk()?;
+    let (outer, inner) = headers.split_at(PLAIN);
+    let words: &[[u8; 2]; WORDS] = outer.get(HEADER_LEN..)?.as_chunks().0.first_chunk()?;
+    let word = |at: usize| u16::from_be_bytes(words[at]);
+    let [version, tos] = words[0];
+    let is_plain = frame.is_wire_ready()
+        && version == 0x45
+        && word(3) & ipv4::FRAGMENT == 0
+        && words[4][1] == IpProtocol::UDP.0
+        && u32::from(word(12)) + ipv4::HEADER_LEN as u32 == length
+        && length as usize >= PLAIN
+        && word(13) == 0;
+    if !is_plain {
+        return None;
+    }
+    let header = Header::read(*outer.last_chunk()?)?;
+    let source = Ethernet::view(inner).ok()?.source();
+    let start = HEADER_LEN + ipv4::HEADER_LEN;
+    let outer = Outer {
+        source: tables::mapped(u32::from(word(6)) << 16 | u32::from(word(7))),
+        tos,
+        protocol: IpProtocol::UDP,
+        start,
+        end: HEADER_LEN + length as usize,
+    };
+    Some(Plain { listener: tunnels.listens(false, word(11))?, outer, header, source })
+}
+
+/// Takes the outer header off such a packet, and says which device takes what is inside.
 ///
 /// # Errors
 /// Why none does.
 #[inline(always)]
+pub(crate) fn unwrap_plain<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    packet: &Plain,
+    frame: &mut Frame,
+) -> Result<DeviceId, DropReason> {
+    let listener = cx.tables.tunnels().listener(packet.listener);
+    take(cx, listener, (packet.header, packet.source), &packet.outer, packet.outer.end, frame)
+}
+
+/// Takes the outer header off a packet to a port at which VXLAN devices take packets, and says which takes it.
+///
+/// # Errors
+/// Why none does.
+#[inline]
 pub(crate) fn unwrap<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     from: DeviceId,
@@ -64,22 +125,34 @@ pub(crate) fn unwrap<O: Observer, T: Transmit>(
     outer: &Outer,
     frame: &mut Frame,
 ) -> Result<DeviceId, DropReason> {
-    let tables = cx.tables;
-    let tunnels = tables.tunnels();
-    let listener = tunnels.listener(id);
+    let listener = cx.tables.tunnels().listener(id);
     let message = message(cx, from, listener, outer, frame)?;
     // What there is to look at is in the first bytes: one look says that they are there.
     let Some(headers) = message.first_chunk::<{ vxlan::HEADER_LEN + HEADER_LEN }>() else {
         return Err(DropReason::VxlanTruncated);
     };
     let end = outer.start + udp::HEADER_LEN + message.len();
-    let header = Header::view(headers).map_err(|_| DropReason::VxlanNoVni)?;
-    let vxlan = tunnels.vxlan(listener.find(header.vni()).ok_or(DropReason::VxlanUnknownVni)?);
+    let packet = Vxlan::view(headers).map_err(|_| DropReason::VxlanNoVni)?;
+    let inner = Ethernet::view(packet.payload()).map_err(|_| DropReason::VxlanTruncated)?;
+    let read = (packet.header(), inner.source());
+    take(cx, listener, read, outer, end, frame)
+}
+
+/// Takes the outer header off a packet that ends at `end`, whose VXLAN header and inner source address are read.
+#[inline(always)]
+fn take<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    listener: &Listener,
+    (header, source): (Header, MacAddr),
+    outer: &Outer,
+    end: usize,
+    frame: &mut Frame,
+) -> Result<DeviceId, DropReason> {
+    let tables = cx.tables;
+    let vxlan = tables.tunnels().vxlan(listener.find(header.vni()).ok_or(DropReason::VxlanUnknownVni)?);
     if header.bits(vxlan.reserved) != 0 {
         return Err(DropReason::VxlanReserved);
     }
-    let inner = Ethernet::view(header.payload()).map_err(|_| DropReason::VxlanTruncated)?;
-    let source = inner.source();
     if source == vxlan.mac {
         return Err(DropReason::VxlanLoop);
     }
@@ -146,7 +219,7 @@ fn is_intact(frame: &[u8], outer: &Outer, payload: &[u8], datagram: &Udp<'_>) ->
 #[inline(always)]
 fn learn<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
-    vxlan: &Vxlan,
+    vxlan: &Device,
     source: MacAddr,
     outer: &Outer,
     frame: &Frame,
@@ -157,17 +230,28 @@ fn learn<O: Observer, T: Transmit>(
     let spot = cx.macs.locate(Key::new(vxlan.domain, source));
     let known = cx.macs.find(spot);
     if let Some(entry) = known
-        && vxlan.peers.address(entry.egress().peer).is_some_and(|far_end| outer.is_from(far_end))
+        && vxlan.peers.address_bits(entry.egress().peer) == Some(outer.source_bits())
     {
         if entry.updated() != cx.tick {
             cx.macs.learn(spot, entry.egress(), cx.tick);
         }
         return Ok(());
     }
+    learn_anew(cx, vxlan, (spot, known), outer.source(), frame)
+}
+
+/// The same of a station that was not behind it.
+#[cold]
+fn learn_anew<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    vxlan: &Device,
+    (spot, known): (Spot, Option<Entry>),
+    far_end: IpAddr,
+    frame: &Frame,
+) -> Result<(), DropReason> {
     if known.is_some_and(|entry| entry.is_fixed()) {
         return Err(DropReason::VxlanFixed);
     }
-    let far_end = outer.source();
     let Some(peer) = vxlan.peers.find(far_end) else {
         let told = FarEnd { key: spot.key(), address: far_end };
         let taken = cx.punt.offer(vxlan.device, PuntReason::FarEnd, cx.tick, &told.encode());

@@ -6,7 +6,7 @@ use crate::drops::DropReason;
 use crate::frames::{Checksum, Frame};
 use crate::ids::DeviceId;
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit, longest};
-use crate::tables::{Df, Key, Remote, RemoteId, Vxlan, VxlanDescent};
+use crate::tables::{Df, Key, Peer, Remote, RemoteId, Vxlan, VxlanDescent};
 use crate::tunnels::underlay;
 use crate::wire::checksum::{Sum, pseudo_header};
 use crate::wire::ethernet::{EtherType, Ethernet, HEADER_LEN};
@@ -43,32 +43,35 @@ pub(crate) fn send<O: Observer, T: Transmit>(
     let entry = cx.macs.find(cx.macs.locate(Key::new(vxlan.domain, station)));
     let peer = entry.map(|entry| entry.egress().peer).or(vxlan.peers.of_unknown());
     cx.observer.see(Step::Remotes(device, station, entry), &frame);
-    let remotes = peer.map_or(&[][..], |peer| vxlan.peers.remotes(peer));
-    let Some((&last, others)) = remotes.split_first() else {
-        services::missed(cx, vxlan, station, &frame);
-        return egress.refuse(cx, device, DropReason::VxlanNoRemote, frame);
-    };
-    if !others.is_empty() {
-        to_others(cx, device, vxlan, others, &frame, egress);
+    match peer.and_then(|peer| vxlan.peers.only(peer)) {
+        Some(only) => to_one(cx, device, vxlan, only, frame, egress),
+        None => to_all(cx, device, vxlan, peer, frame, egress),
     }
-    to_one(cx, device, vxlan, last, frame, egress);
 }
 
-/// Sends copies of a frame to these far ends.
+/// Sends copies of a frame to far ends that are not one: to the last of them the original.
 #[cold]
-fn to_others<O: Observer, T: Transmit>(
+fn to_all<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     vxlan: &Vxlan,
-    others: &[RemoteId],
-    frame: &Frame,
+    peer: Option<Peer>,
+    frame: Frame,
     egress: &mut Egress,
 ) {
+    let remotes = peer.map_or(&[][..], |peer| vxlan.peers.remotes(peer));
+    let Some((&last, others)) = remotes.split_first() else {
+        if let Ok(header) = Ethernet::view(frame.bytes()) {
+            services::missed(cx, vxlan, header.destination(), &frame);
+        }
+        return egress.refuse(cx, device, DropReason::VxlanNoRemote, frame);
+    };
     for &other in others {
-        if let Some(copy) = egress.copy(cx, device, frame) {
+        if let Some(copy) = egress.copy(cx, device, &frame) {
             to_one(cx, device, vxlan, other, copy, egress);
         }
     }
+    to_one(cx, device, vxlan, last, frame, egress);
 }
 
 /// Sends a frame, which may be a super-frame, to one far end.
@@ -84,7 +87,7 @@ fn to_one<O: Observer, T: Transmit>(
     let remote = cx.tables.tunnels().remote(id);
     let most = (remote.mtu as usize + HEADER_LEN).saturating_sub(remote.header.len().into());
     if frame.is_wire_ready() && frame.len() <= most {
-        encapsulate(cx, device, vxlan, (id, remote), frame, egress);
+        encapsulate(cx, device, vxlan, (id, remote), true, frame, egress);
     } else {
         fit(cx, device, vxlan, ((id, remote), most), frame, egress);
     }
@@ -105,22 +108,23 @@ fn fit<O: Observer, T: Transmit>(
         frame = goes_on;
     }
     egress.each_whole(cx, device, frame, |egress, cx, frame| {
-        encapsulate(cx, device, vxlan, remote, frame, egress);
+        encapsulate(cx, device, vxlan, remote, false, frame, egress);
     });
 }
 
-/// Puts the outer header before a frame that is fit for the wire, and sends it.
+/// Puts the outer header before a frame that is fit for the wire, and sends it; `fits` as [`underlay::send`] has it.
 #[inline(always)]
 fn encapsulate<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     device: DeviceId,
     vxlan: &Vxlan,
     (id, remote): (RemoteId, &Remote),
+    fits: bool,
     mut frame: Frame,
     egress: &mut Egress,
 ) {
     match wrap(vxlan, remote, &mut frame, egress) {
-        Ok(()) => underlay::send(cx, device, (id, remote), frame, egress),
+        Ok(()) => underlay::send(cx, device, (id, remote), fits, frame, egress),
         Err(reason) => egress.refuse(cx, device, reason, frame),
     }
 }
@@ -130,9 +134,7 @@ fn encapsulate<O: Observer, T: Transmit>(
 fn wrap(vxlan: &Vxlan, remote: &Remote, frame: &mut Frame, egress: &mut Egress) -> Result<(), DropReason> {
     let (flow, inner) = inside(vxlan, frame.bytes());
     let fields = fields(vxlan, remote, inner);
-    underlay::wrap(remote, frame, IpProtocol::UDP, fields, egress)?;
-    let start = remote.header.tail_start();
-    let (before, datagram) = frame.bytes_mut().split_at_mut(start);
+    let datagram = underlay::wrap(remote, frame, IpProtocol::UDP, fields, egress)?;
     let length = u16::try_from(datagram.len()).map_err(|_| DropReason::MtuExceeded)?;
     let Some(header) = datagram.first_chunk_mut::<{ udp::HEADER_LEN }>() else {
         unreachable!("the tail of the header begins with it")
@@ -140,11 +142,18 @@ fn wrap(vxlan: &Vxlan, remote: &Remote, frame: &mut Frame, egress: &mut Egress) 
     header[..2].copy_from_slice(&vxlan.source_ports.of(flow).to_be_bytes());
     header[udp::LENGTH_OFFSET..][..2].copy_from_slice(&length.to_be_bytes());
     if vxlan.has_checksum {
-        let addresses = if start == HEADER_LEN + ipv4::HEADER_LEN { 8 } else { 32 };
-        let sum = pseudo_header(&before[start - addresses..], IpProtocol::UDP, length) + Sum::of(datagram);
-        datagram[udp::CHECKSUM_OFFSET..][..2].copy_from_slice(&sum.checksum_not_zero().to_be_bytes());
+        sum(remote, length, frame.bytes_mut());
     }
     Ok(())
+}
+
+/// Writes the checksum of the outer datagram, of so many bytes.
+fn sum(remote: &Remote, length: u16, frame: &mut [u8]) {
+    let start = remote.header.tail_start();
+    let (before, datagram) = frame.split_at_mut(start);
+    let addresses = if start == HEADER_LEN + ipv4::HEADER_LEN { 8 } else { 32 };
+    let sum = pseudo_header(&before[start - addresses..], IpProtocol::UDP, length) + Sum::of(datagram);
+    datagram[udp::CHECKSUM_OFFSET..][..2].copy_from_slice(&sum.checksum_not_zero().to_be_bytes());
 }
 
 /// Which flow a frame is of, and what is to be known of a packet in it.
