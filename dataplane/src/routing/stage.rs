@@ -94,7 +94,11 @@ impl RoutingStage {
         let Some(here) = routing.interface(device) else { unreachable!("what has the role is known") };
         self.read(cx, routing, (device, here), burst);
         self.approach(routing);
-        self.leave(cx, (device, here), burst, egress);
+        if self.is_all_ours(routing, here, burst) {
+            self.ours.take(burst);
+        } else {
+            self.leave(cx, (device, here), burst, egress);
+        }
         if !self.ours.turns.is_empty() {
             self.arrive(cx, device, egress);
         }
@@ -140,6 +144,17 @@ impl RoutingStage {
                 }
             }
         }
+    }
+
+    /// Whether all packets are to one address, which is ours: so it is with a burst that comes through a tunnel.
+    fn is_all_ours(&self, routing: &Routing, here: &Interface, burst: &Burst) -> bool {
+        let (Some(Found::Ipv4(first, _)), Some(frame)) = (self.found.first(), burst.first()) else {
+            return false;
+        };
+        let (lead, _) = lead(routing, here, frame, routing.ipv4.find(*first), first.address());
+        let is_like_first =
+            |found: &Found| matches!(found, Found::Ipv4(place, _) if place.address() == first.address());
+        matches!(lead, Lead::Here) && self.found.iter().all(is_like_first)
     }
 
     /// Decides, and sends on what is to go on. What is for us is set aside.
@@ -250,6 +265,14 @@ impl Ours {
         if self.frames.push(frame).is_err() {
             unreachable!("a burst has room for a burst");
         }
+    }
+
+    /// A whole burst is for us.
+    #[expect(clippy::cast_possible_truncation, reason = "a turn is an octet")]
+    fn take(&mut self, burst: &mut Burst) {
+        debug_assert!(self.turns.is_empty(), "it is the first to be set aside");
+        std::mem::swap(&mut self.frames, burst);
+        self.turns.extend((0..self.frames.len()).map(|turn| turn as u8));
     }
 
     fn drain(&mut self) -> impl Iterator<Item = (usize, Frame)> {

@@ -76,10 +76,10 @@ pub(crate) fn plain(tunnels: &Tunnels, frame: &Frame, length: u32) -> Option<Pla
     let words: &[[u8; 2]; WORDS] = outer.get(HEADER_LEN..)?.as_chunks().0.first_chunk()?;
     let word = |at: usize| u16::from_be_bytes(words[at]);
     let [version, tos] = words[0];
-    let is_plain = frame.is_wire_ready()
+    let is_plain = words[4][1] == IpProtocol::UDP.0
+        && frame.is_wire_ready()
         && version == 0x45
         && word(3) & ipv4::FRAGMENT == 0
-        && words[4][1] == IpProtocol::UDP.0
         && u32::from(word(12)) + ipv4::HEADER_LEN as u32 == length
         && length as usize >= PLAIN
         && word(13) == 0;
