@@ -137,11 +137,13 @@ impl DeviceCounters {
 }
 
 const SEGMENT: usize = 64;
+/// As many as the number of a device can tell of, so that none has to be checked.
+const SEGMENTS: usize = DeviceId::LIMIT.div_ceil(SEGMENT);
 
 /// All counters of one worker. They outlive it: a restarted worker goes on where the old one stopped.
 pub struct WorkerCounters {
     worker: u16,
-    devices: Box<[OnceLock<Box<[DeviceCounters; SEGMENT]>>]>, // control fills before a device is published
+    devices: Box<[OnceLock<Box<[DeviceCounters; SEGMENT]>>; SEGMENTS]>, // control fills before a device is published
     /// What was counted on devices that are no more.
     pub departed: DeviceCounters,
     /// Frames put on a device by control.
@@ -186,10 +188,9 @@ impl WorkerCounters {
 
     /// Counters of this worker, and of no device yet.
     pub fn of(worker: u16) -> Self {
-        let segments = DeviceId::LIMIT.div_ceil(SEGMENT);
         Self {
             worker,
-            devices: (0..segments).map(|_| OnceLock::new()).collect(),
+            devices: Box::new([const { OnceLock::new() }; SEGMENTS]),
             departed: DeviceCounters::default(),
             originated: Counter::default(),
             consumed: Counter::default(),
