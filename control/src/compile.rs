@@ -13,6 +13,7 @@ pub(crate) use routing::{Inputs, Known, Origin, Routed, connected_metric, set_ne
 pub(crate) use tunnels::{known_far_ends, narrow};
 pub(crate) use underlay::address_on;
 pub use vlans::VlanCounts;
+pub use vxlan::NetworkCounts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -54,14 +55,23 @@ pub struct PortFacts<'a> {
     pub inside: Option<DeviceId>,
 }
 
+/// Where frames are counted besides on their devices.
+#[derive(Default)]
+pub struct Counts {
+    /// By VLAN.
+    pub vlans: VlanCounts,
+    /// By network of VXLAN devices that have many.
+    pub networks: NetworkCounts,
+}
+
 /// Tables of these ports in the roles that the configuration gives them. Each bridge has a domain already, and a database of
-/// groups, as has each of its VLANs, if it snoops; VLANs are counted where there is a place for that. A device that `routing` knows is routed.
+/// groups, as has each of its VLANs, if it snoops; VLANs and networks are counted where there is a place for that. A device that `routing` knows is routed.
 pub fn compile(
     ports: &[PortFacts<'_>],
     config: &Config,
     numbers: &Domains,
     mdbs: &BTreeMap<DomainId, Arc<Mdb>>,
-    counts: &VlanCounts,
+    counts: &Counts,
     routing: &Arc<Routing>,
     far_ends: &FarEnds,
 ) -> Tables {
@@ -82,14 +92,14 @@ pub fn compile(
     for bridge in &config.bridges {
         let Some(domain) = numbers.of(&bridge.name) else { continue };
         let mut members = Vec::new();
-        let mut vlans = bridge.vlans.filtering.then(|| vlans::bridge(bridge, domain, numbers, counts));
+        let mut vlans = bridge.vlans.filtering.then(|| vlans::bridge(bridge, domain, numbers, &counts.vlans));
         for port in &bridge.ports {
             let Some(facts) = named.get(&*port.device) else { continue };
             let knobs = knobs(bridge, port, facts);
             let device = &mut devices[facts.id.index()];
             (device.role, device.knobs) = (Role::member(domain, &knobs), knobs);
             if vlans.is_some() {
-                let vlan_port = vlans::port(bridge, port, counts);
+                let vlan_port = vlans::port(bridge, port, &counts.vlans);
                 device.role = Role::vlan_member(domain, &knobs, &vlan_port);
                 vlan_ports[facts.id.index()] = Some(Box::new(vlan_port));
             }
@@ -149,7 +159,8 @@ pub fn compile(
     let tags = tags(config, &named, &mut devices);
     let macvlans = macvlan::macvlans(config, &named, &mut devices);
     let mut tunnels = tunnels::tunnels(config, &named, routing, &mut devices);
-    let work = vxlan::Work { config, named: &named, routing, domains: numbers, far_ends };
+    let work =
+        vxlan::Work { config, named: &named, routing, domains: numbers, far_ends, counts: &counts.networks };
     let mut remotes = tunnels.remotes.into_vec();
     (tunnels.vxlans, tunnels.listeners) = vxlan::vxlans(&work, &mut remotes, &mut devices);
     tunnels.remotes = remotes.into();
@@ -281,7 +292,7 @@ mod tests {
             &config,
             &domains,
             &BTreeMap::new(),
-            &VlanCounts::new(),
+            &Counts::default(),
             &Arc::default(),
             &FarEnds::default(),
         )
@@ -368,7 +379,7 @@ mod tests {
             &Config::default(),
             &Domains::default(),
             &BTreeMap::new(),
-            &VlanCounts::new(),
+            &Counts::default(),
             &Arc::default(),
             &FarEnds::default(),
         );

@@ -5,12 +5,14 @@ mod fdb;
 mod routes;
 mod tunnels;
 mod vlans;
+mod vnis;
 
 pub use changes::{ChangeAction, ChangeView, EditAction, EditObject, EditRequest};
 pub use fdb::{FdbChange, FdbFlush, FdbHow, FdbRemoval, FdbStateWord, FdbView, FlushedView};
 pub use routes::{AddressView, AddressesView, NextHopView, RouteView};
 pub use tunnels::{FarEndView, TunnelView};
-pub use vlans::{PortVlansView, VlanTrafficView, VlanView};
+pub use vlans::{PortTunnelsView, PortVlansView, VlanTrafficView, VlanTunnelView, VlanView};
+pub use vnis::{VniTrafficView, VniView, VnisView};
 
 use std::collections::BTreeMap;
 

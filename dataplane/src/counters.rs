@@ -3,8 +3,10 @@
 //! Each counter has one writer, its worker, which adds with a plain load and store; control sums over workers at
 //! any time. A total may therefore be a burst old, never torn.
 
+mod networks;
 mod vlans;
 
+pub use networks::{NetworkStats, NetworkTraffic};
 pub use vlans::{VlanStats, VlanTraffic};
 
 use std::ops::{Add, AddAssign};

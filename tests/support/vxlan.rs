@@ -66,7 +66,7 @@ pub fn bridged(far_ends: u8, has_checksum: bool) -> Tables {
         hasher: FlowHasher::new(7),
         learns: true,
         reserved: 0,
-        tag: None,
+        network: None,
         peers: Peers::new([&ends[..1], &ends], Some(Peer(2)), [(ends[0].0, Peer(1))]),
     };
     let listener = |is_ipv6| Listener {

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use rigswitch_dataplane::drops::DropReason;
 
 use crate::switch::Switch;
-use crate::views::{PortView, VlanTrafficView};
+use crate::views::{PortView, VlanTrafficView, VniTrafficView};
 
 /// Everything the switch counts.
 pub(super) fn text(switch: &Switch) -> String {
@@ -66,6 +66,7 @@ pub(super) fn text(switch: &Switch) -> String {
         text.sample("rigswitch_fdb_n_learned", &[("bridge", bridge)], count);
     }
     text.vlans(switch);
+    text.vnis(switch);
     text.family("rigswitch_mdb_groups", "gauge", "Multicast groups that somebody is known to be in.");
     for (bridge, groups, _) in switch.mdb_counts() {
         text.sample("rigswitch_mdb_groups", &[("bridge", bridge)], groups);
@@ -175,6 +176,29 @@ impl Text {
                 let vlan = vlan.to_string();
                 let labels = [("bridge", *bridge), ("device", port.unwrap_or(bridge)), ("vlan", &*vlan)];
                 self.sample(&name, &labels, of(traffic));
+            }
+        }
+    }
+
+    /// What is counted by network, of VXLAN devices that have many.
+    fn vnis(&mut self, switch: &Switch) {
+        type Of = fn(&VniTrafficView) -> u64;
+        let families: [(&str, &str, Of); 8] = [
+            ("receive_packets", "Frames that came in", |of| of.rx_pkts),
+            ("receive_bytes", "Bytes, without Ethernet headers, that came in", |of| of.rx_bytes),
+            ("receive_drop", "Frames that came in and that there was no room for", |of| of.rx_drops),
+            ("receive_errs", "Packets that came in and were wrong", |of| of.rx_errors),
+            ("transmit_packets", "Frames sent to far ends", |of| of.tx_pkts),
+            ("transmit_bytes", "Bytes, with Ethernet headers, sent to far ends", |of| of.tx_bytes),
+            ("transmit_drop", "Frames without a far end", |of| of.tx_drops),
+            ("transmit_errs", "Frames to far ends without a route", |of| of.tx_errors),
+        ];
+        let counted = switch.vni_traffic();
+        for (name, help, of) in families.into_iter().filter(|_| !counted.is_empty()) {
+            let name = format!("rigswitch_vni_{name}_total");
+            self.family(&name, "counter", &format!("{help} in the network."));
+            for (device, vni, traffic) in &counted {
+                self.sample(&name, &[("device", device), ("vni", &vni.to_string())], of(traffic));
             }
         }
     }

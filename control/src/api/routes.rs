@@ -27,8 +27,8 @@ use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse
 use crate::switch::{Switch, SwitchError};
 use crate::views::{
     AddressesView, BridgeView, ChangeView, DropsView, EditRequest, ErrorView, FdbChange, FdbFlush,
-    FdbRemoval, FdbView, FlushedView, MdbChange, MdbView, NeighborView, PortView, PortVlansView, RouteView,
-    TunnelView, WorkerView,
+    FdbRemoval, FdbView, FlushedView, MdbChange, MdbView, NeighborView, PortTunnelsView, PortView,
+    PortVlansView, RouteView, TunnelView, VnisView, WorkerView,
 };
 
 /// The longest body of a request, in bytes.
@@ -93,6 +93,8 @@ enum Does {
     Bridges,
     Fdb,
     Vlans,
+    VlanTunnels,
+    Vnis,
     ChangeFdb,
     RemoveFdb,
     FlushFdb,
@@ -120,7 +122,7 @@ enum Does {
 }
 
 /// Everything that can be asked: what is served, what is allowed, and what `/v1/openapi.json` says.
-pub(super) static ROUTES: [Route; 28] = [
+pub(super) static ROUTES: [Route; 30] = [
     get("/v1/ports", Does::Ports, "Every port and its traffic", Content::Json(of::<Vec<PortView>>)),
     get(
         "/v1/bridges",
@@ -130,6 +132,18 @@ pub(super) static ROUTES: [Route; 28] = [
     ),
     get("/v1/fdb", Does::Fdb, "Every forwarding entry", Content::Json(of::<Vec<FdbView>>)),
     get("/v1/vlans", Does::Vlans, "Every VLAN of every port", Content::Json(of::<Vec<PortVlansView>>)),
+    get(
+        "/v1/vlans/tunnels",
+        Does::VlanTunnels,
+        "Which networks VLANs are, on ports that are VXLAN devices of many",
+        Content::Json(of::<Vec<PortTunnelsView>>),
+    ),
+    get(
+        "/v1/vnis",
+        Does::Vnis,
+        "Every network of VXLAN devices that have many, and its traffic",
+        Content::Json(of::<Vec<VnisView>>),
+    ),
     change(Method::POST, "/v1/fdb", Does::ChangeFdb, "Add or replace an entry", of::<FdbChange>, of::<()>),
     change(Method::DELETE, "/v1/fdb", Does::RemoveFdb, "Take an entry away", of::<FdbRemoval>, of::<()>),
     change(
@@ -323,6 +337,8 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
         Does::Bridges => as_json(&switch.borrow().bridges()),
         Does::Fdb => as_json(&switch.borrow().fdb()),
         Does::Vlans => as_json(&switch.borrow().vlans()),
+        Does::VlanTunnels => as_json(&switch.borrow().vlan_tunnels()),
+        Does::Vnis => as_json(&switch.borrow().vnis()),
         Does::Neighbors => as_json(&switch.borrow().neighbors()),
         Does::Tunnels => as_json(&switch.borrow().tunnels()),
         Does::Routes => as_json(&switch.borrow().routes()),

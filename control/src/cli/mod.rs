@@ -16,6 +16,7 @@ pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod table;
 mod vlan;
+mod vni;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -95,6 +96,9 @@ enum Command {
     /// Change VLANs that are devices; and the VLANs that ports and bridges are in, in bridge(8)'s words
     #[command(subcommand)]
     Vlan(vlan::Vlan),
+    /// Change and show the networks of VXLAN devices that have many, in bridge(8)'s words
+    #[command(subcommand)]
+    Vni(vni::Vni),
     /// Change the VXLAN devices of the running switch
     #[command(subcommand)]
     Vxlan(edit::Edit),
@@ -195,6 +199,7 @@ impl Command {
             Self::Capture(capture) => capture.run(client(socket)),
             Self::Fdb(fdb) => fdb.run(&client(socket)),
             Self::Vlan(vlan) => vlan.run(&client(socket)),
+            Self::Vni(vni) => vni.run(&client(socket)),
             Self::Vxlan(edit) => edit.run(&client(socket), EditObject::Vxlan),
             Self::Neighbor(neighbor) => neighbor.run(&client(socket)),
             Self::Route(route) => route.run(&client(socket)),

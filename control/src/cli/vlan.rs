@@ -4,10 +4,10 @@
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
-use super::{Failure, edit};
+use super::{Failure, edit, print};
 use crate::api::client::Client;
 use crate::config::suggest;
-use crate::views::{ChangeView, EditAction, EditObject, EditRequest};
+use crate::views::{ChangeView, EditAction, EditObject, EditRequest, PortTunnelsView};
 
 #[derive(Subcommand)]
 pub(super) enum Vlan {
@@ -24,6 +24,18 @@ pub(super) enum Vlan {
         override_usage = "rigswitch vlan del dev PORT vid N[-M] [tunnel_info id N[-M]] [self]\n       rigswitch vlan del NAME"
     )]
     Del(Words),
+    /// Show which networks VLANs are, as `bridge vlan tunnelshow` does
+    Tunnelshow(Shown),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Shown {
+    /// As JSON
+    #[arg(short)]
+    json: bool,
+    /// As JSON on many lines, with -j
+    #[arg(short, requires = "json")]
+    pretty: bool,
 }
 
 #[derive(clap::Args)]
@@ -40,10 +52,34 @@ impl Vlan {
             Self::Add(words) => (EditAction::Add, words),
             Self::Set(words) => (EditAction::Set, words),
             Self::Del(words) => (EditAction::Del, words),
+            Self::Tunnelshow(shown) => {
+                let ports: Vec<PortTunnelsView> = client.get("/v1/vlans/tunnels")?;
+                let text = match (shown.json, shown.pretty) {
+                    (false, _) => Ok(tunnels(&ports)),
+                    (true, false) => serde_json::to_string(&ports).map(|text| text + "\n"),
+                    (true, true) => serde_json::to_string_pretty(&ports).map(|text| text + "\n"),
+                };
+                return print(&text.map_err(|error| Failure::Refused(error.to_string()))?);
+            }
         };
         let request = parse(action, &words)?;
         Ok(client.send("POST", "/v1/edit", &request).map(|_: Vec<ChangeView>| ())?)
     }
+}
+
+/// What iproute2 prints (`print_vlan_tunnel_info`, bridge/vlan.c).
+fn tunnels(ports: &[PortTunnelsView]) -> String {
+    let mut text = format!("{:<16}  {:<9}  tunnel-id\n", "port", "vlan-id");
+    let range =
+        |first: u32, last: Option<u32>| last.map_or(first.to_string(), |last| format!("{first}-{last}"));
+    for port in ports {
+        for (row, of) in port.tunnels.iter().enumerate() {
+            let name = if row == 0 { &*port.ifname } else { "" };
+            let (vlans, networks) = (range(of.vlan, of.vlan_end), range(of.tunid, of.tunid_end));
+            text += &format!("{name:<16}  {vlans:<9}  {networks}\n");
+        }
+    }
+    text
 }
 
 const KNOWN: [&str; 7] = ["dev", "vid", "pvid", "untagged", "tunnel_info", "self", "master"];
@@ -109,6 +145,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn networks_of_vlans_are_shown_as_iproute2_shows_them() {
+        let row = |vlan, more: Option<u32>, tunid| crate::views::VlanTunnelView {
+            vlan,
+            vlan_end: more.map(|more| vlan + more),
+            tunid,
+            tunid_end: more.map(|more| tunid + more),
+        };
+        let tunnels_of = vec![row(2, None, 2), row(1010, Some(10), 1010), row(1030, None, 65556)];
+        let ports = [PortTunnelsView { ifname: "vx2".into(), tunnels: tunnels_of }];
+        assert_eq!(
+            tunnels(&ports),
+            "port              vlan-id    tunnel-id\nvx2               2          2\n                  \
+             1010-1020  1010-1020\n                  1030       65556\n"
+        );
+        assert_eq!(
+            serde_json::to_string(&ports).unwrap(),
+            r#"[{"ifname":"vx2","tunnels":[{"vlan":2,"tunid":2},{"vlan":1010,"vlanEnd":1020,"tunid":1010,"tunidEnd":1020},{"vlan":1030,"tunid":65556}]}]"#
+        );
+    }
 
     fn said(text: &str) -> Result<EditRequest, String> {
         said_to(EditAction::Add, text)

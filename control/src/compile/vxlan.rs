@@ -2,21 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use rigswitch_dataplane::counters::NetworkStats;
 use rigswitch_dataplane::ids::{DeviceId, MacAddr, VlanId, Vni};
 use rigswitch_dataplane::tables::{
-    Descent, Device, Listener, Networks, Peer, Peers, Reach, Remote, RemoteId, Routing, Services, Vxlan,
-    VxlanDescent, VxlanId,
+    self, Descent, Device, Listener, Networks, Peer, Peers, Reach, Remote, RemoteId, Routing, Services,
+    Vxlan, VxlanDescent, VxlanId,
 };
-use rigswitch_dataplane::tunnels::{TunnelConfig, VxlanConfig};
+use rigswitch_dataplane::tunnels::VxlanConfig;
 use rigswitch_dataplane::wire::ethernet::EtherType;
 use rigswitch_dataplane::wire::flow::SourcePorts;
 use rigswitch_dataplane::wire::{udp, vxlan};
 
 use super::{Named, PortFacts, give_way, underlay};
-use crate::config::{Config, Network};
+use crate::config::{Config, Network, vni_of};
 use crate::domains::Domains;
 use crate::far_ends::{FarEnd, FarEnds, Numbers, groups};
+
+/// Where frames are counted of networks whose devices have many, by the name of the network.
+pub type NetworkCounts = BTreeMap<String, Arc<NetworkStats>>;
 
 /// What VXLAN devices are compiled of.
 pub(super) struct Work<'c> {
@@ -25,6 +30,7 @@ pub(super) struct Work<'c> {
     pub(super) routing: &'c Routing,
     pub(super) domains: &'c Domains,
     pub(super) far_ends: &'c FarEnds,
+    pub(super) counts: &'c NetworkCounts,
 }
 
 /// Every VXLAN device and every port that packets come to; far ends join `remotes`. Their devices then tell how what they send leaves.
@@ -114,9 +120,16 @@ impl Work<'_> {
                 && (config.maxaddress == 0 || config.maxaddress > fixed),
             reserved: config.reserved_bits,
             services: services(self.config, name, config),
-            tag: network.tag,
+            network: self.of_many(network),
             peers: self.peers(config, facts.id, self.far_ends.of(name)?, remotes),
         })
+    }
+
+    /// What sets a network apart whose device has others.
+    fn of_many(&self, network: &Network<'_>) -> Option<Box<tables::Network>> {
+        let vni = vni_of(&network.name)?;
+        let stats = self.counts.get(&*network.name)?;
+        Some(Box::new(tables::Network { vni, tag: network.tag, stats: Arc::clone(stats) }))
     }
 
     /// What is behind each number.
@@ -190,9 +203,6 @@ fn services(config: &Config, name: &str, vxlan: &VxlanConfig) -> Option<Box<Serv
 
 /// The groups that devices are in, by the devices beneath.
 pub(super) fn groups_beneath(config: &Config, named: &Named<'_>) -> Box<[(DeviceId, IpAddr)]> {
-    let of = |(_, vxlan): (&TunnelConfig, &VxlanConfig)| {
-        Some((named.get(vxlan.dev.as_deref()?)?.id, vxlan.group?))
-    };
-    let groups: BTreeSet<_> = config.vxlans().filter_map(of).collect();
-    groups.into_iter().collect()
+    let known = config.groups().into_iter().filter_map(|(dev, group)| Some((named.get(dev)?.id, group)));
+    known.collect::<BTreeSet<_>>().into_iter().collect()
 }

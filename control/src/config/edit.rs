@@ -11,7 +11,7 @@ use super::problem::{Problems, Refused};
 use super::upper::VLAN;
 use super::vlans::WAYS;
 use super::vxlan::VXLAN;
-use super::{Config, Document, route_edit, suggest, tunnel::IPIP, vlan_edit};
+use super::{Config, Document, route_edit, suggest, tunnel::IPIP, vlan_edit, vni_edit};
 use crate::views::{EditAction, EditObject, EditRequest};
 
 impl Config {
@@ -28,6 +28,7 @@ impl Config {
         match edit.object {
             EditObject::VlanMember => {}
             EditObject::Port => edit_device(&mut document, "port", &PORT, edit)?,
+            EditObject::Vni => vni_edit::edit(self, &mut document, edit)?,
             EditObject::Vlan => edit_device(&mut document, "vlan", &VLAN, edit)?,
             EditObject::Ipvlan => edit_family(&mut document, "ipvlan", &IPVLAN, &["mode", "flag"], edit)?,
             EditObject::Address => route_edit::address(&mut document, edit)?,

@@ -177,7 +177,13 @@ impl<'d> Fields<'d> {
         array.iter().filter_map(|element| self.sub(key, element, shape)).collect()
     }
 
-    fn sub(&self, key: &str, value: &'d Spanned<DeValue<'d>>, shape: &'static Shape) -> Option<Fields<'d>> {
+    /// The table that is this value at `key`, or in an array there.
+    pub(super) fn sub(
+        &self,
+        key: &str,
+        value: &'d Spanned<DeValue<'d>>,
+        shape: &'static Shape,
+    ) -> Option<Fields<'d>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             self.wrong_type(key, value, "a table");

@@ -34,6 +34,7 @@ mod upper;
 mod values;
 mod vlan_edit;
 mod vlans;
+mod vni_edit;
 mod vxlan;
 
 pub use plan::{Change, Edit, Frozen, Plan};
@@ -60,6 +61,7 @@ pub(crate) use problem::Problems;
 pub(crate) use route::network_of;
 pub(crate) use tunnel::{flow_label_word, limit_word, tos_word};
 pub(crate) use values::parse_duration;
+pub(crate) use vlans::tunnel_rows;
 pub(crate) use vxlan::{Network, device_of, network_name, vni_of};
 
 use fields::{Fields, Shape};

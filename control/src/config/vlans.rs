@@ -2,6 +2,8 @@
 
 mod tunnel_info;
 
+pub(crate) use tunnel_info::rows as tunnel_rows;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -371,7 +373,7 @@ pub(super) fn ranges(vids: impl Iterator<Item = u32>) -> Vec<NumberWord> {
 }
 
 impl NumberWord {
-    fn of(first: u32, last: u32) -> Self {
+    pub(super) fn of(first: u32, last: u32) -> Self {
         if first == last { Self::One(first) } else { Self::Range(format!("{first}-{last}")) }
     }
 }

@@ -99,7 +99,7 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     let host = host::read(fields, text.as_ref(), roles);
     let name = text.and_then(|text| device_name(fields, "name", text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
-    let external = networks::read(fields);
+    let external = networks::read(fields, roles);
     if external.is_none() {
         fields.required_integer("id", "100");
     }
@@ -109,7 +109,7 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     let config = VxlanConfig {
         external,
         remote: end(fields, "remote"),
-        group: group(fields, roles),
+        group: group(fields, fields, roles),
         dev: device(fields, "dev", roles),
         dstport: fields.integer("dstport", 1..=65_535).unwrap_or(plain.dstport),
         srcport: source_ports(fields).unwrap_or(plain.srcport),
@@ -147,7 +147,7 @@ fn take(fields: &Fields<'_>, roles: &Roles<'_>, config: &VxlanConfig, taken: &mu
     let vnis: Vec<Option<Vni>> = match &config.external {
         None => vec![Some(config.id)],
         Some(External { vnis: None }) => vec![None],
-        Some(External { vnis: Some(vnis) }) => vnis.iter().copied().map(Some).collect(),
+        Some(External { vnis: Some(vnis) }) => vnis.keys().copied().map(Some).collect(),
     };
     for vni in vnis {
         let key = (vni, config.dstport, config.is_ipv6());
@@ -185,14 +185,14 @@ fn end_at(fields: &Fields<'_>, key: &'static str, text: &Text<'_>) -> Option<IpA
     }
 }
 
-/// The group at `group`, which takes the place of a `remote` (`vxlan_config_validate`).
-fn group(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<IpAddr> {
+/// The group at `group` of a device or of a network of its, which takes the place of a `remote` (`vxlan_config_validate`).
+fn group(fields: &Fields<'_>, device: &Fields<'_>, roles: &Roles<'_>) -> Option<IpAddr> {
     let text = fields.text("group")?;
     let refuse = |rule: String, remedy: &str| {
         fields.problems.push(text.span.clone(), rule, remedy);
         None
     };
-    let dev = fields.value("dev").and_then(|value| value.get_ref().as_str());
+    let dev = device.value("dev").and_then(|value| value.get_ref().as_str());
     match text.value.parse::<IpAddr>() {
         Ok(address) if !address.is_multicast() => {
             refuse(format!("`group` is {address}, which is no group"), "name one station as `remote`")

@@ -27,6 +27,7 @@ mod trees;
 mod tunnels;
 mod uppers;
 mod vlans;
+mod vnis;
 mod vxlan;
 mod vxlan_fdb;
 mod watch;
@@ -46,7 +47,7 @@ use rigswitch_dataplane::tables::{
 };
 use rigswitch_dataplane::worker::{self, Command, Links};
 
-use crate::compile::{PortFacts, VlanCounts, compile};
+use crate::compile::{Counts, PortFacts, compile};
 use crate::config::Config;
 use crate::domains::Domains;
 use crate::events::{Event, Events};
@@ -81,7 +82,7 @@ pub struct Switch {
     events: Events,
     differences: Differences,
     domains: Domains,
-    vlan_counts: VlanCounts,
+    counts: Counts,
     publisher: Publisher<Tables>,
     macs: MacControl,
     sweep: Sweep,
@@ -139,7 +140,7 @@ impl Switch {
             events: Events::default(),
             differences: Differences::default(),
             domains,
-            vlan_counts: VlanCounts::new(),
+            counts: Counts::default(),
             publisher,
             macs,
             sweep,
@@ -344,6 +345,7 @@ impl Switch {
         let fallen = self.follow_links();
         self.follow_underlays();
         self.follow_vlan_counts();
+        self.follow_network_counts();
         self.note_own_addresses();
         self.trees.follow(&self.config.bridges, &self.domains, &self.ports, &self.watch, now);
         let state = |id| self.moves.state(id).or(self.trees.state(id));
@@ -356,7 +358,7 @@ impl Switch {
         self.vxlans.far_ends.follow(&self.config);
         let routing = self.roads.follow(&self.config, &self.ports, &self.vxlans.far_ends, now);
         let mdbs = self.groups.mdbs(&self.domains);
-        let (counts, far_ends) = (&self.vlan_counts, &self.vxlans.far_ends);
+        let (counts, far_ends) = (&self.counts, &self.vxlans.far_ends);
         let tables = compile(&facts, &self.config, &self.domains, &mdbs, counts, &routing, far_ends);
         self.bound_learning();
         self.name_captured();

@@ -100,9 +100,9 @@ impl Roads {
                 .collect(),
             far_ends: known_far_ends(config, &devices),
             groups: config
-                .vxlans()
-                .filter_map(|(_, vxlan)| vxlan.group.zip(vxlan.dev.as_deref()))
-                .filter_map(|(group, dev)| Some((known.get(dev)?.0, group)))
+                .groups()
+                .into_iter()
+                .filter_map(|(dev, group)| Some((known.get(dev)?.0, group)))
                 .collect(),
             vxlan_ends: vxlans.addresses().collect(),
             dad_transmits: config.routing.dad_transmits,

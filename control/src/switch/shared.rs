@@ -88,10 +88,10 @@ impl Switch {
 
 /// The groups that tunnels are in by the device `name`, each with the address that they send from there.
 fn groups(config: &Config, name: &str) -> BTreeSet<(IpAddr, IpAddr)> {
-    let by_it = config.vxlans().filter(|(_, vxlan)| vxlan.dev.as_deref() == Some(name));
-    let at = by_it.filter_map(|(_, vxlan)| {
-        let group = vxlan.group?;
-        let local = vxlan.local.or_else(|| address_on(config, name, group))?;
+    let by_it = config.networks().filter(|network| network.vxlan.dev.as_deref() == Some(name));
+    let at = by_it.filter_map(|network| {
+        let group = network.vxlan.group?;
+        let local = network.vxlan.local.or_else(|| address_on(config, name, group))?;
         Some((group, local))
     });
     at.collect()

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use rigswitch_dataplane::bridge::{BridgeConfig, Membership};
+use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, Membership};
 use rigswitch_dataplane::counters::VlanStats;
 use rigswitch_dataplane::ids::VlanId;
 
 use super::Switch;
-use crate::views::{PortVlansView, VlanTrafficView, VlanView};
+use crate::config::tunnel_rows;
+use crate::views::{PortTunnelsView, PortVlansView, VlanTrafficView, VlanTunnelView, VlanView};
 
 impl Switch {
     /// Makes room for what is to be counted, and lets go of the rest: counts go on as long as they are asked for.
     pub(super) fn follow_vlan_counts(&mut self) {
-        let mut before = std::mem::take(&mut self.vlan_counts);
+        let mut before = std::mem::take(&mut self.counts.vlans);
         let counting =
             self.config.bridges.iter().filter(|bridge| bridge.vlans.filtering && bridge.vlans.stats);
         for bridge in counting {
@@ -21,7 +22,7 @@ impl Switch {
                 let key = (bridge.name.clone(), port);
                 let workers = self.crew.members.len();
                 let stats = before.remove(&key).unwrap_or_else(|| Arc::new(VlanStats::new(workers)));
-                self.vlan_counts.insert(key, stats);
+                self.counts.vlans.insert(key, stats);
             }
         }
     }
@@ -33,7 +34,7 @@ impl Switch {
                 ifname: ifname.to_owned(),
                 vlans: membership.members.iter().map(|of| view(membership, of, counts)).collect(),
             };
-            let counts = |port| self.vlan_counts.get(&(bridge.name.clone(), port)).map(AsRef::as_ref);
+            let counts = |port| self.counts.vlans.get(&(bridge.name.clone(), port)).map(AsRef::as_ref);
             let own = port(&bridge.name, &bridge.vlans.of_bridge(), counts(None));
             let ports = bridge.ports.iter().map(|member| {
                 let counts = counts(Some(member.device.clone())).or(counts(None));
@@ -44,11 +45,30 @@ impl Switch {
         self.config.bridges.iter().flat_map(of_bridge).collect()
     }
 
+    /// Which networks VLANs are, on every port that has any (`bridge vlan tunnelshow`).
+    pub fn vlan_tunnels(&self) -> Vec<PortTunnelsView> {
+        let ports = self.config.bridges.iter().flat_map(|bridge| &bridge.ports);
+        let some = ports.filter(|port| !port.vlans.tunnel_info.is_empty());
+        let view = |port: &BridgePortConfig| PortTunnelsView {
+            ifname: port.device.clone(),
+            tunnels: tunnel_rows(&port.vlans.tunnel_info)
+                .into_iter()
+                .map(|[vlan, tunid, more]| VlanTunnelView {
+                    vlan,
+                    vlan_end: (more > 0).then_some(vlan + more),
+                    tunid,
+                    tunid_end: (more > 0).then_some(tunid + more),
+                })
+                .collect(),
+        };
+        some.map(view).collect()
+    }
+
     /// What was counted in each VLAN, by bridge, by port where that is asked for, and by VLAN; those in which nothing was are
     /// left out.
     pub fn vlan_traffic(&self) -> Vec<(&str, Option<&str>, u16, VlanTrafficView)> {
         let mut counted = Vec::new();
-        for ((bridge, port), stats) in &self.vlan_counts {
+        for ((bridge, port), stats) in &self.counts.vlans {
             let of_vlan = VlanId::all().map(|vid| (vid.number(), traffic(stats, vid)));
             let some = of_vlan.filter(|(_, traffic)| *traffic != VlanTrafficView::default());
             counted.extend(some.map(|(vid, traffic)| (&**bridge, port.as_deref(), vid, traffic)));

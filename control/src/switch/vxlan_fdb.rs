@@ -116,9 +116,7 @@ impl Switch {
         let is_said = groups(vxlan).get(&mac).is_some_and(|group| group.iter().any(is_wanted));
         if is_said {
             return self.edit_far_ends(name, |vxlan| {
-                for own in [&mut vxlan.remote, &mut vxlan.group] {
-                    own.take_if(|remote| mac.is_zero() && is_wanted(&FarEnd::at(*remote)));
-                }
+                vxlan.forget_remote(src_vni, |remote| mac.is_zero() && is_wanted(&FarEnd::at(remote)));
                 vxlan.fdb.retain(|entry| {
                     entry.mac != mac || entry.src_vni != src_vni || !is_wanted(&entry.into())
                 });
@@ -180,9 +178,10 @@ impl Switch {
         if said > 0 {
             let src_vni = vni_of(name);
             self.edit_far_ends(name, |vxlan| {
-                let own = vxlan.entries().next().filter(|_| vxlan.remote.or(vxlan.group).is_some());
+                let of_it = src_vni.map_or_else(|| vxlan.clone(), |vni| vxlan.of_network(vni));
+                let own = of_it.entries().next().filter(|_| of_it.remote.or(of_it.group).is_some());
                 if own.as_ref().is_some_and(matches) {
-                    (vxlan.remote, vxlan.group) = (None, None);
+                    vxlan.forget_remote(src_vni, |_| true);
                 }
                 vxlan.fdb.retain(|entry| entry.src_vni != src_vni || !matches(entry));
             })?;

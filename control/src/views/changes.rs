@@ -124,6 +124,9 @@ pub enum EditObject {
     Ipip,
     /// A `[[vxlan]]`, and the `[[bridge.port]]` that it may be.
     Vxlan,
+    /// Networks of a `[[vxlan]]` that is `external` and has a `vnifilter`, whose name it is: `vni` (100 or 100-110), and, to add them, the
+    /// `group` or the `remote` that each has. To add one that is there gives it another, or none.
+    Vni,
     /// An `[[address]]`, whose name is the address with its prefix; its `device` is always to be said.
     Address,
     /// A `[[route]]`, whose name is the network that it leads to. To set one that is not there adds it.

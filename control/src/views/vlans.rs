@@ -40,3 +40,27 @@ pub struct VlanTrafficView {
     /// Frames that went out.
     pub tx_packets: u64,
 }
+
+/// The VLANs of one port that are networks: an element of `vlan tunnelshow -j`, as `bridge -j vlan tunnelshow` prints it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PortTunnelsView {
+    /// The port.
+    pub ifname: String,
+    /// What it knows.
+    pub tunnels: Vec<VlanTunnelView>,
+}
+
+/// A VLAN that is a network, or some in a row that are as many.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct VlanTunnelView {
+    /// The VLAN, or the first.
+    pub vlan: u32,
+    /// The last, if there are several.
+    #[serde(default, rename = "vlanEnd", skip_serializing_if = "Option::is_none")]
+    pub vlan_end: Option<u32>,
+    /// The network that it is, or that the first is.
+    pub tunid: u32,
+    /// What the last is, if there are several.
+    #[serde(default, rename = "tunidEnd", skip_serializing_if = "Option::is_none")]
+    pub tunid_end: Option<u32>,
+}

@@ -41,4 +41,4 @@ pub use tunnels::{
 };
 pub use vlans::{MacVlans, Special, Translation, VlanPort, Vlans};
 pub(crate) use vxlan::mapped;
-pub use vxlan::{Df, Listener, ListenerId, Networks, Peers, Services, Vxlan, VxlanDescent, VxlanId};
+pub use vxlan::{Df, Listener, ListenerId, Network, Networks, Peers, Services, Vxlan, VxlanDescent, VxlanId};

@@ -1,8 +1,10 @@
 //! VXLAN devices, compiled: the far ends that stations of each are behind, and which device takes what comes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Neighbors, Peer, RemoteId};
+use crate::counters::NetworkStats;
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId, Vni};
 use crate::wire::ethernet::EtherType;
 use crate::wire::flow::{FlowHasher, SourcePorts};
@@ -57,8 +59,8 @@ pub struct Vxlan {
     pub learns: bool,
     /// Bits of the header that have no meaning, and are not taken.
     pub reserved: u64,
-    /// The tag that its bridge knows its network by, which frames without one get (`vlan_tunnel`).
-    pub tag: Option<(EtherType, VlanId)>,
+    /// What sets it apart if it is one of the networks of a device.
+    pub network: Option<Box<Network>>,
     /// The far ends.
     pub peers: Peers,
     /// What it does besides; most do nothing.
@@ -89,6 +91,17 @@ impl Services {
     pub fn is_router(&self, station: MacAddr) -> bool {
         self.routers.binary_search(&station).is_ok()
     }
+}
+
+/// One of the networks of a device that is `external`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// It.
+    pub vni: Vni,
+    /// The tag that its bridge knows it by, which frames without one get (`vlan_tunnel`).
+    pub tag: Option<(EtherType, VlanId)>,
+    /// Where its frames are counted.
+    pub stats: Arc<NetworkStats>,
 }
 
 /// The networks of a device that is `external`, by the tags that its bridge knows them by.

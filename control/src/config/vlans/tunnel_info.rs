@@ -72,19 +72,24 @@ pub(super) struct TunnelInfoWords {
 
 /// As they are printed.
 pub(super) fn words(pairs: &BTreeMap<VlanId, Vni>) -> Vec<TunnelInfoWords> {
-    let mut rows: Vec<[u32; 3]> = Vec::new(); // the first of both, and how many more
-    for (vid, id) in pairs {
-        let (vid, id) = (u32::from(vid.number()), id.number());
-        match rows.last_mut() {
-            Some([first, network, more]) if (*first + *more + 1, *network + *more + 1) == (vid, id) => {
-                *more += 1
-            }
-            _ => rows.push([vid, id, 0]),
-        }
-    }
     let word = |[vid, id, more]: [u32; 3]| TunnelInfoWords {
         vid: NumberWord::of(vid, vid + more),
         id: NumberWord::of(id, id + more),
     };
-    rows.into_iter().map(word).collect()
+    rows(pairs).into_iter().map(word).collect()
+}
+
+/// Those together that are both in a row (`vlan_tunid_inrange`, net/bridge/br_netlink_tunnel.c): the first of both, and how many more.
+pub(crate) fn rows(pairs: &BTreeMap<VlanId, Vni>) -> Vec<[u32; 3]> {
+    let mut rows: Vec<[u32; 3]> = Vec::new();
+    for (vid, id) in pairs {
+        let (vid, id) = (u32::from(vid.number()), id.number());
+        match rows.last_mut() {
+            Some([first, network, more]) if (*first + *more + 1, *network + *more + 1) == (vid, id) => {
+                *more += 1;
+            }
+            _ => rows.push([vid, id, 0]),
+        }
+    }
+    rows
 }

@@ -30,6 +30,18 @@ pub(super) fn entries(fields: &Fields<'_>, config: &VxlanConfig, roles: &Roles<'
         let own = config.entries().find(|entry| entry.dst == remote);
         seen.entry((MacAddr::ZERO, None)).or_default().extend(own.map(|own| (own, value.span())));
     }
+    if let (Some(vnis), Some(value)) =
+        (config.external.as_ref().and_then(|of| of.vnis.as_ref()), fields.value("vni"))
+    {
+        for (vni, own) in vnis
+            .iter()
+            .filter_map(|(vni, end)| Some((*vni, config.of_network(*vni), (*end)?)))
+            .filter_map(|(vni, of, end)| Some((vni, of.entries().find(|entry| entry.dst == end)?)))
+        {
+            let own = VxlanEntryConfig { src_vni: Some(vni), ..own };
+            seen.entry((MacAddr::ZERO, Some(vni))).or_default().push((own, value.span()));
+        }
+    }
     for table in fields.tables("fdb", &ENTRY) {
         let Some((text, entry)) = entry(&table, config, roles) else { continue };
         let before = seen.entry((entry.mac, entry.src_vni)).or_default();

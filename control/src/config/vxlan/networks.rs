@@ -3,13 +3,18 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use rigswitch_dataplane::ids::{VlanId, Vni};
 use rigswitch_dataplane::tunnels::{External, TunnelConfig, TunnelKind, VxlanConfig, VxlanEntryConfig};
 use rigswitch_dataplane::wire::ethernet::EtherType;
+use toml::Spanned;
+use toml::de::DeValue;
 
 use crate::config::Config;
-use crate::config::fields::Fields;
+use crate::config::fields::{Fields, Shape};
+use crate::config::roles::Roles;
 
 /// One of them.
 pub(crate) struct Network<'c> {
@@ -70,12 +75,12 @@ impl Config {
         for (vni, entry) in vxlan.fdb.iter().filter_map(|entry| Some((entry.src_vni?, entry))) {
             entries.entry(vni).or_default().push(entry.clone());
         }
-        let said = external.vnis.iter().flatten().chain(entries.keys()).chain(tags.keys());
+        let said = external.vnis.iter().flat_map(BTreeMap::keys).chain(entries.keys()).chain(tags.keys());
         let vnis: BTreeSet<Vni> = said.copied().collect();
         let whole = VxlanConfig { fdb: Vec::new(), ..vxlan.clone() };
         let of_one = |vni: Vni| {
             let fdb = entries.get(&vni).cloned().unwrap_or_default();
-            let vxlan = VxlanConfig { id: vni, external: None, fdb, ..whole.clone() };
+            let vxlan = VxlanConfig { fdb, ..whole.of_network(vni) };
             let (takes, tag) = (external.takes(vni), tags.get(&vni).copied());
             Network {
                 name: network_name(&tunnel.name, vni).into(),
@@ -102,11 +107,23 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The groups that tunnels are in beneath, each with the device.
+    pub(crate) fn groups(&self) -> BTreeSet<(&str, IpAddr)> {
+        let of = |network: Network<'_>| network.vxlan.group;
+        let named = self.networks().filter_map(|network| {
+            let TunnelKind::Vxlan(vxlan) = &network.tunnel.kind else { return None };
+            Some((vxlan.dev.as_deref()?, of(network)?))
+        });
+        named.collect()
+    }
+}
+
 /// The most networks that a device names: as many as there are VLANs.
 const MOST: usize = VlanId::MAX as usize;
 
 /// `external`, `vnifilter` and `vni` of a device.
-pub(super) fn read(fields: &Fields<'_>) -> Option<External> {
+pub(super) fn read(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<External> {
     let is = |key| fields.boolean(key).unwrap_or(false);
     let (is_external, filters) = (is("external"), is("vnifilter"));
     let refuse = |key: &str, rule: String, remedy: &str| {
@@ -134,13 +151,19 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<External> {
             "keep one of the two",
         );
     }
-    let mut vnis = BTreeSet::new();
+    let mut vnis = BTreeMap::new();
     let elements = fields.value("vni").and_then(|value| value.get_ref().as_array());
     if let (Some(value), None) = (fields.value("vni"), elements) {
         fields.wrong_type("vni", value, "an array of networks, as [100, \"200-210\"]");
     }
     for element in elements.into_iter().flat_map(|array| array.iter()) {
+        let mut remote = None;
         let range = match element.get_ref().as_str() {
+            None if element.get_ref().is_table() => {
+                let Some((range, end)) = with_remote(fields, element, roles) else { continue };
+                remote = end;
+                Some(range)
+            }
             None => fields.integer_of::<u32>("vni", element, 0..=i64::from(Vni::MAX)).map(|vni| vni..=vni),
             Some(text) => {
                 let range = parse_range(text);
@@ -158,7 +181,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<External> {
                 range
             }
         };
-        vnis.extend(range.into_iter().flatten().take(MOST + 1).filter_map(Vni::new));
+        let named = range.into_iter().flatten().take(MOST + 1).filter_map(Vni::new);
+        vnis.extend(named.map(|vni| (vni, remote)));
         if vnis.len() > MOST {
             let rule = format!("`vni` names more than {MOST} networks, which is as many as there are VLANs");
             fields.problems.push(element.span(), rule, "name those that are used");
@@ -168,8 +192,47 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<External> {
     Some(External { vnis: filters.then_some(vnis) })
 }
 
+const NETWORK: Shape = Shape { label: "vni", keys: &["id", "remote", "group"], later: &[] };
+
+/// `{ id = 200, group = "239.1.1.1" }`: networks, and the far end or the group of each.
+fn with_remote<'d>(
+    fields: &Fields<'d>,
+    element: &'d Spanned<DeValue<'d>>,
+    roles: &Roles<'_>,
+) -> Option<(RangeInclusive<u32>, Option<IpAddr>)> {
+    let table = fields.sub("vni", element, &NETWORK)?;
+    let refuse = |rule: String, remedy: &str| {
+        table.problems.push(table.span.clone(), rule, remedy);
+        None
+    };
+    let id = match table.value("id").map(|value| value.get_ref().as_str()) {
+        Some(Some(text)) => parse_range(text),
+        _ => table.integer::<u32>("id", 0..=i64::from(Vni::MAX)).map(|vni| vni..=vni),
+    };
+    let Some(id) = id else {
+        return refuse(
+            "`vni` names no network".into(),
+            "write { id = 200, group = \"239.1.1.1\" }, or a range as id = \"200-210\"",
+        );
+    };
+    let remote = super::end(&table, "remote");
+    let group = super::group(&table, fields, roles);
+    // As of a whole device (`is_ipv6`).
+    let is_ipv6 = || fields.text("local").is_some_and(|local| local.value.contains(':'));
+    match remote.or(group) {
+        Some(end) if end.is_ipv6() != is_ipv6() => {
+            let (version, other) = if end.is_ipv6() { (6, 4) } else { (4, 6) };
+            refuse(
+                format!("{end} is of IPv{version}, and the device sends over IPv{other}"),
+                "name an address of the version that `local` is of; without a `local` that is IPv4",
+            )
+        }
+        end => Some((id, end)),
+    }
+}
+
 /// `200-210`, or one network.
-pub(crate) fn parse_range(text: &str) -> Option<std::ops::RangeInclusive<u32>> {
+pub(crate) fn parse_range(text: &str) -> Option<RangeInclusive<u32>> {
     let vni = |text: &str| text.parse().ok().and_then(Vni::new).map(Vni::number);
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let (low, high) = (vni(low)?, vni(high)?);

@@ -1,7 +1,9 @@
 //! A VXLAN device as it is printed.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use rigswitch_dataplane::ids::Vni;
 use rigswitch_dataplane::tunnels::{TunnelConfig, VxlanConfig};
 use rigswitch_dataplane::wire::vxlan;
 use serde::Serialize;
@@ -10,7 +12,7 @@ use super::fdb::EntryWords;
 use crate::config::host::HostWords;
 use crate::config::tunnel::tos_word;
 use crate::config::values::{duration_text, unless};
-use crate::config::vlans::{NumberWord, ranges};
+use crate::config::vlans::NumberWord;
 
 /// A VXLAN device as it is printed.
 #[derive(Serialize)]
@@ -23,7 +25,7 @@ pub(in crate::config) struct VxlanWords<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     vnifilter: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    vni: Vec<NumberWord>,
+    vni: Vec<NetworkWord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     local: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,39 @@ pub(in crate::config) struct VxlanWords<'c> {
     fdb: Vec<EntryWords>,
 }
 
+/// Some networks in a row, and the far end or the group that each has.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NetworkWord {
+    Plain(NumberWord),
+    Remote { id: NumberWord, remote: IpAddr },
+    Group { id: NumberWord, group: IpAddr },
+}
+
+fn networks(vnis: &BTreeMap<Vni, Option<IpAddr>>) -> Vec<NetworkWord> {
+    let word = |(first, last, end): (u32, u32, Option<IpAddr>)| {
+        let id = NumberWord::of(first, last);
+        match end {
+            None => NetworkWord::Plain(id),
+            Some(group) if group.is_multicast() => NetworkWord::Group { id, group },
+            Some(remote) => NetworkWord::Remote { id, remote },
+        }
+    };
+    rows(vnis).into_iter().map(word).collect()
+}
+
+/// Networks, those in a row together that have the same far end, or none: the first, the last, and that.
+fn rows(vnis: &BTreeMap<Vni, Option<IpAddr>>) -> Vec<(u32, u32, Option<IpAddr>)> {
+    let mut rows: Vec<(u32, u32, Option<IpAddr>)> = Vec::new();
+    for (vni, end) in vnis {
+        match rows.last_mut() {
+            Some((_, last, before)) if *last + 1 == vni.number() && before == end => *last += 1,
+            _ => rows.push((vni.number(), vni.number(), *end)),
+        }
+    }
+    rows
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 enum TtlWord {
@@ -94,7 +129,7 @@ impl<'c> VxlanWords<'c> {
             id: vxlan.external.is_none().then(|| vxlan.id.number()),
             external: vxlan.external.is_some().then_some(true),
             vnifilter: vnis.map(|_| true),
-            vni: ranges(vnis.into_iter().flatten().map(|vni| vni.number())),
+            vni: vnis.map(networks).unwrap_or_default(),
             local: vxlan.local,
             remote: vxlan.remote,
             group: vxlan.group,

@@ -1,6 +1,6 @@
 //! What an operator may say about a VXLAN device, validated.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -66,14 +66,20 @@ pub struct VxlanConfig {
 /// What a device takes whose frames say which network they are of (`external` of ip-link(8)).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct External {
-    /// The networks that it takes packets of, if not all (`vnifilter`).
-    pub vnis: Option<BTreeSet<Vni>>,
+    /// The networks that it takes packets of, if not all (`vnifilter`); each with the station or the group that what is for stations goes to that
+    /// nothing is known of, if it has one (`bridge vni add vni N remote|group ADDR`).
+    pub vnis: Option<BTreeMap<Vni, Option<IpAddr>>>,
 }
 
 impl External {
+    /// The station or group of a network.
+    pub fn remote(&self, vni: Vni) -> Option<IpAddr> {
+        *self.vnis.as_ref()?.get(&vni)?
+    }
+
     /// Whether it takes packets of a network.
     pub fn takes(&self, vni: Vni) -> bool {
-        self.vnis.as_ref().is_none_or(|vnis| vnis.contains(&vni))
+        self.vnis.as_ref().is_none_or(|vnis| vnis.contains_key(&vni))
     }
 }
 
@@ -142,7 +148,18 @@ impl VxlanConfig {
     /// One network of a device that is `external`, as if it had a device of its own.
     pub fn of_network(&self, vni: Vni) -> Self {
         let fdb = self.fdb.iter().filter(|entry| entry.src_vni == Some(vni)).cloned().collect();
-        Self { id: vni, external: None, fdb, ..self.clone() }
+        let end = self.external.as_ref().and_then(|external| external.remote(vni));
+        let (group, remote) = (end.filter(IpAddr::is_multicast), end.filter(|end| !end.is_multicast()));
+        Self { id: vni, external: None, remote, group, fdb, ..self.clone() }
+    }
+
+    /// Takes away where what is for a station goes that nothing is known of, of itself or of one of its networks, if it is at this address.
+    pub fn forget_remote(&mut self, network: Option<Vni>, is_it: impl Fn(IpAddr) -> bool) {
+        let of_network =
+            network.zip(self.external.as_mut()).and_then(|(vni, of)| of.vnis.as_mut()?.get_mut(&vni));
+        for own in [of_network, Some(&mut self.remote), Some(&mut self.group)].into_iter().flatten() {
+            own.take_if(|address| is_it(*address));
+        }
     }
 
     /// Whether it has a use for neighbours that it is told of, though nothing is routed there.

@@ -1,6 +1,7 @@
 //! Ethernet frames in UDP packets (RFC 7348): what `ip link add type vxlan` makes (drivers/net/vxlan of the kernel).
 
 mod config;
+mod networks;
 mod receive;
 mod send;
 mod services;

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::networks;
 use crate::bridge::news;
 use crate::drops::DropReason;
 use crate::frames::{Checksum, Frame};
-use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
+use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Observer, Step, Transmit, find_partial_checksums};
 use crate::punt::PuntReason;
 use crate::tables::{self, Entry, Key, Learned, Listener, ListenerId, Spot, Tunnels, Vxlan as Device};
@@ -17,7 +18,6 @@ use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tunnel::{Ecn, Lost, set_ecn};
 use crate::wire::udp::{self, Udp};
-use crate::wire::vlan::{self, Tci};
 use crate::wire::vxlan::{self, Header, Vxlan};
 
 /// A station seen behind a far end that the device has no number for: control gives it one.
@@ -151,7 +151,7 @@ fn take<O: Observer, T: Transmit>(
     let tables = cx.tables;
     let vxlan = tables.tunnels().vxlan(listener.find(header.vni()).ok_or(DropReason::VxlanUnknownVni)?);
     if header.bits(vxlan.reserved) != 0 {
-        return Err(DropReason::VxlanReserved);
+        return Err(networks::wrong(cx, vxlan, DropReason::VxlanReserved));
     }
     if source == vxlan.mac {
         return Err(DropReason::VxlanLoop);
@@ -163,10 +163,10 @@ fn take<O: Observer, T: Transmit>(
     let shortened = (frame.len() == end || frame.set_len(end)) && frame.pull_front(headers);
     debug_assert!(shortened, "the headers were there, and what follows the packet gets no longer");
     if Ecn::of(outer.tos) != Ecn::NotEct {
-        congest(frame.bytes_mut(), outer.tos)?;
+        congest(frame.bytes_mut(), outer.tos).map_err(|reason| networks::wrong(cx, vxlan, reason))?;
     }
-    if let Some(tag) = vxlan.tag {
-        give_vlan(cx, tag, frame)?;
+    if let Some(network) = &vxlan.network {
+        networks::received(cx, network, frame)?;
     }
     Ok(vxlan.device)
 }
@@ -263,24 +263,6 @@ fn learn_anew<O: Observer, T: Transmit>(
     let lesson = news(cx, vxlan.device, spot, learned);
     cx.observer.see(Step::LearnedBehind(lesson, far_end), frame);
     if learned == Learned::Refused { Err(DropReason::VxlanFixed) } else { Ok(()) }
-}
-
-/// A frame of a network that its bridge knows by a VLAN is of that, unless it has a tag (`br_handle_ingress_vlan_tunnel`).
-#[cold]
-pub(super) fn give_vlan<O: Observer, T: Transmit>(
-    cx: &mut Context<'_, O, T>,
-    (tpid, vlan): (EtherType, VlanId),
-    frame: &mut Frame,
-) -> Result<(), DropReason> {
-    if Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type().is_tag()) {
-        return Ok(());
-    }
-    let tci = Tci(vlan.number());
-    if !frame.push_front(4) || vlan::push(frame.bytes_mut(), tpid, tci).is_err() {
-        return Err(DropReason::NoHeadroom);
-    }
-    cx.observer.see(Step::Pushed(tpid, tci), frame);
-    Ok(())
 }
 
 /// The packet inside says that there was congestion if the outer header does (RFC 6040 §4.2).

@@ -1,7 +1,6 @@
 //! Into an outer header: which far ends a frame is for, whether it fits on the way there, and off (`vxlan_xmit`).
 
-use super::receive::give_vlan;
-use super::services;
+use super::{networks, services};
 use crate::drops::DropReason;
 use crate::frames::{Checksum, Frame};
 use crate::ids::DeviceId;
@@ -226,8 +225,8 @@ fn too_long<O: Observer, T: Transmit>(
     let filled = answer.get(..length).is_some_and(|answer| frame.fill(answer));
     debug_assert!(filled, "it is shorter than what it answers");
     cx.observer.see(Step::PathTold(device, mtu), &frame);
-    if let Some(tag) = vxlan.tag
-        && let Err(reason) = give_vlan(cx, tag, &mut frame)
+    if let Some(network) = &vxlan.network
+        && let Err(reason) = networks::received(cx, network, &mut frame)
     {
         egress.refuse(cx, device, reason, frame);
         return None;

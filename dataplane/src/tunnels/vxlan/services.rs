@@ -3,18 +3,18 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::networks;
 use crate::drops::DropReason;
 use crate::frames::{Checksum, Frame};
-use crate::ids::{DeviceId, MacAddr, VlanId};
+use crate::ids::{DeviceId, MacAddr};
 use crate::pipeline::{Context, Egress, Observer, Step, Transmit};
 use crate::punt::PuntReason;
-use crate::tables::{Networks, Services, Vxlan, VxlanId};
+use crate::tables::{Services, Vxlan, VxlanId};
 use crate::wire::arp::{Arp, Operation};
 use crate::wire::ethernet::{EtherType, Ethernet};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 use crate::wire::neighbor::{self, Neighbor};
-use crate::wire::vlan::{self, Tci};
 
 /// What a VXLAN device was asked for and does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,13 +84,8 @@ pub(super) fn serve<O: Observer, T: Transmit>(
     egress: &mut Egress,
 ) -> Option<(Option<VxlanId>, Frame)> {
     if let Some(networks) = &services.networks {
-        return match network(networks, &frame) {
-            Some((id, tci)) => {
-                let popped = vlan::pop(frame.bytes_mut()).is_ok() && frame.pull_front(4);
-                debug_assert!(popped, "the tag was there");
-                cx.observer.see(Step::Popped(networks.tpid, tci), &frame);
-                Some((Some(id), frame))
-            }
+        return match networks::enter(cx, networks, &mut frame) {
+            Some(id) => Some((Some(id), frame)),
             None => {
                 egress.refuse(cx, device, DropReason::TunnelTxinfo, frame);
                 None
@@ -114,13 +109,6 @@ pub(super) fn serve<O: Observer, T: Transmit>(
         shorten(cx, device, services, &mut frame);
     }
     Some((None, frame))
-}
-
-/// The network that a frame is of, by its tag (`br_handle_egress_vlan_tunnel`).
-fn network(networks: &Networks, frame: &Frame) -> Option<(VxlanId, Tci)> {
-    let ethernet = Ethernet::view(frame.bytes()).ok().filter(|it| it.ether_type() == networks.tpid)?;
-    let tci = vlan::Vlan::view(ethernet.payload()).ok()?.tci();
-    Some((networks.find(VlanId::new(tci.vid())?)?, tci))
 }
 
 /// What is asked of a device that answers for neighbours.
