@@ -59,6 +59,16 @@ impl Played<'_, '_> {
         })
     }
 
+    /// The same with what is to groups.
+    pub(crate) fn send_all(&mut self, port: &str, frame: &[u8]) -> [Vec<Vec<u8>>; 2] {
+        self.hand.switch().memory_end(port).unwrap().send(frame.to_vec()).unwrap();
+        while self.hand.step() > 0 {}
+        ["p0", "u0"].map(|port| {
+            let end = self.hand.switch().memory_end(port).unwrap();
+            std::iter::from_fn(|| end.receive()).map(|wire| wire.bytes).collect()
+        })
+    }
+
     /// What the host says leaves in these outer packets.
     pub(crate) fn out(&mut self, frame: &[u8]) -> Vec<Outer> {
         let [back, out] = self.send("p0", frame);

@@ -13,6 +13,19 @@ impl Story<'_, '_> {
     pub(super) fn vxlan(&mut self, step: Step) {
         match step {
             Step::Remotes(device, station, entry) => self.remotes(device, station, entry),
+            Step::EntersNetwork(device, vlan, vni) => {
+                self.network = Some(vni);
+                let text = format!("VLAN {vlan} is network {vni} of {}", self.name(device));
+                self.push("network", text, self.place_of_network(device));
+            }
+            Step::LeavesNetwork(device, vni, vlan) => {
+                let name = self.name(device);
+                let text = match vlan {
+                    Some(vlan) => format!("network {vni} of {name} is VLAN {vlan}"),
+                    None => format!("network {vni} of {name} is no VLAN"),
+                };
+                self.push("network", text, self.place_of_network(device));
+            }
             Step::Proxied(device, address, mac) => {
                 let text = format!("{} answers for {address}, which {mac} has", self.name(device));
                 self.push("proxy", text, self.place_of_neighbor(device, address));
@@ -50,9 +63,6 @@ impl Story<'_, '_> {
 
     fn remotes(&mut self, device: DeviceId, station: MacAddr, entry: Option<Entry>) {
         let Some(vxlan) = self.vxlan_of(device) else { return };
-        if vxlan.services.as_ref().is_some_and(|services| services.networks.is_some()) {
-            return self.push("far end", format!("{station} is looked for in the network of the tag"), None);
-        }
         let peer = entry.map(|entry| entry.egress().peer).or(vxlan.peers.of_unknown());
         let tunnels = self.setting.tables.tunnels();
         let far_ends: Vec<_> = peer
@@ -89,6 +99,18 @@ impl Story<'_, '_> {
     }
 
     fn vxlan_of(&self, device: DeviceId) -> Option<&Vxlan> {
-        self.setting.tables.tunnels().vxlans.iter().find(|vxlan| vxlan.device == device)
+        let is_of = |vxlan: &&Vxlan| match (&vxlan.network, self.network) {
+            (Some(network), Some(vni)) => network.vni == vni,
+            (network, _) => network.is_none(),
+        };
+        let all = self.setting.tables.tunnels().vxlans.iter().filter(|vxlan| vxlan.device == device);
+        all.clone().find(is_of).or_else(|| all.clone().next())
+    }
+
+    /// Where the file says which VLANs are networks of a device.
+    fn place_of_network(&self, device: DeviceId) -> Option<String> {
+        let domain = self.setting.tables.device(device).role.domain()?;
+        let table = ["bridge", (self.setting.bridge)(domain), "port", self.name(device)];
+        self.setting.origins.place(&table, "tunnel_info")
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rigswitch_dataplane::bridge::Class;
 use rigswitch_dataplane::drops::{Direction, DropReason};
-use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId};
+use rigswitch_dataplane::ids::{DeviceId, DomainId, MacAddr, VlanId, Vni};
 use rigswitch_dataplane::pipeline::{LeftOut, Lesson, Step, Verdict, VlanFrom};
 use rigswitch_dataplane::punt::PuntReason;
 use rigswitch_dataplane::tables::{Entry, Flags, Flood, Tables};
@@ -41,6 +41,7 @@ pub(crate) fn explain(
         from,
         entry: None,
         vid: None,
+        network: None,
         bytes: bytes.to_vec(),
         is_snooped: steps.iter().any(|seen| matches!(seen.step, Step::Snooped(_))),
         is_answered: steps.iter().any(|seen| matches!(seen.step, Step::Answered(..))),
@@ -127,7 +128,8 @@ pub(super) struct Story<'s, 'n> {
     from: DeviceId,
     entry: Option<Entry>,
     vid: Option<VlanId>,
-    pub(super) bytes: Vec<u8>, // with the addresses that it has by now
+    pub(super) network: Option<Vni>, // of a device that has many
+    pub(super) bytes: Vec<u8>,       // with the addresses that it has by now
     is_snooped: bool,
     is_answered: bool,
     pub(super) answer: Option<DeviceId>, // what is queued there next
@@ -192,6 +194,8 @@ impl Story<'_, '_> {
                 self.push("tunnel", text, place);
             }
             Step::Remotes(..)
+            | Step::EntersNetwork(..)
+            | Step::LeavesNetwork(..)
             | Step::PathTold(..)
             | Step::Proxied(..)
             | Step::Shortened(..)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::bridge::Class;
 use crate::drops::{Direction, DropReason};
 use crate::frames::Frame;
-use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
+use crate::ids::{DeviceId, DomainId, MacAddr, VlanId, Vni};
 use crate::macvlan::Ruling;
 use crate::ports::Witness;
 use crate::punt::PuntReason;
@@ -110,6 +110,10 @@ pub enum Step {
     Popped(EtherType, Tci),
     /// This tag was put on it.
     Pushed(EtherType, Tci),
+    /// A VXLAN device that has many networks sends it in this one, which its VLAN is.
+    EntersNetwork(DeviceId, VlanId, Vni),
+    /// It came to such a device in this network, which its bridge knows by this VLAN, if by any.
+    LeavesNetwork(DeviceId, Vni, Option<VlanId>),
     /// It, or a copy of it, leaves by this device, which stands on another, as it is there.
     Descended(DeviceId),
     /// The ipvlan with this address was looked for: the one that has it, if any does.

@@ -3,7 +3,7 @@
 use crate::counters::NetworkTraffic;
 use crate::drops::DropReason;
 use crate::frames::Frame;
-use crate::ids::VlanId;
+use crate::ids::{DeviceId, VlanId};
 use crate::pipeline::{Context, Observer, Step, Transmit};
 use crate::tables::{Key, Network, Networks, Reach, Vxlan, VxlanId};
 use crate::wire::ethernet::{Ethernet, HEADER_LEN};
@@ -25,9 +25,11 @@ fn counted<'t, O: Observer, T: Transmit>(
 #[cold]
 pub(super) fn received<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
+    device: DeviceId,
     network: &Network,
     frame: &mut Frame,
 ) -> Result<(), DropReason> {
+    cx.observer.see(Step::LeavesNetwork(device, network.vni, network.tag.map(|(_, vlan)| vlan)), frame);
     let bytes = frame.len().saturating_sub(HEADER_LEN) as u64;
     let tagged = network.tag.map_or(Ok(()), |(tpid, vlan)| {
         if Ethernet::view(frame.bytes()).is_ok_and(|header| header.ether_type().is_tag()) {
@@ -77,6 +79,9 @@ pub(super) fn enter<O: Observer, T: Transmit>(
     cx.observer.see(Step::Popped(networks.tpid, tci), frame);
     let tables = cx.tables;
     let vxlan = tables.tunnels().vxlan(id);
+    if let (Some(network), Some(vlan)) = (&vxlan.network, VlanId::new(tci.vid())) {
+        cx.observer.see(Step::EntersNetwork(vxlan.device, vlan, network.vni), frame);
+    }
     if let Some(traffic) = vxlan.network.as_ref().and_then(|network| counted(cx, network)) {
         count_sent(cx, vxlan, traffic, frame);
     }

@@ -166,7 +166,7 @@ fn take<O: Observer, T: Transmit>(
         congest(frame.bytes_mut(), outer.tos).map_err(|reason| networks::wrong(cx, vxlan, reason))?;
     }
     if let Some(network) = &vxlan.network {
-        networks::received(cx, network, frame)?;
+        networks::received(cx, vxlan.device, network, frame)?;
     }
     Ok(vxlan.device)
 }

@@ -226,7 +226,7 @@ fn too_long<O: Observer, T: Transmit>(
     debug_assert!(filled, "it is shorter than what it answers");
     cx.observer.see(Step::PathTold(device, mtu), &frame);
     if let Some(network) = &vxlan.network
-        && let Err(reason) = networks::received(cx, network, &mut frame)
+        && let Err(reason) = networks::received(cx, vxlan.device, network, &mut frame)
     {
         egress.refuse(cx, device, reason, frame);
         return None;
