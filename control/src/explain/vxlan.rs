@@ -99,10 +99,7 @@ impl Story<'_, '_> {
     }
 
     fn vxlan_of(&self, device: DeviceId) -> Option<&Vxlan> {
-        let is_of = |vxlan: &&Vxlan| match (&vxlan.network, self.network) {
-            (Some(network), Some(vni)) => network.vni == vni,
-            (network, _) => network.is_none(),
-        };
+        let is_of = |vxlan: &&Vxlan| vxlan.network.as_ref().map(|network| network.vni) == self.network;
         let all = self.setting.tables.tunnels().vxlans.iter().filter(|vxlan| vxlan.device == device);
         all.clone().find(is_of).or_else(|| all.clone().next())
     }

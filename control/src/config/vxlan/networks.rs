@@ -144,11 +144,18 @@ pub(super) fn read(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<External> {
     if !is_external {
         return None;
     }
-    for key in ["id", "remote", "group", "proxy", "rsc"] {
+    for key in ["id", "remote", "group"] {
         refuse(
             key,
             format!("`{key}` beside `external`: each frame says which network it is of"),
-            "keep one of the two",
+            "keep one of the two; `vni` names a `remote` or `group` of one network",
+        );
+    }
+    for key in ["proxy", "rsc"] {
+        refuse(
+            key,
+            format!("`{key}` beside `external`: what the device answers itself would be of no network"),
+            "keep one of the two; `neigh_suppress` of its bridge's port answers by VLAN",
         );
     }
     let mut vnis = BTreeMap::new();
