@@ -117,8 +117,7 @@ impl RoutingStage {
         let is_large = routing.ipv4.approaches() > 0;
         for (place, frame) in burst.iter_mut().enumerate() {
             cx.observer.see(Step::Turn(place), frame);
-            // The burst has no more frames than this has room for. Each of the two writes its own: of what could be either, the compiler makes one first, and
-            // copies it byte by byte.
+            // The burst has no more frames than this has room for. Each way writes its own: what could be either is copied byte by byte.
             let _ = match plain(at.1, frame) {
                 Some(packet) => {
                     let place = routing.ipv4.locate(packet.destination);

@@ -80,7 +80,7 @@ pub(crate) fn plain(tunnels: &Tunnels, frame: &Frame, length: u32) -> Option<Pla
         && frame.is_wire_ready()
         && version == 0x45
         && word(3) & ipv4::FRAGMENT == 0
-        && u32::from(word(12)) + ipv4::HEADER_LEN as u32 == length
+        && usize::from(word(12)) + ipv4::HEADER_LEN == length as usize
         && length as usize >= PLAIN
         && word(13) == 0;
     if !is_plain {
