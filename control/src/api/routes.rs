@@ -1,5 +1,7 @@
 //! What can be asked of a switch: the targets, and who may.
 
+mod captures;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +22,6 @@ use super::guests::Guest;
 use super::query::{CAPTURE, END_CAPTURE, FILE, Parameter, file_name};
 use super::stream::Lines;
 use super::{metrics, openapi};
-use crate::capture;
 use crate::config::{Config, Document};
 use crate::events::{EventLine, LISTENERS};
 use crate::explain::{self, ExplainRequest, ExplanationView, FollowRequest, parse};
@@ -359,8 +360,8 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
                 format!("{LISTENERS} listen already: end one of them"),
             )),
         },
-        Does::Capture => capture(switch, guest, asked),
-        Does::EndCapture => end_capture(switch, asked),
+        Does::Capture => captures::begin(switch, guest, asked),
+        Does::EndCapture => captures::end(switch, asked),
         Does::Explain => {
             let body: ExplainRequest = asked.body()?;
             let frame = parse(&body.frame).map_err(|refused| conflict(&refused))?;
@@ -386,32 +387,6 @@ fn act(does: Does, switch: &Rc<RefCell<Switch>>, guest: &Rc<Guest>, asked: &Aske
             outcome(switch.borrow_mut().edit(&edit).map(|plan| plan.view()))
         }
     }
-}
-
-/// Frames show what is sent: they are for those who may change the switch.
-fn capture(switch: &RefCell<Switch>, guest: &Rc<Guest>, asked: &Asked<'_>) -> Answer {
-    let request = capture_request(asked)?;
-    match switch.borrow_mut().capture(&request) {
-        Ok(chunks) => Ok((PCAPNG, Either::Right(Lines::new(chunks, guest)))),
-        Err(error @ SwitchError::TooManyCaptures) => {
-            Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
-        }
-        Err(error) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
-    }
-}
-
-fn end_capture(switch: &RefCell<Switch>, asked: &Asked<'_>) -> Answer {
-    let id = capture_request(asked)?.id;
-    let id = id.ok_or_else(|| bad("id: which capture is to end?".into()))?;
-    outcome(switch.borrow_mut().end_captures(&id))
-}
-
-fn capture_request(asked: &Asked<'_>) -> Result<capture::Request, Refusal> {
-    if !asked.may_change {
-        let why = "capturing shows what others send: it is for root and the user that the switch runs as: ask as one of them";
-        return Err(Refusal(StatusCode::FORBIDDEN, why.into()));
-    }
-    capture::Request::from_query(asked.query).map_err(bad)
 }
 
 /// The methods that a target takes.
