@@ -37,6 +37,8 @@ pub(crate) struct Snooping {
     ports: BTreeMap<DeviceId, Port>,
     groups: BTreeMap<GroupIn, Vec<Membership>>,
     changed: bool,
+    /// Whether workers were told that somebody asks, of IPv4 and of IPv6: it comes true as time goes by.
+    told: [bool; 2],
     now: Duration,
     queries: Vec<Query>,
     notices: Vec<Notice>,
@@ -129,6 +131,7 @@ impl Snooping {
             ports: BTreeMap::new(),
             groups: BTreeMap::new(),
             changed: true,
+            told: [false; 2],
             now,
             queries: Vec::new(),
             notices: Vec::new(),
@@ -269,7 +272,9 @@ impl Snooping {
 
     /// What workers are to do from now on, if it is news: nothing at all while it does not snoop.
     pub(crate) fn news(&mut self) -> Option<Option<Mdbs>> {
-        std::mem::take(&mut self.changed).then(|| self.is_on().then(|| self.compile()))
+        let has_querier = self.has_querier();
+        let other = std::mem::replace(&mut self.told, has_querier) != has_querier;
+        (std::mem::take(&mut self.changed) || other).then(|| self.is_on().then(|| self.compile()))
     }
 
     fn routers_of(&self, family: usize) -> impl Iterator<Item = DeviceId> {

@@ -74,7 +74,6 @@ impl Snooping {
 
     /// Whatever was due until now. Queries to be sent are answered.
     pub(crate) fn tick(&mut self, now: Duration) -> Vec<Query> {
-        let before = self.has_querier();
         self.now = now;
         self.retain(|_, member| !matches!(member.lasts, Lasts::Until(until) if until <= now));
         for family in [0, 1] {
@@ -87,7 +86,6 @@ impl Snooping {
             self.changed |= until.take_if(|until| *until <= now).is_some();
         }
         self.ask();
-        self.changed |= self.has_querier() != before;
         std::mem::take(&mut self.queries)
     }
 

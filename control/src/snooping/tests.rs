@@ -106,6 +106,19 @@ fn without_a_querier_groups_are_flooded_and_with_one_not() {
 }
 
 #[test]
+fn that_hosts_have_had_their_time_is_news_whatever_is_heard_just_then() {
+    let mut bridge = Bridge::new(MulticastConfig::default(), MulticastPort::default());
+    bridge.join(1, 1);
+    bridge.query(0, None);
+    assert!(bridge.snooping.news().is_some());
+    bridge.now += SECOND;
+    bridge.join(1, 1);
+    bridge.snooping.tick(bridge.now);
+    let told = bridge.snooping.news().flatten().expect("groups are no longer flooded");
+    assert!(told.of(None).ipv4.has_querier);
+}
+
+#[test]
 fn a_station_is_a_member_until_it_leaves_or_is_silent_for_long() {
     let mut bridge = with_router(MulticastPort::default());
     bridge.join(1, 1);
