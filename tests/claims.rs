@@ -32,7 +32,7 @@ struct Shared {
 impl Shared {
     fn open(rig: &Rig, mode: XdpMode) -> Self {
         let config = XdpConfig { mode, take: XdpTake::Mine, ..XdpConfig::new("near0") };
-        let device = XdpDevice::open(&config, Some(&rig.near), None).unwrap();
+        let mut device = XdpDevice::open(&config, Some(&rig.near), None).unwrap();
         let pool = Pool::new(PoolConfig::singles(2048));
         let queue = device.open_queue(0, pool.area()).unwrap();
         let listen = || PacketSocket::open(Netdev::new("near0", None)?.index()?);

@@ -217,7 +217,7 @@ fn a_panic_on_af_xdp_gives_the_sockets_back_and_the_next_worker_takes_them() {
     let far = rig_of_veths.far_socket("far0");
     let (rig, links) = rig(2, 8192, 64);
     let config = XdpConfig::new("near0");
-    let device = XdpDevice::open(&config, Some(&rig_of_veths.near), None).unwrap();
+    let mut device = XdpDevice::open(&config, Some(&rig_of_veths.near), None).unwrap();
     on_a_thread(&rig, links, || {
         let mut ends = Vec::new();
         for turn in 0..3 {

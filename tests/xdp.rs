@@ -37,10 +37,11 @@ impl Port {
 
     fn try_open(netns: &Netns, device: &str, mode: XdpMode, pool: PoolConfig) -> Result<Self, XdpError> {
         let config = XdpConfig { mode, ..XdpConfig::new(device) };
-        let device = XdpDevice::open(&config, Some(netns), None)?;
+        let mut device = XdpDevice::open(&config, Some(netns), None)?;
         let pool = Pool::new(pool);
-        let queue = |number| device.open_queue(number, pool.area());
-        let queues = (0..device.queues()).map(queue).collect::<Result<_, _>>()?;
+        let numbers = 0..device.queues();
+        let queues =
+            numbers.map(|number| device.open_queue(number, pool.area())).collect::<Result<_, _>>()?;
         let mut port = Self { device, queues, pool, counters: DeviceCounters::default() };
         // The first turn gives the kernel memory to receive into.
         assert_eq!(port.receive().unwrap(), Vec::<Received>::new());

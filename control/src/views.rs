@@ -33,6 +33,12 @@ pub struct PortView {
     /// `mine` of one whose device the host goes on using.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take: Option<String>,
+    /// Where the program of an AF_XDP port runs: `native`, in the driver, or `generic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp: Option<String>,
+    /// Whether the frames of an AF_XDP port are not copied on any queue, by the kernel's own word (`XDP_OPTIONS`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_copy: Option<bool>,
     /// The mode that it is in, if it is a macvlan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,

@@ -175,7 +175,7 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
     for port in ports {
         table.row([
             port.ifname.clone(),
-            words([Some(&port.kind), port.take.as_ref()]),
+            kind(port),
             words([Some(&port.operstate), port.state.as_ref()]),
             port.mtu.to_string(),
             port.address.clone(),
@@ -188,6 +188,12 @@ pub(crate) fn ports(ports: &Vec<PortView>) -> String {
         ]);
     }
     table.text(colour())
+}
+
+/// Of what kind a port is, and what is particular about that: `xdp mine zero-copy`.
+fn kind(port: &PortView) -> String {
+    let zero_copy = port.zero_copy.filter(|is_so| *is_so).map(|_| "zero-copy".to_owned());
+    words([Some(&words([Some(&port.kind), port.take.as_ref()])), zero_copy.as_ref()])
 }
 
 /// Those that there are, in a row.

@@ -112,6 +112,8 @@ pub(crate) struct Port {
     pub(crate) mtu: Option<u16>,
     /// Whether the running switch has it.
     pub(crate) is_running: bool,
+    /// Whether the kernel copies none of its frames, as the running switch was told by it.
+    pub(crate) zero_copy: Option<bool>,
     pub(crate) device: Found,
 }
 
@@ -136,6 +138,8 @@ pub(crate) struct Device {
     pub(crate) driver: Option<String>,
     pub(crate) is_on_a_bus: bool,
     pub(crate) features: Option<XdpFeatures>,
+    /// What a virtio card and its driver have agreed on, a bit each.
+    pub(crate) virtio: Option<u64>,
     /// What has taken it, by name and kind; what stands on it.
     pub(crate) master: Option<(String, String)>,
     pub(crate) uppers: Vec<(String, String)>,

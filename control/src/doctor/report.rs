@@ -1,10 +1,10 @@
 //! What was found, said: as text grouped by device, or as JSON.
 
-use rigswitch_dataplane::ports::{PortKind, XdpConfig, XdpMode, XdpQueues};
+use rigswitch_dataplane::ports::{PortKind, XdpConfig, XdpQueues};
 use rigswitch_dataplane::sys::bpf::Attach;
 use serde::Serialize;
 
-use super::checks::{CHECKS, Finding, Severity, hook};
+use super::checks::{CHECKS, Finding, Severity, hook, is_zero_copy};
 use super::facts::{Device, Facts, Port, Unseen};
 
 /// Findings, and what they are about.
@@ -115,7 +115,7 @@ impl PortReport {
             kind: port.kind.name(),
             is_running: port.is_running,
             driver: device.and_then(|device| device.driver.clone()),
-            xdp: hook.map(|hook| if hook == Attach::Native { "native" } else { "generic" }),
+            xdp: hook.map(Attach::name),
             zero_copy: hook
                 .zip(device)
                 .map(|(hook, device)| hook == Attach::Native && is_zero_copy(port, device)),
@@ -144,12 +144,6 @@ impl PortReport {
             words.join(", ")
         )
     }
-}
-
-fn is_zero_copy(port: &Port, device: &Device) -> bool {
-    let PortKind::Xdp(XdpConfig { mode, .. }) = port.kind else { return false };
-    let may = !matches!(mode, XdpMode::Generic | XdpMode::Copy);
-    may && device.features.is_some_and(|features| features.zero_copy)
 }
 
 /// Receive queues taken, and those there are.

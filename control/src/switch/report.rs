@@ -248,6 +248,8 @@ impl Switch {
             kind: upper.map_or(port.kind().name(), |upper| upper.kind.name()).to_owned(),
             link: upper.map(|upper| upper.link.clone()),
             take: port.is_shared().then(|| "mine".to_owned()),
+            xdp: port.xdp().map(|(hook, _)| hook.name().to_owned()),
+            zero_copy: port.xdp().map(|(_, zero_copy)| zero_copy),
             mode: upper.and_then(|upper| upper.kind.mode()).map(str::to_owned),
             device: port.device_name().map(str::to_owned),
             netns: port.namespace(&self.watch).and_then(|netns| self.watch.name(netns)).map(str::to_owned),

@@ -4,6 +4,7 @@
 //! which a worker owns. The program stays attached as long as the device or one of its queues is open.
 
 mod device;
+mod letting_go;
 mod mine;
 mod program;
 mod queue;

@@ -117,6 +117,16 @@ pub enum Attach {
     Generic,
 }
 
+impl Attach {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// An attachment: it ends when this is dropped, or when the process dies, however it dies.
 #[derive(Debug)]
 pub struct Link {

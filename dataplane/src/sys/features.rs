@@ -16,6 +16,8 @@ pub struct XdpFeatures {
     pub transmits: bool,
     /// AF_XDP sockets without copying.
     pub zero_copy: bool,
+    /// The most buffers that a frame may be in there: from 2 on, where frames in several are not to be copied either.
+    pub zero_copy_buffers: u32,
     /// Programs may be given frames in several buffers (`BPF_F_XDP_HAS_FRAGS`).
     pub frags: bool,
     /// Programs may ask for the VLAN tag that was stripped (`bpf_xdp_metadata_rx_vlan_tag`).
@@ -38,6 +40,7 @@ impl XdpFeatures {
             native: features & ACT_NATIVE == ACT_NATIVE,
             transmits: features & ACT_NDO_XMIT != 0,
             zero_copy: features & ACT_ZERO_COPY != 0,
+            zero_copy_buffers: u32::try_from(bits(DEVICE_ZERO_COPY_BUFFERS)).unwrap_or(u32::MAX),
             frags: features & ACT_FRAGS != 0,
             vlan_tag: metadata & METADATA_VLAN_TAG != 0,
         })
@@ -48,6 +51,7 @@ impl XdpFeatures {
 const DEVICE_GET: u8 = 1;
 const DEVICE_INDEX: u16 = 1;
 const DEVICE_XDP_FEATURES: u16 = 3;
+const DEVICE_ZERO_COPY_BUFFERS: u16 = 4; // NETDEV_A_DEV_XDP_ZC_MAX_SEGS
 const DEVICE_METADATA_FEATURES: u16 = 5;
 const ACT_NATIVE: u64 = 1 | 2; // basic, redirect
 const ACT_NDO_XMIT: u64 = 4;

@@ -11,6 +11,7 @@ mod routes;
 mod running;
 mod vlans;
 mod xdp;
+mod zero_copy;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod tests;
 use serde::Serialize;
 
 pub(crate) use xdp::hook;
+pub(crate) use zero_copy::is_zero_copy;
 
 use super::facts::{Device, Facts, Port};
 
@@ -102,7 +104,7 @@ pub(crate) const CHECKS: &[Check] = &[
     check("br_netfilter", Look::Device(place::netfilter)),
     check("queues", Look::Device(queues::queues)),
     check("XDP mode", Look::Device(xdp::mode)),
-    check("zero-copy", Look::Device(xdp::zero_copy)),
+    check("zero-copy", Look::Device(zero_copy::zero_copy)),
     check("VLAN tags", Look::Device(xdp::tags)),
     check("choice", Look::Device(xdp::choice)),
     check("offloads", Look::Device(offloads::offloads)),

@@ -14,8 +14,14 @@ use crate::doctor::facts::{
 
 /// A machine on which nothing is wrong: a card with zero-copy as an xdp port.
 fn good() -> Facts {
-    let features =
-        XdpFeatures { native: true, transmits: true, zero_copy: true, frags: true, vlan_tag: true };
+    let features = XdpFeatures {
+        native: true,
+        transmits: true,
+        zero_copy: true,
+        zero_copy_buffers: 8,
+        frags: true,
+        vlan_tag: true,
+    };
     let end = End {
         name: "eth1".into(),
         mtu: 1500,
@@ -43,6 +49,7 @@ fn good() -> Facts {
         addresses: Vec::new(),
         mtu: None,
         is_running: false,
+        zero_copy: None,
         device: Found::Here(Box::new(device)),
     };
     let host = Host {
@@ -153,6 +160,43 @@ fn a_card_that_cannot_be_native_says_why() {
         let kind = XdpConfig { mode: XdpMode::Copy, ..XdpConfig::new("eth1") };
         facts.ports[0].kind = PortKind::Xdp(kind);
     });
+}
+
+/// What a virtio card and its driver have agreed on: all that there is.
+const AGREED: u64 = u64::MAX;
+
+#[test]
+fn zero_copy_that_a_driver_would_refuse_is_told_before() {
+    assert_eq!(after(|facts| device(facts).virtio = Some(AGREED)), []);
+    let options = "# have its virtual machine started with iommu_platform=on,disable-legacy=on for the card";
+    one(Severity::Warning, ["every frame is copied", "without bit 33", options], |facts| {
+        device(facts).virtio = Some(AGREED & !(1 << 33));
+    });
+    let reset = "# have its virtual machine started with queue_reset=on for the card";
+    one(Severity::Warning, ["cannot reset a single queue", "without bit 40", reset], |facts| {
+        device(facts).virtio = Some(AGREED & !(1 << 40));
+    });
+    let shorter = "ip link set dev eth1 mtu 3506";
+    let long = |facts: &mut Facts| {
+        device(facts).end.mtu = 9000;
+        device(facts).features.as_mut().unwrap().zero_copy_buffers = 1;
+    };
+    one(Severity::Warning, ["an MTU of 9000", "NETDEV_A_DEV_XDP_ZC_MAX_SEGS: 1", shorter], long);
+    let wanted = |facts: &mut Facts| {
+        facts.ports[0].kind = PortKind::Xdp(XdpConfig { mode: XdpMode::ZeroCopy, ..XdpConfig::new("eth1") });
+    };
+    one(Severity::Error, ["the port will not start in this mode", "IFLA_MTU: 9000", shorter], |facts| {
+        long(facts);
+        wanted(facts);
+    });
+    let running = |zero_copy| {
+        after(|facts| {
+            (facts.ports[0].is_running, facts.ports[0].zero_copy) = (true, Some(zero_copy));
+            device(facts).virtio = Some(0);
+        })
+    };
+    assert_eq!(running(true), [], "the kernel's word counts for more");
+    assert_eq!(running(false).len(), 1);
 }
 
 #[test]

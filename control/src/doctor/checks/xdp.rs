@@ -117,27 +117,6 @@ pub(super) fn mode(facts: &Facts, port: &Port, device: &Device) -> Vec<Finding> 
     }
 }
 
-pub(super) fn zero_copy(facts: &Facts, port: &Port, device: &Device) -> Vec<Finding> {
-    let PortKind::Xdp(XdpConfig { mode, .. }) = &port.kind else { return Vec::new() };
-    let Some(features) = device.features.filter(|_| !port.is_running) else { return Vec::new() };
-    if features.zero_copy && *mode == XdpMode::Copy {
-        return vec![Finding::warning(
-            "every frame is copied, and the driver could do without",
-            "mode = \"copy\"; NETDEV_A_DEV_XDP_FEATURES: xsk-zerocopy",
-            facts.set_port(port, "xdp", "mode", "\"auto\""),
-        )];
-    }
-    if features.zero_copy || *mode != XdpMode::ZeroCopy {
-        return Vec::new();
-    }
-    let driver = device.driver.as_deref().unwrap_or("none");
-    vec![Finding::error(
-        format!("its driver ({driver}) has no zero-copy: the port will not start in this mode"),
-        "NETDEV_A_DEV_XDP_FEATURES: no xsk-zerocopy",
-        facts.set_port(port, "xdp", "mode", "\"auto\""),
-    )]
-}
-
 /// A tag that stands beside the frame is lost unless the program can ask for it, which only a native one can, or a card
 /// leaves it in.
 pub(super) fn tags(_: &Facts, port: &Port, device: &Device) -> Vec<Finding> {

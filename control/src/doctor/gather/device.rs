@@ -10,7 +10,7 @@ use rigswitch_dataplane::sys::netns::inside;
 use rigswitch_dataplane::sys::stacking::{Stacked, XdpProgram};
 
 use super::host::{cpu_list, field};
-use super::interrupts;
+use super::interrupts::{self, place};
 use super::space::{Space, Spaces, Which, processes};
 use crate::doctor::facts::{Attached, Device, End, Polled};
 
@@ -35,6 +35,7 @@ pub(super) fn look(name: &str, which: Which, spaces: &mut Spaces) -> Option<Devi
         driver: netdev.as_ref().and_then(|netdev| netdev.driver().ok()),
         is_on_a_bus: bus.is_some(),
         features: features.as_ref().ok().copied(),
+        virtio: bus.as_deref().and_then(agreed),
         master: found.master.and_then(named).map(|master| (master.link.name.clone(), kind(master))),
         uppers: space
             .devices
@@ -64,6 +65,15 @@ pub(super) fn look(name: &str, which: Which, spaces: &mut Spaces) -> Option<Devi
         }
     }
     Some(device)
+}
+
+/// What the virtio device at this place on a bus and its driver have agreed on: sysfs has a digit for each bit, the lowest first.
+fn agreed(bus: &str) -> Option<u64> {
+    let mut within = fs::read_dir(place(bus)).ok()?.flatten();
+    let device = within.find(|entry| entry.file_name().to_string_lossy().starts_with("virtio"))?;
+    let digits = fs::read_to_string(device.path().join("features")).ok()?;
+    let set = digits.trim().bytes().take(64).enumerate().filter(|(_, digit)| *digit == b'1');
+    Some(set.fold(0, |bits, (bit, _)| bits | 1 << bit))
 }
 
 /// The other end of a veth.

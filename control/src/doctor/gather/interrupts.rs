@@ -21,8 +21,8 @@ pub(super) fn of(bus: &str, napis: &[Napi]) -> Vec<Interrupt> {
     }
 }
 
-/// A virtio device has those of what it is on.
-fn place(bus: &str) -> PathBuf {
+/// A card's folder. A virtio device is where what it is on is.
+pub(super) fn place(bus: &str) -> PathBuf {
     match bus.starts_with("virtio") {
         true => Path::new("/sys/bus/virtio/devices").join(bus).join(".."),
         false => Path::new("/sys/bus/pci/devices").join(bus),

@@ -125,6 +125,7 @@ fn port(
         mtu: config.mtu,
         // One that is gone is to be taken back as it was started.
         is_running: view.is_some_and(|view| view.operstate != "NOTPRESENT"),
+        zero_copy: view.and_then(|view| view.zero_copy),
         device: Found::None,
     };
     let name = view.and_then(|view| view.device.as_deref()).or(config.kind.device());

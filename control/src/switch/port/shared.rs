@@ -1,9 +1,10 @@
-//! A port whose device the host goes on using: what of it is the switch's.
+//! What is particular to some kinds of port: a device that the host goes on using, and what of it is the switch's; how AF_XDP moves frames.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rigswitch_dataplane::ports::{Mine, PortKind, XdpConfig, XdpTake};
+use rigswitch_dataplane::sys::bpf::Attach;
 
 use super::{Device, OpenResult, Port, Source};
 
@@ -11,6 +12,14 @@ impl Port {
     /// Whether its device is shared with the host.
     pub(in crate::switch) fn is_shared(&self) -> bool {
         is_shared(&self.config.kind)
+    }
+
+    /// How frames come to an AF_XDP port: where the program runs, and whether the kernel copies none of them.
+    pub(in crate::switch) fn xdp(&self) -> Option<(Attach, bool)> {
+        match &self.device {
+            Some(Device { source: Source::Xdp(xdp), .. }) => Some((xdp.hook(), xdp.is_zero_copy())),
+            _ => None,
+        }
     }
 
     /// Takes part in these groups and in no others, if it is on the host's own sockets.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::letting_go::Successor;
 use super::mine::{Claim, Mine};
 use super::program::Maps;
 use super::{MOST_ADDRESSES, XdpQueue};
@@ -28,6 +29,8 @@ pub struct XdpDevice {
     netns: Option<Netns>,
     /// What of it is the switch's, if it is shared with the host.
     claim: Option<Claim>,
+    /// Of each queue, whether it was last opened in zero-copy.
+    zero_copy: Vec<bool>,
 }
 
 impl XdpDevice {
@@ -43,7 +46,8 @@ impl XdpDevice {
             .map(Netns::try_clone)
             .transpose()
             .map_err(|source| XdpError::device(&config.device, source))?;
-        Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns, claim })
+        let zero_copy = vec![false; attachment.queues.into()];
+        Ok(Self { attachment: Arc::new(attachment), mode: config.mode, netns, claim, zero_copy })
     }
 
     /// Takes what is in `mine` from now on and leaves all else to the host; one that is not shared takes everything anyway.
@@ -80,6 +84,11 @@ impl XdpDevice {
         self.attachment.hook
     }
 
+    /// Whether the kernel, by its own word, copies the frames of no queue.
+    pub fn is_zero_copy(&self) -> bool {
+        !self.zero_copy.is_empty() && self.zero_copy.iter().all(|is_so| *is_so)
+    }
+
     /// Whether a VLAN tag may be lost before the switch sees the frame, as nothing here can read it.
     pub fn may_lose_tags(&self) -> bool {
         self.attachment.may_lose_tags
@@ -90,33 +99,53 @@ impl XdpDevice {
     ///
     /// # Errors
     /// [`XdpError`], which says what to do about it.
-    pub fn open_queue(&self, queue: u16, area: &Arc<Area>) -> Result<XdpQueue, XdpError> {
+    pub fn open_queue(&mut self, queue: u16, area: &Arc<Area>) -> Result<XdpQueue, XdpError> {
         let fail =
             |source| XdpError::Queue { device: self.attachment.netdev.name().to_owned(), queue, source };
         let opened = inside(self.netns.as_ref(), || self.socket(queue, area));
-        let (socket, zero_copy) = opened.and_then(|opened| opened).map_err(fail)?;
-        self.attachment.map.insert(queue.into(), &socket).map_err(fail)?;
-        Ok(XdpQueue::new(Arc::clone(&self.attachment), queue, Arc::clone(area), (socket, zero_copy)))
+        let bound = opened.and_then(|opened| opened).map_err(fail)?;
+        self.attachment.map.insert(queue.into(), &bound.socket).map_err(fail)?;
+        if let Some(known) = self.zero_copy.get_mut(usize::from(queue)) {
+            *known = bound.zero_copy;
+        }
+        Ok(XdpQueue::new(Arc::clone(&self.attachment), queue, Arc::clone(area), bound))
     }
 
     /// A bound socket, zero-copy where mode and driver allow.
-    fn socket(&self, queue: u16, area: &Arc<Area>) -> io::Result<(Socket, bool)> {
+    fn socket(&self, queue: u16, area: &Arc<Area>) -> io::Result<Bound> {
         let native = self.attachment.hook == Attach::Native;
         let (try_zero_copy, try_copy) = match self.mode {
-            XdpMode::Auto | XdpMode::Native => (native && self.attachment.zero_copy, true),
+            XdpMode::Auto | XdpMode::Native => (native && self.attachment.features.zero_copy, true),
             XdpMode::Generic | XdpMode::Copy => (false, true),
             XdpMode::ZeroCopy => (true, false),
         };
         let (ifindex, frags) = (self.attachment.ifindex, self.attachment.frags);
         let bind = Bind { ifindex, queue: queue.into(), zero_copy: true, frags };
         if try_zero_copy {
-            let bound = bound(area, bind);
+            let bound = bound(area, bind).and_then(|bound| self.without_copying(bound, bind));
             if bound.is_ok() || !try_copy {
                 return bound;
             }
         }
         copying(area, bind)
     }
+
+    /// What there is to know of a socket that the kernel bound without copying.
+    fn without_copying(&self, bound: Bound, bind: Bind) -> io::Result<Bound> {
+        let most = if bind.frags { self.attachment.features.zero_copy_buffers as usize } else { 1 };
+        Ok(Bound { pieces: most, successor: Some(Successor::new(bind)?), ..bound })
+    }
+}
+
+/// A socket bound to its queue.
+pub(super) struct Bound {
+    pub(super) socket: Socket,
+    /// The kernel's word.
+    pub(super) zero_copy: bool,
+    /// The most descriptors that the device takes for a frame.
+    pub(super) pieces: usize,
+    /// For when it is closed, if the device has packet memory of it.
+    pub(super) successor: Option<Successor>,
 }
 
 /// Why a device or a queue of it did not open.
@@ -217,7 +246,7 @@ pub(super) struct Attachment {
     queues: u16,
     pub(super) hook: Attach,
     frags: bool,
-    zero_copy: bool,
+    features: XdpFeatures,
     pub(super) may_lose_tags: bool,
     gro_turned_on: bool,
     stripping_turned_off: bool,
@@ -250,7 +279,7 @@ impl Attachment {
             queues,
             hook,
             frags: netdev.mtu().map_err(fail)? > XdpConfig::LONGEST_WHOLE,
-            zero_copy: features.zero_copy,
+            features,
             may_lose_tags: false,
             gro_turned_on: false,
             stripping_turned_off: false,
@@ -353,7 +382,7 @@ fn is_taken(error: &io::Error) -> bool {
 }
 
 /// A socket that is copied into and out of. The kernel cuts long frames from 6.6 on, whatever the driver; before, it does not know how.
-fn copying(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
+fn copying(area: &Arc<Area>, bind: Bind) -> io::Result<Bound> {
     match bound(area, Bind { zero_copy: false, frags: true, ..bind }) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !bind.frags => {
             bound(area, Bind { zero_copy: false, ..bind })
@@ -362,8 +391,8 @@ fn copying(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
     }
 }
 
-/// A socket on `area`, bound, and whether without copying.
-fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
+/// A socket on `area`, bound.
+fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<Bound> {
     const ATTEMPTS: usize = 500;
     const PAUSE: Duration = Duration::from_millis(10);
     let chunk = u32::try_from(CHUNK).unwrap_or(u32::MAX);
@@ -383,5 +412,5 @@ fn bound(area: &Arc<Area>, bind: Bind) -> io::Result<(Socket, bool)> {
     }
     socket.raise_tx_budget(DEPTH);
     let zero_copy = socket.is_zero_copy()?;
-    Ok((socket, zero_copy))
+    Ok(Bound { socket, zero_copy, pieces: usize::MAX, successor: None })
 }

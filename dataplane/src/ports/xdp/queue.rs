@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use super::device::{Attachment, DEPTH};
+use super::device::{Attachment, Bound, DEPTH};
+use super::letting_go::Successor;
 use super::receiving::Receiving;
 use super::sending::{self, Sending};
 use crate::drops::{Direction, DropReason};
@@ -32,6 +33,10 @@ pub struct XdpQueue {
     socket: Socket,
     number: u16,
     zero_copy: bool,
+    /// The most pieces that a frame may be sent in.
+    pieces: usize,
+    /// Tells when the device is done with packet memory; none where the kernel copies, for then it is so with the socket.
+    successor: Option<Successor>,
     /// What the kernel has of the worker's memory; nothing before the worker's first call.
     loans: Option<Loans>,
     /// The most frames lent for receiving.
@@ -58,16 +63,13 @@ impl XdpQueue {
     pub const FRAMES: u32 = 2 * DEPTH;
 
     /// Queue `number` of a device, on a bound socket that has `area` registered.
-    pub(super) fn new(
-        attachment: Arc<Attachment>,
-        number: u16,
-        area: Arc<Area>,
-        (socket, zero_copy): (Socket, bool),
-    ) -> Self {
+    pub(super) fn new(attachment: Arc<Attachment>, number: u16, area: Arc<Area>, bound: Bound) -> Self {
         Self {
-            socket,
+            socket: bound.socket,
             number,
-            zero_copy,
+            zero_copy: bound.zero_copy,
+            pieces: bound.pieces.min(sending::PIECES),
+            successor: bound.successor,
             loans: None,
             share: DEPTH,
             down: false,
@@ -207,7 +209,7 @@ impl PortQueue for XdpQueue {
         let count = fitting.count();
         let tx = &mut loans(&mut self.loans, io.pool).tx;
         for frame in burst.drain_front(count) {
-            if frame.len() == 0 || sending::pieces(&frame) > sending::PIECES {
+            if frame.len() == 0 || sending::pieces(&frame) > self.pieces {
                 io.discard(frame, Direction::Tx, DropReason::PortError);
                 continue;
             }
@@ -250,10 +252,13 @@ impl PortQueue for XdpQueue {
     fn lost_before_us(&self) -> Vec<(&'static str, u64)> {
         let seen = self.socket.statistics().unwrap_or_default();
         let bad = self.loans.as_ref().map_or(0, |loans| loans.rx.bad() + loans.tx.bad());
+        // Who copies looks for memory frame by frame. A driver that does not looks ahead, first of all when the socket is bound, and what it does
+        // not find is no frame yet.
+        let no_memory = if self.zero_copy { 0 } else { seen.rx_fill_ring_empty };
         vec![
             ("rx_dropped", seen.rx_dropped),
             ("rx_ring_full", seen.rx_ring_full),
-            ("rx_fill_ring_empty", seen.rx_fill_ring_empty),
+            ("rx_fill_ring_empty", no_memory),
             ("tx_invalid", seen.tx_invalid),
             ("bad_descriptors", bad),
         ]
@@ -261,11 +266,12 @@ impl PortQueue for XdpQueue {
 
     fn close(mut self: Box<Self>, io: &mut PortIo<'_>) {
         self.reap(io);
-        let loans = self.loans.take();
+        let (loans, successor) = (self.loans.take(), self.successor.take());
         drop(self); // The kernel must let go of packet memory before its loans are called back.
+        let is_let_go = successor.is_none_or(Successor::wait);
         if let Some(Loans { rx, tx }) = loans {
-            rx.recall(io.pool);
-            tx.recall(io);
+            tx.recall(io, is_let_go);
+            rx.recall(io.pool, is_let_go);
         }
     }
 }

@@ -124,9 +124,11 @@ impl Receiving {
         bytes
     }
 
-    /// Takes back everything lent. The socket is closed: the kernel has let go of it.
-    pub(super) fn recall(self, pool: &mut Pool) {
-        pool.recall(self.borrower);
+    /// Takes back everything lent, for the socket is closed; or if the device has not let go of it, leaves it to the device for good.
+    pub(super) fn recall(self, pool: &mut Pool, is_let_go: bool) {
+        if is_let_go {
+            pool.recall(self.borrower);
+        }
     }
 }
 
@@ -148,7 +150,7 @@ mod tests {
         let counters = DeviceCounters::default();
         let mut io = PortIo::new(&mut pool, &counters, Now::default());
         test(&mut io, &mut receiving, &lent);
-        receiving.recall(&mut pool);
+        receiving.recall(&mut pool, true);
         assert_eq!(pool.outstanding(), 0, "every frame came home");
         counters
     }

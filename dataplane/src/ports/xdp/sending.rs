@@ -69,9 +69,11 @@ impl Sending {
         }
     }
 
-    /// Takes back everything lent, as dropped. The socket is closed: the kernel has let go of it.
-    pub(super) fn recall(self, io: &mut PortIo<'_>) {
-        io.pool.recall(self.borrower);
+    /// Takes back everything lent, as dropped, for the socket is closed; or if the device has not let go of it, leaves it to the device for good.
+    pub(super) fn recall(self, io: &mut PortIo<'_>, is_let_go: bool) {
+        if is_let_go {
+            io.pool.recall(self.borrower);
+        }
         let dropped = io.counters.drops(Direction::Tx, DropReason::PortGone);
         dropped.add(u64::from(self.held), self.held_bytes);
     }
@@ -109,7 +111,7 @@ mod tests {
         let counters = DeviceCounters::default();
         let mut io = PortIo::new(&mut pool, &counters, Now::default());
         test(&mut io, &mut sending);
-        sending.recall(&mut io);
+        sending.recall(&mut io, true);
         assert_eq!(pool.outstanding(), 0, "every frame came home");
         counters
     }
