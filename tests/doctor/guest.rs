@@ -9,21 +9,38 @@ struct Machine {
     kernel: &'static str,
     modules: &'static [&'static str],
     processors: &'static str,
+    /// Its cards, and the wire that each is on.
+    cards: &'static [(&'static str, u8)],
 }
 
 /// It does not tell what its drivers can.
-const SILENT: Machine =
-    Machine { kernel: "kernel", modules: &["virtio_pci", "virtio_net", "vmxnet3", "tun"], processors: "2" };
+const SILENT: Machine = Machine {
+    kernel: "kernel",
+    modules: &["virtio_pci", "virtio_net", "vmxnet3", "tun"],
+    processors: "2",
+    cards: TWO,
+};
 
 /// It does. On one processor: where there are two, qemu 7.2 may run instructions on the one as they were before the other patched them.
-const TELLS: Machine =
-    Machine { kernel: "kernel-6.12", modules: &["virtio_net", "vmxnet3", "tun"], processors: "1" };
+const TELLS: Machine = Machine {
+    kernel: "kernel-backport",
+    modules: &["virtio_net", "vmxnet3", "tun"],
+    processors: "1",
+    cards: TWO,
+};
+
+const TWO: &[(&str, u8)] = &[("virtio-net-pci", 0), ("vmxnet3", 0)];
+
+/// The same with cards that are not copied from: two for the switch, and one for each of them to talk to.
+const UNCOPIED: Machine = Machine { modules: &["virtio_net", "tun"], cards: FOUR, ..TELLS };
+const DMA: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on";
+const FOUR: &[(&str, u8)] = &[(DMA, 0), (DMA, 1), ("virtio-net-pci", 0), ("virtio-net-pci", 1)];
 
 /// A guest that has come to its end, and what it said.
 struct Guest(String);
 
 impl Guest {
-    /// One with two cards, which does this; none where there is no virtual machine, said aloud.
+    /// One that does this; none where there is no virtual machine, said aloud.
     fn run(test: &str, machine: &Machine, script: &str) -> Option<Self> {
         let parts = match Parts::find(machine.kernel, &["ethtool", env!("CARGO_BIN_EXE_rigswitch")]) {
             Ok(parts) => parts,
@@ -37,8 +54,8 @@ impl Guest {
         let init = [include_str!("guest.sh"), script, "busybox poweroff -f\n"].concat();
         let mut command = parts.qemu(&folder, init.as_bytes(), machine.modules, "");
         command.args(["-m", "768", "-smp", machine.processors]);
-        for (number, card) in ["virtio-net-pci", "vmxnet3"].iter().enumerate() {
-            command.args(["-netdev", &format!("hubport,id=n{number},hubid=0"), "-device"]);
+        for (number, (card, wire)) in machine.cards.iter().enumerate() {
+            command.args(["-netdev", &format!("hubport,id=n{number},hubid={wire}"), "-device"]);
             command.arg(format!("{card},netdev=n{number},mac=02:00:00:00:aa:0{number},romfile="));
         }
         Some(Self(said(command.stdin(Stdio::null())).out.replace('\r', "")))
@@ -70,10 +87,12 @@ impl Guest {
         findings.iter().map(words).collect()
     }
 
-    /// The one thing that was found: what it is, and the evidence.
-    fn only(&self, name: &str) -> (String, String) {
+    /// The first thing that was found about a device: what it is, and the evidence.
+    fn about(&self, name: &str, device: &str) -> (String, String) {
         let (report, _) = self.report(name);
-        let [finding] = &report["findings"].as_array().unwrap()[..] else { panic!("{name}: {report}") };
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        let finding = findings.find(|finding| finding["device"] == device);
+        let finding = finding.unwrap_or_else(|| panic!("{name}: {report}"));
         (text(finding, "what").to_owned(), text(finding, "evidence").to_owned())
     }
 
@@ -194,12 +213,16 @@ fn what_drivers_say_that_they_can_is_so() {
     let none = |device, port| ["zero-copy".to_owned(), "error".into(), device, auto(port)];
     assert_eq!(guest.found("zero-copy"), [none("eth0".to_owned(), "p0"), none("eth1".to_owned(), "p1")]);
     assert_eq!(guest.answer("zero-copy is refused").1, 1);
-    assert_eq!(guest.found("copies"), [[""; 4]; 0]);
+    // This card says that it has it, and then refuses.
+    let dma = "# have its virtual machine started with iommu_platform=on,disable-legacy=on for the card";
+    let copied = ["zero-copy", "warning", "eth0", dma];
+    assert_eq!(guest.found("copies"), [copied]);
     assert_eq!(guest.ports("copies", "zero_copy"), [false, false]);
 
     let shorter = "ip link set dev eth1 mtu 3000";
-    assert_eq!(guest.found("long"), [["XDP mode", "warning", "eth1", shorter]]);
-    let (what, evidence) = guest.only("long");
+    let whole = ["zero-copy", "warning", "eth0", "ip link set dev eth0 mtu 3506"];
+    assert_eq!(guest.found("long"), [whole, ["XDP mode", "warning", "eth1", shorter]]);
+    let (what, evidence) = guest.about("long", "eth1");
     assert!(
         what.starts_with(
             "frames of an MTU of 9000 take several buffers, and its driver (vmxnet3) has them not"
@@ -209,9 +232,69 @@ fn what_drivers_say_that_they_can_is_so() {
     assert_eq!(evidence, "IFLA_MTU: 9000; NETDEV_A_DEV_XDP_FEATURES: no rx-sg");
     assert_eq!(guest.ports("long", "xdp"), ["native", "generic"]);
     assert_eq!(guest.ports("runs long", "xdp"), ["native", "generic"], "{}", guest.0);
-    assert_eq!(guest.found("long natively"), [["XDP mode", "error", "eth1", shorter]]);
+    assert_eq!(guest.found("long natively"), [whole, ["XDP mode", "error", "eth1", shorter]]);
     assert_eq!(guest.answer("long natively is refused").1, 1);
-    assert_eq!(guest.found("short"), [[""; 4]; 0]);
+    assert_eq!(guest.found("short"), [copied]);
     assert_eq!(guest.ports("runs short", "xdp"), ["native", "native"], "{}", guest.answer("said").0);
     assert_eq!(guest.ports("runs short", "is_running"), [true, true]);
+}
+
+/// Zero-copy, wanted and chosen: questions and their answers go through it, and so they do when the ports are opened again.
+const ASKED: &str = r#"
+/bin/busybox unshare -n /bin/busybox sleep 3600 &
+far=$!
+in_far() { busybox nsenter -t "$far" -n busybox "$@"; }
+net() { busybox readlink "/proc/$1/ns/net"; }
+while [ "$(net "$far")" = "$(net 1)" ]; do busybox usleep 10000; done
+ip link set eth3 netns "$far"
+in_far ip link set eth3 up
+in_far ip addr add 192.0.2.2/24 dev eth3
+ip link set eth2 up
+ip addr add 192.0.2.1/24 dev eth2
+cat >/run/rig.toml <<END
+port = [{ name = "p0", xdp = { device = "eth0", mode = "zerocopy" } }, { name = "p1", xdp = "eth1" }]
+bridge = [{ name = "br0", port = [{ device = "p0" }, { device = "p1" }] }]
+END
+until_answered() {
+  tries=0
+  until busybox ping -c 1 -W 2 192.0.2.2 >/run/ping; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 20 ] || return 1
+  done
+}
+examine zero-copy
+start
+tell answered until_answered
+tell ports rigswitch --socket /run/sock show ports -j
+tell running rigswitch --socket /run/sock doctor -j
+echo 'port = [{ name = "p0", xdp = { device = "eth0", mode = "zerocopy" } }]' >/run/without.toml
+tell less rigswitch --socket /run/sock apply /run/without.toml
+tell more rigswitch --socket /run/sock apply /run/rig.toml
+tell "answered again" until_answered
+tell drops rigswitch --socket /run/sock show drops -j
+stop
+start
+tell "answered anew" until_answered
+tell said cat /run/said
+"#;
+
+#[test]
+fn frames_go_through_cards_without_being_copied() {
+    let Some(guest) = Guest::run("vm-zero-copy", &UNCOPIED, ASKED) else { return };
+    assert_eq!(guest.found("zero-copy"), [[""; 4]; 0]);
+    assert_eq!(guest.ports("zero-copy", "zero_copy"), [true, true]);
+    for done in ["answered", "less", "more", "answered again", "answered anew"] {
+        assert_eq!(guest.answer(done).1, 0, "{done}: {}", guest.0);
+    }
+    let (ports, _) = guest.report("ports");
+    for port in ports.as_array().unwrap() {
+        assert_eq!((&port["xdp"], &port["zero_copy"]), (&"native".into(), &true.into()), "{port}");
+        for way in ["rx", "tx"] {
+            assert!(port[way]["packets"].as_u64() > Some(0), "{way}: {port}");
+        }
+    }
+    assert_eq!(guest.ports("running", "zero_copy"), [true, true]);
+    assert_eq!(guest.found("running"), [[""; 4]; 0]);
+    let (drops, _) = guest.report("drops");
+    assert_eq!(drops["ledger"]["balanced"], true, "{drops}");
 }
