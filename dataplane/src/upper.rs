@@ -5,7 +5,7 @@ use crate::bridge::HostConfig;
 use crate::ids::MacAddr;
 use crate::ipvlan::IpvlanConfig;
 use crate::macvlan::MacvlanConfig;
-use crate::ports::{HostPortConfig, PortConfig, PortKind};
+use crate::ports::{HostLink, HostPortConfig, PortConfig, PortKind};
 use crate::vlan::VlanConfig;
 
 /// One device that stands on another: a `[[vlan]]`, `[[ipvlan]]` or `[[macvlan]]`.
@@ -74,8 +74,11 @@ impl UpperConfig {
         let (kind, netns) = match &self.host {
             None => (PortKind::Upper(self.kind.name()), None),
             Some(HostConfig { addresses, netns }) => {
-                let arp = !matches!(self.kind, UpperKind::Ipvlan(ipvlan) if ipvlan.mode.is_routed());
-                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone(), arp };
+                let link = match self.kind {
+                    UpperKind::Ipvlan(ipvlan) if ipvlan.mode.is_routed() => HostLink::WithoutArp,
+                    _ => HostLink::Ethernet,
+                };
+                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone(), link };
                 (PortKind::Host(host), netns.clone())
             }
         };

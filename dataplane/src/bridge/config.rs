@@ -9,7 +9,7 @@ use super::{
     SpanningTreePort, VlanConfig,
 };
 use crate::ids::{MacAddr, VlanId};
-use crate::ports::{HostAddress, HostPortConfig, PortConfig, PortKind};
+use crate::ports::{HostAddress, HostLink, HostPortConfig, PortConfig, PortKind};
 use crate::tables::PortState;
 
 /// One `[[bridge]]`.
@@ -82,8 +82,11 @@ impl BridgeConfig {
     pub fn own_ports(&self, is_device: bool) -> impl Iterator<Item = PortConfig> {
         let (device, netns) = match &self.host {
             Some(HostConfig { addresses, netns }) => {
-                let host =
-                    HostPortConfig { device: self.name.clone(), addresses: addresses.clone(), arp: true };
+                let host = HostPortConfig {
+                    device: self.name.clone(),
+                    addresses: addresses.clone(),
+                    link: HostLink::Ethernet,
+                };
                 (Some(PortKind::Host(host)), netns.clone())
             }
             None => (is_device.then_some(PortKind::Upper(Self::KIND)), None),

@@ -96,12 +96,23 @@ pub struct PacketConfig {
 /// A port that is the host's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostPortConfig {
-    /// The name of the TAP that is made for it: that of the bridge, or of the device that stands on another.
+    /// The name of the TAP or TUN that is made for it: that of the bridge, or of the device that stands on another.
     pub device: String,
     /// The addresses that it is given.
     pub addresses: Vec<HostAddress>,
-    /// Whether the host finds out the link-layer addresses of its neighbours there; if not, there are none (`IFF_NOARP`).
-    pub arp: bool,
+    /// What is before a packet there.
+    pub link: HostLink,
+}
+
+/// The link layer of a device of the host's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HostLink {
+    /// Ethernet, where the host finds out the link-layer addresses of its neighbours.
+    Ethernet,
+    /// Ethernet without neighbours (`IFF_NOARP`).
+    WithoutArp,
+    /// None: a TUN, for packets and from one end to the other.
+    Packets,
 }
 
 /// An address of the host, and how long the prefix of its network is.
@@ -161,7 +172,7 @@ pub enum PortKind {
     Packet(PacketConfig),
     /// A device the kernel has, of this name (1 to 15 bytes), in the way that suits it: see [`PortKind::chosen`].
     Device(String),
-    /// A TAP of the host's: through which it takes part in a bridge, or has a device that stands on another.
+    /// A TAP of the host's: through which it takes part in a bridge, or has a device that stands on another; of a tunnel of packets a TUN.
     Host(HostPortConfig),
     /// A device that stands on another, or a bridge's own, of this kind. It has no queues of its own.
     Upper(&'static str),

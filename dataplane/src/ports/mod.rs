@@ -12,8 +12,8 @@ mod vnet_header;
 mod xdp;
 
 pub use config::{
-    AddressConfig, HostAddress, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind, SocketConfig,
-    TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake,
+    AddressConfig, HostAddress, HostLink, HostPortConfig, PacketConfig, PcapConfig, PortConfig, PortKind,
+    SocketConfig, TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake,
 };
 pub use faulty::{Fault, Faulty};
 pub use generator::{Generator, Repeater};

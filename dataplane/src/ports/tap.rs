@@ -1,17 +1,19 @@
 //! A port on a TAP device: the far side is the kernel's own network stack, or whatever bridge it is in.
 //!
 //! TAP moves one frame a system call, each behind a `virtio_net_hdr`, so that checksums left partial and TCP and UDP
-//! super-frames pass through in either direction as they are.
+//! super-frames pass through in either direction as they are. A TUN is the same without Ethernet headers: here each packet gets one, and loses it.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::{Capabilities, PortGone, PortIo, PortQueue, TapConfig, vnet_header};
+use super::{Capabilities, HostLink, PortGone, PortIo, PortQueue, TapConfig, vnet_header};
 use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, CHUNK, Frame, HEADROOM, Pool};
+use crate::ids::MacAddr;
 use crate::sys::netdev::Netdev;
 use crate::sys::netns::Netns;
-use crate::sys::tun::{self, TapQueue};
+use crate::sys::tun::{self, Mode, TapQueue};
+use crate::wire::ethernet::{self, EtherType};
 
 /// Bytes that a frame may have beyond the MTU: Ethernet header and two VLAN tags.
 const BESIDE_MTU: usize = 14 + 8;
@@ -21,6 +23,7 @@ const BESIDE_MTU: usize = 14 + 8;
 pub struct Tap {
     queue: TapQueue,
     offload: bool,
+    absent: usize,     // bytes of a frame's start that the kernel does not have
     first_room: usize, // bytes that a frame within the MTU may need, as far as one chunk has them
 }
 
@@ -38,7 +41,10 @@ impl Tap {
         }
         let longest = usize::try_from(device.mtu()?).unwrap_or(usize::MAX).saturating_add(BESIDE_MTU);
         let first_room = longest.min(CHUNK - HEADROOM);
-        Ok(queues.into_iter().map(|queue| Self { queue, offload: config.offload, first_room }).collect())
+        Ok(queues
+            .into_iter()
+            .map(|queue| Self { queue, offload: config.offload, absent: 0, first_room })
+            .collect())
     }
 
     /// Makes a device of one queue in `netns`, or in the calling thread's namespace: down, without a carrier, and gone with
@@ -46,9 +52,14 @@ impl Tap {
     ///
     /// # Errors
     /// As [`tun::create`].
-    pub fn create(device: &str, netns: Option<&Netns>) -> io::Result<Self> {
+    pub fn create(device: &str, netns: Option<&Netns>, link: HostLink) -> io::Result<Self> {
         // Its MTU is another one at any time.
-        Ok(Self { queue: tun::create(device, netns)?, offload: true, first_room: CHUNK - HEADROOM })
+        let (mode, absent) = match link {
+            HostLink::Packets => (Mode::Tun, ethernet::HEADER_LEN),
+            HostLink::Ethernet | HostLink::WithoutArp => (Mode::Tap, 0),
+        };
+        let queue = tun::create(device, netns, mode)?;
+        Ok(Self { queue, offload: true, absent, first_room: CHUNK - HEADROOM })
     }
 
     /// Says whether the device has a carrier.
@@ -106,9 +117,9 @@ impl Tap {
         let room = first.len();
         let rest = run.as_mut().map_or(&mut [][..], |run| &mut run.bytes_mut()[room..]);
         let rest_room = rest.len();
-        let parts = &mut [&mut header[..], first.bytes_mut(), rest].map(IoSliceMut::new);
+        let parts = &mut [&mut header[..], &mut first.bytes_mut()[self.absent..], rest].map(IoSliceMut::new);
         let received = match self.queue.receive(parts) {
-            Ok(received) => received.saturating_sub(vnet_header::LENGTH),
+            Ok(received) => received.saturating_sub(vnet_header::LENGTH) + self.absent,
             Err(error) => {
                 io.pool.free(first);
                 return Err(error);
@@ -134,6 +145,10 @@ impl Tap {
             }
         };
         let mut frame = with_len(frame, received);
+        if self.absent > 0 {
+            head(&mut frame);
+            header = vnet_header::behind_ethernet(header);
+        }
         if let Err(reason) = vnet_header::apply(header, &mut frame) {
             io.refuse(frame, reason);
             return Ok(None);
@@ -175,8 +190,12 @@ impl PortQueue for Tap {
         let mut taken = 0;
         let mut result = Ok(());
         for (frame, refused) in burst.iter().zip(&mut refused) {
-            let header = vnet_header::of(frame);
-            match self.queue.send(&[IoSlice::new(&header), IoSlice::new(frame.bytes())]) {
+            let mut header = vnet_header::of(frame);
+            if self.absent > 0 {
+                header = vnet_header::without_ethernet(header);
+            }
+            let bytes = frame.bytes().get(self.absent..).unwrap_or_default();
+            match self.queue.send(&[IoSlice::new(&header), IoSlice::new(bytes)]) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if tun::is_gone(&error) => {
@@ -208,6 +227,19 @@ impl PortQueue for Tap {
     }
 
     fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
+}
+
+/// Puts an Ethernet header before a packet, of which its version says the type: nobody's, for there are no stations there.
+fn head(frame: &mut Frame) {
+    let version = frame.bytes().get(ethernet::HEADER_LEN).map(|first| first >> 4);
+    let ether_type = match version {
+        Some(4) => EtherType::IPV4,
+        Some(6) => EtherType::IPV6,
+        _ => EtherType(0), // no tunnel carries it
+    };
+    if let Some(header) = frame.bytes_mut().first_chunk_mut() {
+        ethernet::emit(header, MacAddr::ZERO, MacAddr::ZERO, ether_type);
+    }
 }
 
 /// A run with all of its room in use, if there is one.

@@ -33,6 +33,29 @@ pub(super) fn apply(header: [u8; LENGTH], frame: &mut Frame) -> Result<(), DropR
     Ok(())
 }
 
+/// What `header` says of a packet, of the frame that has it behind an Ethernet header; one that says nothing stays as it is.
+pub(super) fn behind_ethernet(header: [u8; LENGTH]) -> [u8; LENGTH] {
+    moved(header, |start| start.saturating_add(ETHERNET_LEN))
+}
+
+/// The other way round.
+pub(super) fn without_ethernet(header: [u8; LENGTH]) -> [u8; LENGTH] {
+    moved(header, |start| start.saturating_sub(ETHERNET_LEN))
+}
+
+const ETHERNET_LEN: u16 = 14;
+
+/// The same with other places for where headers end, a hint, and where what is summed starts.
+fn moved(mut header: [u8; LENGTH], place: impl Fn(u16) -> u16) -> [u8; LENGTH] {
+    if header[..2] != [0, 0] {
+        for at in [2, 6] {
+            let before = u16::from_ne_bytes([header[at], header[at + 1]]);
+            header[at..at + 2].copy_from_slice(&place(before).to_ne_bytes());
+        }
+    }
+    header
+}
+
 /// The header that says of `frame` what it says of itself. A checksum that is not known to be partial counts as complete.
 pub(super) fn of(frame: &Frame) -> [u8; LENGTH] {
     let Checksum::Partial { start, offset } = frame.checksum() else { return [0; LENGTH] };

@@ -1,4 +1,4 @@
-//! TAP devices: make or join one, and move frames with their `virtio_net_hdr` through its queues (tun(4)).
+//! TAP and TUN devices: make or join one, and move what they carry with its `virtio_net_hdr` through their queues (tun(4)).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -16,10 +16,28 @@ const CLONE_DEVICE: &str = "/dev/net/tun";
 /// Bytes of `struct virtio_net_hdr` that stand before every frame, both ways.
 pub const VNET_HEADER_LENGTH: usize = 10;
 
+/// What goes through a device, in the words of `ip tuntap add … mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Ethernet frames.
+    Tap,
+    /// Packets of IP, with nothing before them.
+    Tun,
+}
+
+impl Mode {
+    fn flag(self) -> libc::c_int {
+        match self {
+            Self::Tap => libc::IFF_TAP,
+            Self::Tun => libc::IFF_TUN,
+        }
+    }
+}
+
 /// The most queues that one TAP can have (the kernel's `MAX_TAP_QUEUES`).
 pub const MAX_QUEUES: usize = 256;
 
-/// One queue of a TAP device: what the kernel sends there is received here, and the other way round.
+/// One queue of a TAP or TUN device: what the kernel sends there is received here, and the other way round.
 /// A device that did not exist before is gone with its last queue.
 #[derive(Debug)]
 pub struct TapQueue {
@@ -55,14 +73,14 @@ pub fn open(name: &str, netns: Option<&Netns>, queues: usize, offload: bool) -> 
     inside(netns, open_all)?.map_err(|error| explain(error, name))
 }
 
-/// Makes the TAP `name` in `netns` (or the calling thread's namespace), with one queue, offloads and no carrier.
+/// Makes the device `name` in `netns` (or the calling thread's namespace), with one queue, offloads and no carrier.
 ///
 /// # Errors
 /// `AlreadyExists` when any device has that name; else as for [`open`].
-pub fn create(name: &str, netns: Option<&Netns>) -> io::Result<TapQueue> {
+pub fn create(name: &str, netns: Option<&Netns>, mode: Mode) -> io::Result<TapQueue> {
     let create = || {
         let file = clone_device()?;
-        attach(&file, name, libc::IFF_TUN_EXCL)?;
+        attach(&file, name, mode, libc::IFF_TUN_EXCL)?;
         let queue = TapQueue { file, open: Arc::new(AtomicUsize::new(1)) };
         queue.set_carrier(false)?;
         queue.set_header_length()?;
@@ -87,10 +105,10 @@ fn clone_device() -> io::Result<File> {
 impl TapQueue {
     fn open(name: &str, several: bool, open: Arc<AtomicUsize>) -> io::Result<Self> {
         let file = clone_device()?;
-        match attach(&file, name, if several { libc::IFF_MULTI_QUEUE } else { 0 }) {
+        match attach(&file, name, Mode::Tap, if several { libc::IFF_MULTI_QUEUE } else { 0 }) {
             // A device that was made with several queues can be joined by one, but must be asked for as it was made.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !several => {
-                attach(&file, name, libc::IFF_MULTI_QUEUE)?;
+                attach(&file, name, Mode::Tap, libc::IFF_MULTI_QUEUE)?;
             }
             result => result?,
         }
@@ -221,8 +239,8 @@ pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBADFD | libc::ENODEV))
 }
 
-fn attach(file: &File, name: &str, special: libc::c_int) -> io::Result<()> {
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | special;
+fn attach(file: &File, name: &str, mode: Mode, special: libc::c_int) -> io::Result<()> {
+    let flags = mode.flag() | libc::IFF_NO_PI | libc::IFF_VNET_HDR | special;
     let [low, high, ..] = flags.to_le_bytes();
     let mut request = InterfaceRequest::new(name, &u16::from_le_bytes([low, high]).to_ne_bytes())?;
     // SAFETY: TUNSETIFF reads and fills an ifreq, which `request` is laid out as.

@@ -2,7 +2,7 @@
 
 use super::{IpipConfig, VxlanConfig};
 use crate::bridge::HostConfig;
-use crate::ports::{HostPortConfig, PortConfig, PortKind};
+use crate::ports::{HostLink, HostPortConfig, PortConfig, PortKind};
 
 /// One tunnel: an `[[ipip]]` or a `[[vxlan]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,13 +50,15 @@ impl TunnelKind {
 }
 
 impl TunnelConfig {
-    /// It as a port: one without queues, or the host's TAP of its name.
+    /// It as a port: one without queues, or the host's TAP or TUN of its name.
     pub fn port(&self) -> PortConfig {
         let name = self.name.clone();
         let (kind, netns) = match &self.host {
             None => (PortKind::Upper(self.kind.name()), None),
             Some(HostConfig { addresses, netns }) => {
-                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone(), arp: true };
+                let is_bare = self.kind.carries_packets();
+                let link = if is_bare { HostLink::Packets } else { HostLink::Ethernet };
+                let host = HostPortConfig { device: name.clone(), addresses: addresses.clone(), link };
                 (PortKind::Host(host), netns.clone())
             }
         };

@@ -3,7 +3,7 @@
 use std::io;
 
 use rigswitch_dataplane::ids::MacAddr;
-use rigswitch_dataplane::ports::{HostAddress, HostPortConfig, PortConfig, PortKind, Tap};
+use rigswitch_dataplane::ports::{HostAddress, HostLink, HostPortConfig, PortConfig, PortKind, Tap};
 use rigswitch_dataplane::sys::addresses;
 use rigswitch_dataplane::sys::netdev::Netdev;
 use rigswitch_dataplane::sys::netns::Netns;
@@ -146,9 +146,9 @@ fn choose<T: Copy + PartialEq>(
     news.or(by_hand).or(said).or(follows).unwrap_or(now)
 }
 
-/// Makes the TAP.
+/// Makes the TAP or TUN.
 pub(super) fn create_host(host: &HostPortConfig, netns: Option<&Netns>) -> io::Result<Tap> {
-    Tap::create(&host.device, netns).map_err(|error| match error.kind() {
+    Tap::create(&host.device, netns, host.link).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             let remedy = "delete that one (`ip link del`) if this bridge takes its place, or give the bridge another name";
             io::Error::new(error.kind(), format!("{error}: {remedy}"))
@@ -159,7 +159,9 @@ pub(super) fn create_host(host: &HostPortConfig, netns: Option<&Netns>) -> io::R
 
 /// Puts its addresses on a device, whatever that is called by now, once it is to have neighbours or none.
 pub(super) fn prepare(name: &str, host: &HostPortConfig, netns: Option<&Netns>) -> io::Result<()> {
-    Netdev::new(name, netns)?.set_arp(host.arp)?;
+    if host.link != HostLink::Packets {
+        Netdev::new(name, netns)?.set_arp(host.link == HostLink::Ethernet)?;
+    }
     let give = |it: &HostAddress| addresses::add(name, netns, it.address, it.prefix_length);
     host.addresses.iter().try_for_each(give)
 }
