@@ -132,8 +132,8 @@ fn a_bridge_that_is_named_as_a_device_is_refused_and_nothing_changes() {
     let Some(rig) = rig("hostport-taken") else { return };
     run_in(&rig.center, "ip link add br0 type bridge");
     rig.folder.write("taken.toml", &rig.config("1", &with_host(&rig)));
-    let why = "port br0: there is a network device br0 already: delete that one (`ip link del`) if this bridge takes its \
-               place, or give the bridge another name\n";
+    let why = "port br0: there is a network device br0 already: delete that one (`ip link del`) if this one takes its \
+               place, or give this one another name\n";
     let refused = rig.folder.say("run -c taken.toml");
     assert_eq!((refused.code, refused.err.as_str()), (Some(1), format!("rigswitch: {why}").as_str()));
     let _switch = rig.start("1", &bridge(""));

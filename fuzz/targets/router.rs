@@ -59,6 +59,7 @@ fn set_up() -> (Router, Routing) {
             is_up: true,
             addresses: vec![(ipv4, 24), (ipv6, 64)],
             has_neighbors: true,
+            is_hosts: false,
         }
     };
     let devices = vec![device(0), device(1)];

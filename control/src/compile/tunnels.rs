@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rigswitch_dataplane::ids::MacAddr;
+use rigswitch_dataplane::ids::{DeviceId, MacAddr};
 use rigswitch_dataplane::routing::RouteWay;
 use rigswitch_dataplane::tables::{
     Descent, Device, Ends, IpDemux, IpTunnel, IpTunnelId, IpipDescent, Reach, Remote, RemoteId, Routing,
@@ -11,7 +11,7 @@ use rigswitch_dataplane::tables::{
 };
 use rigswitch_dataplane::tunnels::{IpipConfig, TunnelConfig, TunnelKind};
 
-use super::{Named, PortFacts, Routed, underlay};
+use super::{Named, PortFacts, Routed, give_way, underlay};
 use crate::config::Config;
 use crate::router::FarEnd;
 
@@ -28,13 +28,16 @@ fn far_ends(config: &Config, tunnel: &str, ipip: &IpipConfig) -> BTreeSet<IpAddr
     by_it.filter_map(|hop| hop.via).filter(|via| via.is_ipv6() == ipip.over_ipv6.is_some()).collect()
 }
 
-/// What the router is to know of far ends, where these are the devices.
-pub(crate) fn known_far_ends(config: &Config, devices: &[Routed]) -> BTreeMap<IpAddr, FarEnd> {
+/// What the router is to know of far ends, where tunnels have these numbers.
+pub(crate) fn known_far_ends(
+    config: &Config,
+    number: impl Fn(&str) -> Option<DeviceId>,
+) -> BTreeMap<IpAddr, FarEnd> {
     let mut known = BTreeMap::new();
     for tunnel in &config.tunnels {
-        let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
+        let Some(number) = number(&tunnel.name) else { continue };
         let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
-        let far_end = FarEnd { tunnel: device.id, has_ttl: ipip.outer.ttl != 0 };
+        let far_end = FarEnd { tunnel: number, has_ttl: ipip.outer.ttl != 0 };
         known.extend(far_ends(config, &tunnel.name, ipip).into_iter().map(|end| (end, far_end)));
     }
     known
@@ -79,8 +82,8 @@ pub(super) fn tunnels(
             Some(_) => over_ipv6.push((Ends { local: v6(ipip.local), remote: v6(ipip.remote) }, id)),
         }
         let longest = facts.mtu + ETHERNET_LEN;
-        let device = &mut devices[facts.id.index()];
-        (device.descent, device.longest) = (Descent::Ipip(IpipDescent { tunnel: id, longest }), 0);
+        let way = Descent::Ipip(IpipDescent { tunnel: id, longest });
+        give_way(&mut devices[facts.id.index()], tunnel.host.is_some(), way);
     }
     work.by_next_hop.sort_unstable();
     Tunnels {

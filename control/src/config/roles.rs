@@ -177,6 +177,11 @@ impl<'d> Roles<'d> {
         self.names.get(name).copied()
     }
 
+    /// Whether a device is handed to the host.
+    pub(super) fn is_hosts(&self, name: &str) -> bool {
+        self.uses.iter().any(|(role, device, _)| matches!(role, Role::Host) && device == name)
+    }
+
     /// Whether a port's device is the host's too.
     pub(super) fn is_shared(&self, name: &str) -> bool {
         self.routed_only.get(name) == Some(&super::port::SHARED)
@@ -219,7 +224,7 @@ impl<'d> Roles<'d> {
                     let rule = format!("`{device}` is {}, and cannot be {role}", self.routed_only[device]);
                     self.problems.push(span.clone(), rule, ROUTED_ONLY);
                 }
-                Some(Kind::Ipip) if !matches!(role, Role::Routed) => {
+                Some(Kind::Ipip) if !matches!(role, Role::Routed | Role::Host) => {
                     let rule = format!(
                         "`{device}` is an ipip tunnel, and cannot be {role}: it carries packets, not frames"
                     );

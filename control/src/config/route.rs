@@ -201,6 +201,12 @@ fn hop(
     };
     let known = router.and_then(behind);
     let device = match (&said, known) {
+        (Some(text), _) if roles.is_hosts(text.value) => {
+            let rule = format!("`{}` is handed to the host, and nothing is routed there", text.value);
+            let remedy = "give the host the route (`ip route add`), or take `host` out of the device";
+            fields.problems.push(text.span.clone(), rule, remedy);
+            return None;
+        }
         (Some(text), _) => {
             let is_tunnel = roles.kind(text.value) == Some(Kind::Ipip);
             if !addresses.iter().any(|of| of.device == text.value) && !onlink && !is_tunnel {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 
+use rigswitch_dataplane::bridge::HostConfig;
 use rigswitch_dataplane::tables::Carries;
 use rigswitch_dataplane::tunnels::{IpipConfig, TunnelConfig, TunnelKind};
 use rigswitch_dataplane::wire::tunnel::{Outer, OverIpv6};
 use serde::Serialize;
 
 use super::fields::{Fields, Shape, Text};
+use super::host::{self, HostWords};
 use super::roles::{Kind, Roles};
 use super::values::{device_name, unless};
 use super::vxlan::{self, VxlanWords};
@@ -22,6 +24,7 @@ pub(super) const IPIP: Shape = Shape {
         "remote",
         "mode",
         "mtu",
+        "host",
         "ttl",
         "tos",
         "pmtudisc",
@@ -39,7 +42,6 @@ pub(super) const IPIP: Shape = Shape {
         "encap_sport",
         "encap_dport",
         "encap_csum",
-        "host",
         "dscp",
         "allow_localremote",
     ],
@@ -73,6 +75,7 @@ fn ipip(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     if let Some(text) = &text {
         roles.declare(Kind::Ipip, text);
     }
+    let host = host::read(fields, text.as_ref(), roles);
     let name = text.and_then(|text| device_name(fields, "name", text));
     let [local, remote] = ["local", "remote"].map(|key| end(fields, key));
     let is_over_ipv6 = is_over_ipv6(fields, [local, remote]);
@@ -87,6 +90,9 @@ fn ipip(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     if let Some(value) = fields.value("remote").filter(|_| local.is_some() && local == remote) {
         let rule = "`remote` is the address that `local` is";
         fields.problems.push(value.span(), rule, "name the far end's");
+    }
+    if let Some(host) = &host {
+        check_host(fields, host, remote, carries);
     }
     for is_ipv6 in [false, true] {
         let is_carried = if is_ipv6 { carries != Carries::Ipv4 } else { carries != Carries::Ipv6 };
@@ -108,7 +114,23 @@ fn ipip(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
         }
     }
     let kind = TunnelKind::Ipip(IpipConfig { local, remote, outer, over_ipv6, carries });
-    Some(TunnelConfig { name: name?, kind, mtu, host: None })
+    Some(TunnelConfig { name: name?, kind, mtu, host })
+}
+
+/// What the host sends by a tunnel names no next hop, and is of a version that the tunnel carries.
+fn check_host(fields: &Fields<'_>, host: &HostConfig, remote: Option<IpAddr>, carries: Carries) {
+    let Some(value) = fields.value("host") else { return };
+    if remote.is_none() {
+        let rule =
+            "the host is to have the tunnel, which has no `remote`: a packet of the host's names no router";
+        fields.problems.push(value.span(), rule, "name the far end: remote = \"198.51.100.1\"");
+    }
+    let is_carried = |is_ipv4| if is_ipv4 { carries != Carries::Ipv6 } else { carries != Carries::Ipv4 };
+    if let Some(other) = host.addresses.iter().find(|it| !is_carried(it.address.is_ipv4())) {
+        let rule =
+            format!("the host is to have {other} there, of a version of IP that the tunnel does not carry");
+        fields.problems.push(value.span(), rule, "say mode = \"any\", or take the address out");
+    }
 }
 
 /// Whether it is a tunnel over IPv6: its ends say so, or else its mode. What is not said of such tunnels is refused.
@@ -269,6 +291,8 @@ pub(super) struct IpipWords<'c> {
     flowlabel: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encaplimit: Option<LimitWords>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostWords<'c>>,
 }
 
 /// An encapsulation limit as it is printed.
@@ -316,6 +340,7 @@ impl<'c> IpipWords<'c> {
             flowlabel: unless(over.flow_label, further.flow_label).map(flow_label_word),
             encaplimit: unless(over.limit, further.limit)
                 .map(|limit| limit.map_or(LimitWords::None("none"), LimitWords::Some)),
+            host: HostWords::of(tunnel.host.as_ref()),
         }
     }
 }
@@ -397,6 +422,7 @@ mod tests {
             flowlabel = "0x12345"
             encaplimit = "none"
             mtu = 68
+            host = { addresses = ["10.0.0.1/30"], netns = "blue" }
             [[ipip]]
             name = "tun2"
             mode = "ip6ip6"
@@ -413,6 +439,7 @@ mod tests {
         assert_eq!(ipip(one).over_ipv6, Some(OverIpv6 { limit: None, flow_label: Some(0x12345) }));
         assert_eq!(ipip(one).outer, Outer { ttl: 0, tos: Some(0x28), ..Outer::OVER_IPV6 });
         assert_eq!(ipip(other).over_ipv6, Some(OverIpv6 { limit: Some(0), flow_label: None }));
+        assert_eq!(one.host.as_ref().and_then(|host| host.netns.as_deref()), Some("blue"));
         assert_eq!((ipip(other).outer.tos, ipip(other).carries), (None, Carries::Ipv6));
         let overheads = [plain, one, other].map(|tunnel| tunnel.kind.overhead());
         assert_eq!(overheads, [48, 40, 48]);

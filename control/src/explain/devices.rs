@@ -54,7 +54,7 @@ pub(super) fn role(setting: &Setting<'_>, device: DeviceId) -> (String, Option<S
         }
         Role::Upper(_) => {
             let place = |kind| origins.place(&[kind, name], "host");
-            let kinds = ["vlan", "ipvlan", "macvlan", "bridge", "vxlan"];
+            let kinds = ["vlan", "ipvlan", "macvlan", "bridge", "vxlan", "ipip"];
             (format!("{name}, which the host has"), kinds.into_iter().find_map(place))
         }
         Role::Ipvlan(_) => (format!("{name}, the parent of ipvlans"), declared()),

@@ -27,6 +27,8 @@ pub struct RoutedDevice {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Whether link-layer addresses lead to neighbours there; not of a tunnel.
     pub has_neighbors: bool,
+    /// Whether it is a tunnel by which the host sends, not we: we have no address there, and route nothing by it.
+    pub is_hosts: bool,
 }
 
 /// The link-local address that a link-layer address gives (RFC 4291 §2.5.6 and appendix A).
@@ -95,6 +97,11 @@ impl Devices {
     /// A device that is up.
     pub(super) fn find(&self, device: DeviceId) -> Option<&RoutedDevice> {
         self.all.get(&device).filter(|device| device.is_up)
+    }
+
+    /// Whether the host sends by a device, and not we.
+    pub(super) fn is_hosts(&self, device: DeviceId) -> bool {
+        self.all.get(&device).is_some_and(|device| device.is_hosts)
     }
 
     /// Whether an address is ours, on whatever device.

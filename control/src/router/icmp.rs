@@ -117,7 +117,8 @@ impl Router {
     }
 
     /// By which way, and from which address an error goes: the address that the packet was for if that is ours, else one of the device that
-    /// the error leaves by (RFC 1812 §4.3.2.4; `icmp_errors_use_inbound_ifaddr` 0), or else of the one that the packet came by.
+    /// the error leaves by (RFC 1812 §4.3.2.4; `icmp_errors_use_inbound_ifaddr` 0), or else of the one that the packet came by. To the host, by a
+    /// tunnel that it has, it goes as from where the packet was to go, which is what it has a route to there (`iptunnel_pmtud_build_icmp`).
     fn source_ipv4(
         &self,
         device: DeviceId,
@@ -125,6 +126,9 @@ impl Router {
         packet: &Packet<'_>,
         routing: &Routing,
     ) -> Option<((DeviceId, IpAddr), Ipv4Addr)> {
+        if self.devices.is_hosts(device) {
+            return Some(((device, ip.source().into()), ip.destination()));
+        }
         let Way::Out(by, next) = way(routing, ip.source().into(), packet.flow(routing)) else { return None };
         let ours = Some(ip.destination()).filter(|address| self.devices.owns((*address).into()));
         let near = || match next {
@@ -141,6 +145,10 @@ impl Router {
         packet: &Packet<'_>,
         routing: &Routing,
     ) -> Option<((DeviceId, IpAddr), Ipv6Addr)> {
+        if self.devices.is_hosts(device) {
+            let one = Some(ip.destination()).filter(|address| !address.is_multicast())?;
+            return Some(((device, ip.source().into()), one));
+        }
         let (by, next) = self.back(device, ip.source(), packet, routing)?;
         let ours = Some(ip.destination()).filter(|address| self.devices.owns((*address).into()));
         Some(((by, next), ours.or_else(|| self.devices.source_ipv6(by, ip.source()))?))

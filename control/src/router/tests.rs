@@ -55,6 +55,7 @@ fn setting() -> Setting {
         is_up: true,
         addresses: vec![(ip(&format!("10.0.{n}.1")), 24), (ip(&format!("fd0{n}::1")), 64)],
         has_neighbors: true,
+        is_hosts: false,
     };
     Setting {
         devices: vec![device(0, 1500), device(1, 1400)],

@@ -450,7 +450,8 @@ fn kernel_device(port: &PortConfig) -> Option<(Option<&str>, &str)> {
 fn is_adjusted(from: &PortConfig, to: &PortConfig) -> bool {
     let long = |port: &PortConfig| port.mtu.is_some_and(|mtu| u32::from(mtu) > XdpConfig::LONGEST_WHOLE);
     let attached_otherwise = matches!(to.kind, PortKind::Xdp(_)) && long(from) != long(to);
-    let both_hosts = matches!((&from.kind, &to.kind), (PortKind::Host(_), PortKind::Host(_)));
+    let link = |port: &PortConfig| if let PortKind::Host(host) = &port.kind { Some(host.link) } else { None };
+    let both_hosts = link(from).zip(link(to)).is_some_and(|(from, to)| from.is_same_device(to));
     let kind = if both_hosts { &to.kind } else { &from.kind }.clone();
     PortConfig { mtu: to.mtu, address: to.address, kind, ..from.clone() } == *to && !attached_otherwise
 }

@@ -15,6 +15,7 @@ use rigswitch_dataplane::punt::{Injection, PuntReason};
 use rigswitch_dataplane::rate::Rate;
 use rigswitch_dataplane::routing::{HopConfig, RouteConfig, RouteWay};
 use rigswitch_dataplane::tables::Routing;
+use rigswitch_dataplane::tunnels::TunnelConfig;
 use rigswitch_dataplane::upper::{UpperConfig, UpperKind};
 
 use super::Switch;
@@ -59,7 +60,7 @@ impl Roads {
         now: Duration,
     ) -> Arc<Routing> {
         let names = routed(config);
-        let of = |name: &&str| {
+        let of = |name: &str| {
             let id = ports.find(name)?;
             Some((id, ports.get(id).filter(|port| !port.leaving)?))
         };
@@ -72,33 +73,43 @@ impl Roads {
             mtu: port.mtu,
             is_up: port.is_usable(),
             has_neighbors: !matches!(port.config.kind, PortKind::Socket(_))
-                && !packet_tunnels(config).chain(without_neighbors(config)).any(|other| other == *name),
+                && !packet_tunnels(config)
+                    .map(|tunnel| &*tunnel.name)
+                    .chain(without_neighbors(config))
+                    .any(|other| other == *name),
         };
         let devices: Vec<_> = known.iter().map(device).collect();
+        // Nothing is routed by them; who sends by them is told what becomes of it.
+        let hosts = packet_tunnels(config).filter(|tunnel| tunnel.host.is_some());
+        let hosts: Vec<_> =
+            hosts.filter_map(|tunnel| Some(device((&&*tunnel.name, &of(&tunnel.name)?)))).collect();
         let addresses = |name: &str| {
             let said = config.addresses.iter().filter(|said| said.device == name);
             let said = said.map(|said| (said.address.address, said.address.prefix_length));
             said.chain(own_link_local(config, name).map(|address| (address, 64))).collect()
         };
+        let routed = |device: &Routed| RoutedDevice {
+            id: device.id,
+            mac: device.mac,
+            mtu: device.mtu,
+            is_up: device.is_up,
+            addresses: addresses(&device.name),
+            has_neighbors: device.has_neighbors,
+            is_hosts: false,
+        };
+        let of_host = |device: &Routed| RoutedDevice { is_hosts: true, ..routed(device) };
+        let number = |name: &str| {
+            devices.iter().chain(&hosts).find(|device| device.name == name).map(|device| device.id)
+        };
         let setting = Setting {
-            devices: devices
-                .iter()
-                .map(|device| RoutedDevice {
-                    id: device.id,
-                    mac: device.mac,
-                    mtu: device.mtu,
-                    is_up: device.is_up,
-                    addresses: addresses(&device.name),
-                    has_neighbors: device.has_neighbors,
-                })
-                .collect(),
+            devices: devices.iter().map(routed).chain(hosts.iter().map(of_host)).collect(),
             fixed: config
                 .neighbors
                 .iter()
                 .filter(|of| of.vlan.is_none()) // of a VLAN: the bridge's, which answers for them
                 .filter_map(|of| Some((known.get(&*of.device)?.0, of.address, of.mac)))
                 .collect(),
-            far_ends: known_far_ends(config, &devices),
+            far_ends: known_far_ends(config, number),
             groups: config
                 .groups()
                 .into_iter()
@@ -159,7 +170,7 @@ impl Roads {
     }
 }
 
-/// The devices that are routed: those with addresses that have no other use, and tunnels of packets, which can have none.
+/// The devices that are routed: those with addresses that have no other use, and tunnels of packets, which have none unless they are the host's.
 pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
     let mut names: BTreeSet<&str> = config.addresses.iter().map(|said| &*said.device).collect();
     for port in config.bridges.iter().flat_map(|bridge| &bridge.ports) {
@@ -174,13 +185,13 @@ pub(crate) fn routed(config: &Config) -> BTreeSet<&str> {
     hosts.chain(tunnels).for_each(|name| {
         names.remove(name);
     });
-    names.extend(packet_tunnels(config));
+    names.extend(packet_tunnels(config).filter(|tunnel| tunnel.host.is_none()).map(|tunnel| &*tunnel.name));
     names
 }
 
-/// The tunnels that carry packets, by name: they have no other use than to be routed, whether or not they have an address.
-fn packet_tunnels(config: &Config) -> impl Iterator<Item = &str> {
-    config.tunnels.iter().filter(|tunnel| tunnel.kind.carries_packets()).map(|tunnel| &*tunnel.name)
+/// The tunnels that carry packets: routed, whether or not they have an address, or the host's.
+fn packet_tunnels(config: &Config) -> impl Iterator<Item = &TunnelConfig> {
+    config.tunnels.iter().filter(|tunnel| tunnel.kind.carries_packets())
 }
 
 /// The ipvlans of mode L3, whose device finds their way (`ipvlan_set_port_mode`, drivers/net/ipvlan/ipvlan_main.c).

@@ -26,8 +26,9 @@ impl Switch {
                 port.stand(standing, &mut self.events);
                 continue;
             }
-            let said = (Some(standing.mac), tunnel.mtu.map(u32::from));
-            let likeness = Likeness { said, follows: (Some(standing.mac), standing.mtu) };
+            let mac = (!tunnel.kind.carries_packets()).then_some(standing.mac); // a TUN has none
+            let said = (mac, tunnel.mtu.map(u32::from));
+            let likeness = Likeness { said, follows: (mac, standing.mtu) };
             let followed = port.follow_below(likeness, &mut self.watch, &mut self.events);
             port.set_carrier(standing.is_running);
             if let Err(source) = followed {

@@ -115,6 +115,13 @@ pub enum HostLink {
     Packets,
 }
 
+impl HostLink {
+    /// Whether a device of one can become one of the other.
+    pub fn is_same_device(self, other: Self) -> bool {
+        (self == Self::Packets) == (other == Self::Packets)
+    }
+}
+
 /// An address of the host, and how long the prefix of its network is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HostAddress {

@@ -16,6 +16,7 @@ fn node(n: u8) -> Node {
         is_up: true,
         addresses,
         has_neighbors: true,
+        is_hosts: false,
     };
     let inner = vec![(ip(&format!("10.0.{n}.1")), 24), (ip(&format!("fd0{n}::1")), 64)];
     let outer = vec![(ip(&format!("192.0.2.{n}")), 24), (ip(&format!("fdaa::{n}")), 64)];

@@ -150,7 +150,8 @@ fn choose<T: Copy + PartialEq>(
 pub(super) fn create_host(host: &HostPortConfig, netns: Option<&Netns>) -> io::Result<Tap> {
     Tap::create(&host.device, netns, host.link).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            let remedy = "delete that one (`ip link del`) if this bridge takes its place, or give the bridge another name";
+            let remedy =
+                "delete that one (`ip link del`) if this one takes its place, or give this one another name";
             io::Error::new(error.kind(), format!("{error}: {remedy}"))
         }
         _ => error,
