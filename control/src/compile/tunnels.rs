@@ -48,16 +48,21 @@ pub(crate) fn known_far_ends(
 pub(crate) fn narrow(config: &Config, devices: &[Routed], routing: &mut Routing) {
     for tunnel in &config.tunnels {
         let TunnelKind::Ipip(ipip) = &tunnel.kind else { continue };
-        let (Some(remote), true) = (ipip.remote, ipip.outer.pmtudisc) else { continue };
         let Some(device) = devices.iter().find(|device| device.name == tunnel.name) else { continue };
-        let ends = (ipip.local.unwrap_or(any(remote)), remote);
-        let far_end = underlay::remote(routing, device.id, ends, &[]);
-        let is_reached = matches!(far_end.reach, Reach::Ready(_) | Reach::Unresolved(_));
-        let interface = routing.interfaces.get_mut(device.id.index()).and_then(Option::as_mut);
-        if let Some(interface) = interface.filter(|_| is_reached) {
-            interface.mtu = interface.mtu.min(far_end.mtu.saturating_sub(tunnel.kind.overhead()));
+        let Some(carried) = discovered(routing, device.id, tunnel, ipip) else { continue };
+        if let Some(interface) = routing.interfaces.get_mut(device.id.index()).and_then(Option::as_mut) {
+            interface.mtu = interface.mtu.min(carried);
         }
     }
+}
+
+/// Bytes of packet that the way of a tunnel carries, which discovers that: nothing if it does not, or does not know its way.
+fn discovered(routing: &Routing, device: DeviceId, tunnel: &TunnelConfig, ipip: &IpipConfig) -> Option<u32> {
+    let remote = ipip.remote.filter(|_| ipip.outer.pmtudisc)?;
+    let ends = (ipip.local.unwrap_or(any(remote)), remote);
+    let far_end = underlay::remote(routing, device, ends, &[]);
+    let is_reached = matches!(far_end.reach, Reach::Ready(_) | Reach::Unresolved(_));
+    is_reached.then(|| far_end.mtu.saturating_sub(tunnel.kind.overhead()))
 }
 
 /// Every tunnel; their devices then tell how what they send leaves.
@@ -81,7 +86,9 @@ pub(super) fn tunnels(
             }
             Some(_) => over_ipv6.push((Ends { local: v6(ipip.local), remote: v6(ipip.remote) }, id)),
         }
-        let longest = facts.mtu + ETHERNET_LEN;
+        // The router sees to it for those that are not the host's.
+        let discovered = tunnel.host.as_ref().and_then(|_| discovered(routing, facts.id, tunnel, ipip));
+        let longest = discovered.map_or(facts.mtu, |carried| facts.mtu.min(carried)) + ETHERNET_LEN;
         let way = Descent::Ipip(IpipDescent { tunnel: id, longest });
         give_way(&mut devices[facts.id.index()], tunnel.host.is_some(), way);
     }

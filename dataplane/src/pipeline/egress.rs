@@ -9,8 +9,10 @@ use crate::frames::{Burst, Frame, Pool};
 use crate::ids::DeviceId;
 use crate::ipvlan;
 use crate::ports::{Now, Witness};
-use crate::tables::{Descent, Device, Role, Tables, Target};
-use crate::{macvlan, tunnels, vlan};
+use crate::tables::{Descent, Device, IpipDescent, Role, Tables, Target};
+use crate::wire::ethernet::HEADER_LEN;
+use crate::wire::ipv4::Ipv4;
+use crate::{macvlan, routing, tunnels, vlan};
 
 /// Where frames go out: the ports of a worker, or whatever stands for them.
 pub trait Transmit {
@@ -128,7 +130,36 @@ impl Egress {
         frame: Frame,
     ) {
         self.forwarded += 1;
-        self.descend(cx, upper, way, frame);
+        match way {
+            Descent::Ipip(IpipDescent { longest, .. }) if frame.len() > longest as usize => {
+                self.forward_long(cx, upper, way, longest, frame);
+            }
+            _ => self.descend(cx, upper, way, frame),
+        }
+    }
+
+    /// The same of a frame that is longer than what a tunnel carries, as the host may not know: a packet that may be fragmented is. Who sends
+    /// another is told where it does not fit.
+    #[cold]
+    fn forward_long<O: Observer, T: Transmit>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        upper: DeviceId,
+        way: Descent,
+        longest: u32,
+        frame: Frame,
+    ) {
+        let packet = Ipv4::view(frame.bytes().get(HEADER_LEN..).unwrap_or_default());
+        let may_fragment = frame.gso().is_none() && packet.is_ok_and(|packet| !packet.dont_fragment());
+        if !may_fragment {
+            return self.descend(cx, upper, way, frame);
+        }
+        let mtu = u16::try_from(longest as usize - HEADER_LEN).unwrap_or(u16::MAX);
+        let each =
+            |egress: &mut Self, cx: &mut Context<'_, O, T>, piece| egress.descend(cx, upper, way, piece);
+        if let Err(frame) = routing::fragment(cx, upper, mtu, frame, self, each) {
+            self.refuse(cx, upper, DropReason::TooBig, frame);
+        }
     }
 
     /// A frame was forwarded in pieces.
@@ -143,20 +174,21 @@ impl Egress {
         self.identification
     }
 
-    /// `whole` leaves by `to` in pieces, which `next` makes one after the other: one there is no memory for is none.
+    /// `whole` leaves by `to` in pieces, which `next` makes one after the other, and `each` sends: one there is no memory for is none.
     pub(crate) fn split<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         to: DeviceId,
         whole: &Frame,
         mut next: impl FnMut(&mut Context<'_, O, T>) -> Option<Option<Frame>>,
+        mut each: impl FnMut(&mut Self, &mut Context<'_, O, T>, Frame),
     ) {
         while let Some(piece) = next(cx) {
             if self.waiting >= SLICE {
                 self.flush(cx);
             }
             match piece {
-                Some(piece) => self.leave(cx, to, piece),
+                Some(piece) => each(self, cx, piece),
                 None => self.unmade(cx, to, DropReason::PoolEmpty, whole),
             }
         }

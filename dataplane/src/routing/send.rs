@@ -84,13 +84,13 @@ pub(super) fn forward<O: Observer, T: Transmit>(
         return egress.forward(cx, from, to, frame);
     }
     let mtu = u16::try_from(leaving.way.mtu).unwrap_or(u16::MAX);
-    match fragment(cx, to, mtu, frame, egress) {
+    match fragment(cx, to, mtu, frame, egress, |egress, cx, piece| egress.leave(cx, to, piece)) {
         Ok(()) => egress.count_forwarded(),
         Err(frame) => cx.discard(from, Direction::Rx, DropReason::TooBig, frame),
     }
 }
 
-/// Sends a packet out of `to` in fragments, each a frame of its own (RFC 791 §3.2, RFC 1812 §4.2.2.7).
+/// Sends a packet out of `to` in fragments, each a frame of its own, which goes by `each` (RFC 791 §3.2, RFC 1812 §4.2.2.7).
 ///
 /// # Errors
 /// The frame, if that cannot be.
@@ -101,6 +101,7 @@ pub(crate) fn fragment<O: Observer, T: Transmit>(
     mtu: u16,
     mut whole: Frame,
     egress: &mut Egress,
+    each: impl FnMut(&mut Egress, &mut Context<'_, O, T>, Frame),
 ) -> Result<(), Frame> {
     complete(&mut whole);
     let fragments =
@@ -123,7 +124,7 @@ pub(crate) fn fragment<O: Observer, T: Transmit>(
         piece.set_checksum(Checksum::Complete);
         Some(piece)
     };
-    egress.split(cx, to, &whole, |cx| pieces.next().map(|n| piece(cx, n)));
+    egress.split(cx, to, &whole, |cx| pieces.next().map(|n| piece(cx, n)), each);
     cx.pool.free(whole);
     Ok(())
 }

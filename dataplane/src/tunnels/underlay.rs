@@ -89,7 +89,8 @@ fn send_otherwise<O: Observer, T: Transmit>(
         return egress.leave(cx, to, frame);
     }
     let mtu = u16::try_from(remote.mtu).unwrap_or(u16::MAX);
-    if let Err(frame) = routing::fragment(cx, to, mtu, frame, egress) {
+    let each = |egress: &mut Egress, cx: &mut Context<'_, O, T>, piece| egress.leave(cx, to, piece);
+    if let Err(frame) = routing::fragment(cx, to, mtu, frame, egress, each) {
         egress.refuse(cx, tunnel, DropReason::TooBig, frame);
     }
 }
