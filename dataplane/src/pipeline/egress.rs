@@ -150,9 +150,14 @@ impl Egress {
         frame: Frame,
     ) {
         let packet = Ipv4::view(frame.bytes().get(HEADER_LEN..).unwrap_or_default());
-        let may_fragment = frame.gso().is_none() && packet.is_ok_and(|packet| !packet.dont_fragment());
-        if !may_fragment {
+        let may_fragment = packet.is_ok_and(|packet| !packet.dont_fragment());
+        if !may_fragment || super::longest(&frame).is_ok_and(|length| length <= longest as usize) {
             return self.descend(cx, upper, way, frame);
+        }
+        if frame.gso().is_some() {
+            return self.cut(cx, upper, frame, |egress, cx, segment| {
+                egress.forward_long(cx, upper, way, longest, segment);
+            });
         }
         let mtu = u16::try_from(longest as usize - HEADER_LEN).unwrap_or(u16::MAX);
         let each =
