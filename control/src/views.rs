@@ -25,7 +25,7 @@ pub struct PortView {
     /// Its name.
     pub ifname: String,
     /// `xdp`, `tap`, `packet`, `socket`, `pcap` or `memory`; `device` while there is none to choose by; `host` for the host's port of
-    /// the bridge of that name; `vlan`, `ipvlan` or `macvlan` for one that stands on another.
+    /// the bridge of that name, or a device that it has; `vlan`, `ipvlan` or `macvlan` for one that stands on another.
     pub kind: String,
     /// The device that it stands on, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! `host`: a bridge, or a device that stands on another, as a device of the host's own, and what that is like.
+//! `host`: a bridge, a tunnel, or a device that stands on another, as a device of the host's own, and what that is like.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ const HOST: Shape = Shape { label: "host", keys: &["addresses", "netns"], later:
 /// The most bytes of payload that a TAP carries (the kernel's `MAX_MTU` less an Ethernet header).
 pub(super) const LONGEST_MTU: i64 = 65_521;
 
-/// How the host has the device that is called `name`, if it does. Its TAP is entered in `roles`.
+/// How the host has the device that is called `name`, if it does. Its TAP or TUN is entered in `roles`.
 pub(super) fn read(
     fields: &Fields<'_>,
     name: Option<&Text<'_>>,
