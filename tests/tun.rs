@@ -199,6 +199,11 @@ fn what_the_host_routes_there_enters_and_what_comes_out_is_its_own() {
         assert!(drops.drops.is_empty(), "{:?}", drops.drops);
         let metrics = command::http(&nodes.rig.folder.socket(), "GET /metrics HTTP/1.0\r\n\r\n");
         assert!(metrics.contains("rigswitch_transmit_packets_total{device=\"tun0\"} "), "{metrics}");
+        // What is no packet of IP is counted, and no more.
+        lab::send_frame(nodes.host(), "tun0", &[0x55; 40]).unwrap();
+        wait_for("a drop of what is no packet", || {
+            nodes.shown().unwrap().drops.get("tx.tunnel_not_ip").copied().filter(|&count| count == 1)
+        });
         let why =
             nodes.rig.folder.ask("explain --port tun0 eth / ipv4 src=172.245.0.1 dst=172.246.0.2 / udp");
         assert!(why.contains("tun0, which the host has") && why.contains(ends[1]), "{why}");
@@ -323,6 +328,8 @@ fn its_device_goes_down_is_deleted_and_changes_while_the_switch_runs() {
     assert_eq!((nodes.device(), nodes.shown()), (None, None));
     nodes.apply(tunnel, tunnel);
     works();
+    nodes.rig.folder.ask("ipip set tun0 host.addresses 172.245.0.1/24,172.245.0.7/24");
+    assert!(nodes.device().unwrap().contains("172.245.0.7/24"));
     let refused = nodes.rig.folder.say("route add 10.9.0.0/16 dev tun0");
     assert!(
         refused.err.contains("`tun0` is handed to the host, and nothing is routed there"),

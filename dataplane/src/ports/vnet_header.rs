@@ -164,6 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn an_ethernet_header_moves_what_a_header_says_and_makes_nothing_of_nothing() {
+        let packet = header(1, 0x81, 1448, 20, 16);
+        let frame = behind_ethernet(packet);
+        assert_eq!(frame, {
+            let mut framed = header(1, 0x81, 1448, 34, 16);
+            framed[2..4].copy_from_slice(&14u16.to_ne_bytes());
+            framed
+        });
+        assert_eq!(without_ethernet(frame), packet);
+        assert_eq!((behind_ethernet([0; LENGTH]), without_ethernet([0; LENGTH])), ([0; LENGTH], [0; LENGTH]));
+        // One from nowhere, and one that would be: neither lies within a frame.
+        let start = |header: [u8; LENGTH]| u16::from_ne_bytes([header[6], header[7]]);
+        assert_eq!(start(behind_ethernet(header(1, 0, 0, u16::MAX, 0))), u16::MAX);
+        assert_eq!(start(without_ethernet(header(1, 0, 0, 13, 0))), 0);
+    }
+
+    #[test]
     fn a_checksum_that_was_verified_is_complete() {
         const DATA_VALID: u8 = 2;
         let state = through(header(DATA_VALID, 0, 0, 0, 0), &tcp_frame()).unwrap();
