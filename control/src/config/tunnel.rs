@@ -259,7 +259,7 @@ fn number_or<T: TryFrom<i64>>(
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum TunnelWords<'c> {
-    Ipip(IpipWords<'c>),
+    Ipip(Box<IpipWords<'c>>),
     Vxlan(Box<VxlanWords<'c>>),
 }
 
@@ -306,7 +306,7 @@ enum LimitWords {
 impl<'c> From<&'c TunnelConfig> for TunnelWords<'c> {
     fn from(tunnel: &'c TunnelConfig) -> Self {
         match &tunnel.kind {
-            TunnelKind::Ipip(ipip) => Self::Ipip(IpipWords::of(tunnel, ipip)),
+            TunnelKind::Ipip(ipip) => Self::Ipip(IpipWords::of(tunnel, ipip).into()),
             TunnelKind::Vxlan(vxlan) => Self::Vxlan(VxlanWords::of(tunnel, vxlan).into()),
         }
     }
