@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a frame that is to come may be on its way.
 const DEFERRED: Duration = Duration::from_secs(20);
 /// What every rig is made of.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "virtio_pci",
     "virtio_net",
     "8021q",
@@ -27,6 +27,7 @@ const MODULES: [&str; 12] = [
     "ipvlan",
     "ipip",
     "ip6_tunnel",
+    "vxlan",
     "sch_ingress",
     "cls_matchall",
     "act_mirred",

@@ -74,6 +74,9 @@ fn fdb(switch: &mut Switch, words: &str) {
     let asked = |word: &str| if has(&format!("no{word}")) { Some(false) } else { has(word).then_some(true) };
     let (mac, ifname) = (words[1].to_owned(), after("dev").unwrap());
     let vlan = after("vlan").map(|vid| vid.parse().unwrap());
+    let number = |word| after(word).map(|number| number.parse().unwrap());
+    let (dst, vni, src_vni) = (after("dst"), number("vni"), number("src_vni"));
+    let port = after("port").map(|port| port.parse().unwrap());
     let how = match words[0] {
         "flush" => {
             let flush = FdbFlush {
@@ -91,8 +94,10 @@ fn fdb(switch: &mut Switch, words: &str) {
             return;
         }
         "del" => {
-            return switch.remove_fdb(&FdbRemoval { mac, ifname, vlan, ..FdbRemoval::default() }).unwrap();
+            let removal = FdbRemoval { mac, ifname, vlan, dst, port, vni, src_vni, ..FdbRemoval::default() };
+            return switch.remove_fdb(&removal).unwrap();
         }
+        "append" => FdbHow::Append,
         "add" => FdbHow::Add,
         _ => FdbHow::Replace,
     };
@@ -102,7 +107,20 @@ fn fdb(switch: &mut Switch, words: &str) {
         _ => FdbStateWord::Permanent,
     };
     let (sticky, extern_learn, is_use) = (has("sticky"), has("extern_learn"), has("use"));
-    let change =
-        FdbChange { mac, ifname, vlan, state, sticky, extern_learn, is_use, how, ..FdbChange::default() };
+    let change = FdbChange {
+        mac,
+        ifname,
+        vlan,
+        state,
+        sticky,
+        extern_learn,
+        is_use,
+        dst,
+        port,
+        vni,
+        src_vni,
+        how,
+        ..FdbChange::default()
+    };
     switch.change_fdb(&change).unwrap();
 }

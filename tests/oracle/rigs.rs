@@ -18,6 +18,8 @@ mod snooping;
 mod vlan;
 #[path = "rigs/vlan_filtering.rs"]
 mod vlan_filtering;
+#[path = "rigs/vxlan.rs"]
+mod vxlan;
 
 use crate::rig::{frame, tagged};
 
@@ -68,6 +70,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Rig>)> {
         ("ipvlan", ipvlan::rigs()),
         ("ipip", ipip::rigs()),
         ("ip6tnl", ip6tnl::rigs()),
+        ("vxlan", vxlan::rigs()),
     ]
 }
 

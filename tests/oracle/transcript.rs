@@ -105,12 +105,15 @@ fn sum(bytes: &[u8]) -> u32 {
 /// have been right.
 fn without_identification(packet: &mut [u8]) {
     const HEADER: usize = 20;
+    const UDP: u8 = 17;
+    const LOCAL: [u8; 4] = [192, 0, 2, 1];
     if packet.len() <= HEADER || packet[0] != 0x45 || checksum(&packet[..HEADER]) != 0 {
         return;
     }
     match (packet[9], packet[HEADER]) {
         (4, _) => without_identification(&mut packet[HEADER..]),
         (1, 3 | 11) => {}
+        (UDP, _) if packet[12..16] == LOCAL => {} // of a tunnel's end itself
         _ => return,
     }
     packet[4..6].fill(0);

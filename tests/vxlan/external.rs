@@ -18,7 +18,7 @@ const PORTS: &str = "vlan_filtering = true, port = [{ device = \"p0\", trunk = [
 /// VLAN 10 is network 100 and behind the far end 2; VLAN 20 is network 200 and behind the far end 3, to which it is 777.
 fn external(keys: &str) -> String {
     let all = bridged(
-        "external = true\nlocal = \"192.0.2.1\"\nfdb = [{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.2\", src_vni = 100 }, \
+        "external = true\nlearning = true\nlocal = \"192.0.2.1\"\nfdb = [{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.2\", src_vni = 100 }, \
          { mac = \"00:00:00:00:00:00\", dst = \"192.0.2.3\", src_vni = 200, vni = 777 }]\n",
     );
     let plain = "port = [{ device = \"p0\" }, { device = \"vx0\" }]";
@@ -238,7 +238,7 @@ fn beside_the_kernel(is_ours: bool) -> Option<Seen> {
         rig.folder.start(&format!(
             "[switch]\nmac_table = 1024\n[[port]]\nname = \"u0\"\npacket = \"p0\"\nnetns = \"{}\"\n\
              [[address]]\ndevice = \"u0\"\naddress = \"192.0.2.1/24\"\n\
-             [[vxlan]]\nname = \"vx0\"\nexternal = true\nvnifilter = true\nvni = [\"100-102\"]\ndstport = 4789\n\
+             [[vxlan]]\nname = \"vx0\"\nexternal = true\nvnifilter = true\nvni = [\"100-102\"]\nlearning = true\ndstport = 4789\n\
              local = \"192.0.2.1\"\naddress = \"02:00:00:00:0e:01\"\ncompat = true\n\
              [[bridge]]\nname = \"br0\"\nport = [{{ device = \"vx0\" }}]\n",
             rig.center.name()
@@ -350,7 +350,7 @@ fn hosts_in_two_vlans_are_in_two_networks_of_this_kernels() {
          [[port]]\nname = \"blue\"\nxdp = \"p1\"\nnetns = \"{center}\"\n\
          [[port]]\nname = \"u0\"\npacket = \"p2\"\nnetns = \"{center}\"\n\
          [[address]]\ndevice = \"u0\"\naddress = \"192.0.2.1/24\"\n\
-         [[vxlan]]\nname = \"vx0\"\nexternal = true\nvnifilter = true\nvni = [100, 200]\ndstport = 4789\nlocal = \"192.0.2.1\"\n\
+         [[vxlan]]\nname = \"vx0\"\nexternal = true\nvnifilter = true\nvni = [100, 200]\nlearning = true\ndstport = 4789\nlocal = \"192.0.2.1\"\n\
          fdb = [{{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.2\", src_vni = 100 }}, \
          {{ mac = \"00:00:00:00:00:00\", dst = \"192.0.2.2\", src_vni = 200 }}]\n\
          [[bridge]]\nname = \"br0\"\nvlan_filtering = true\nport = [{{ device = \"red\", access = 10 }}, \

@@ -100,7 +100,8 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
     let name = text.and_then(|text| device_name(fields, "name", text));
     let mtu = fields.integer("mtu", 68..=LONGEST_MTU);
     let external = networks::read(fields, roles);
-    if external.is_none() {
+    let is_plain = external.is_none();
+    if is_plain {
         fields.required_integer("id", "100");
     }
     let id = fields.integer("id", 0..=i64::from(Vni::MAX)).and_then(Vni::new);
@@ -116,7 +117,7 @@ fn read(fields: &Fields<'_>, roles: &mut Roles<'_>, taken: &mut Taken) -> Option
         ttl: time_to_live(fields).unwrap_or(plain.ttl),
         tos: inherited(fields, "tos", 0..=255).unwrap_or(plain.tos),
         df: fields.word("df", &VxlanConfig::DF).unwrap_or(plain.df),
-        learning: fields.boolean("learning").unwrap_or(plain.learning),
+        learning: fields.boolean("learning").unwrap_or(is_plain),
         ageing: duration(fields, "ageing", LONGEST_AGEING).unwrap_or(plain.ageing),
         maxaddress: fields.integer("maxaddress", 0..=i64::from(u32::MAX)).unwrap_or(plain.maxaddress),
         udpcsum: fields.boolean("udpcsum").unwrap_or(plain.udpcsum),

@@ -158,6 +158,14 @@ pub(super) fn read(fields: &Fields<'_>, roles: &Roles<'_>) -> Option<External> {
             "keep one of the two; `neigh_suppress` of its bridge's port answers by VLAN",
         );
     }
+    // The kernel takes this and sends as without (`vxlan_xmit_one`).
+    if fields.value("df").and_then(|value| value.get_ref().as_str()).is_some_and(|df| df != "unset") {
+        refuse(
+            "df",
+            "`df` beside `external`: what a bridge sends by VLAN may be fragmented outside, as from the kernel".into(),
+            "leave it out, or give each network a device of its own",
+        );
+    }
     let mut vnis = BTreeMap::new();
     let elements = fields.value("vni").and_then(|value| value.get_ref().as_array());
     if let (Some(value), None) = (fields.value("vni"), elements) {

@@ -139,7 +139,7 @@ impl<'c> VxlanWords<'c> {
             ttl: ttl.map(|ttl| ttl.map_or(TtlWord::Inherited("inherit"), TtlWord::Fixed)),
             tos: unless(vxlan.tos, plain.tos).map(tos_word),
             df: unless(vxlan.df, plain.df).map(|_| vxlan.df_name()),
-            learning: unless(vxlan.learning, plain.learning),
+            learning: unless(vxlan.learning, vxlan.external.is_none()),
             ageing: unless(vxlan.ageing, plain.ageing).map(duration_text),
             maxaddress: unless(vxlan.maxaddress, plain.maxaddress),
             udpcsum: unless(vxlan.udpcsum, plain.udpcsum),
