@@ -176,3 +176,67 @@ fn frames_in_packets_go_by_either_to_the_kernels_vxlan() {
         rig.settled();
     }
 }
+
+/// The host's `p1` and the node's device at its other end, each with its addresses.
+fn give_addresses(rig: &Rig, node: &Host) {
+    for (host, device, number) in [(&rig.center, "p1", 5), (node, NIC, 246)] {
+        for knob in ["all", device] {
+            run_in(host, &format!("sysctl -q -w net.ipv6.conf.{knob}.disable_ipv6=0"));
+        }
+        run_in(host, &format!("ip link set {device} up"));
+        host.add_address(device, address(&format!("192.168.32.{number}")), 24).unwrap();
+        host.add_address(device, address(&format!("fd32::{number}")), 64).unwrap();
+    }
+}
+
+#[test]
+fn a_group_is_joined_anew_by_a_device_of_the_hosts_that_was_made_again() {
+    const TEST: &str = "underlay-again";
+    for (near, far, group) in
+        [("192.168.32.5", "192.168.32.246", "239.1.1.1"), ("fd32::5", "fd32::246", "ff05::1:1")]
+    {
+        let Some(rig) = has(TEST, "ip").then(|| Rig::new(TEST, &[Plug::Veth, Plug::Veth], 1500)).flatten()
+        else {
+            return;
+        };
+        let [container, node] = &rig.hosts[..] else { panic!("two hosts") };
+        let (center, netns) = (|line: &str| run_in(&rig.center, line), rig.center.name());
+        container.add_address(NIC, address("10.66.0.1"), 24).unwrap();
+        give_addresses(&rig, node);
+        let length = if near.contains(':') { 64 } else { 24 };
+        let _switch = rig.folder.start(&format!(
+            "[switch]\nmac_table = 1024\n\
+             [[port]]\nname = \"u0\"\nsocket = {{ udp = [4789] }}\nnetns = \"{netns}\"\n\
+             [[port]]\nname = \"c0\"\nxdp = \"p0\"\nnetns = \"{netns}\"\n\
+             [[address]]\ndevice = \"u0\"\naddress = \"{near}/{length}\"\n\
+             [[vxlan]]\nname = \"vx0\"\nid = 42\ndstport = 4789\nlocal = \"{near}\"\ngroup = \"{group}\"\ndev = \"u0\"\n\
+             [[bridge]]\nname = \"br0\"\nport = [{{ device = \"c0\" }}, {{ device = \"vx0\" }}]\n"
+        ));
+        let is_in = || center("ip maddr show dev p1").split_whitespace().any(|word| word == group);
+        // Its first question goes to the group, and its neighbours are all new.
+        let works = || {
+            wait_for("the host to be in the group", || is_in().then_some(()));
+            run_in(
+                node,
+                &format!("ip link add vx0 type vxlan id 42 dstport 4789 local {far} group {group} dev {NIC}"),
+            );
+            run_in(node, "ip addr add 10.66.0.2/24 dev vx0");
+            run_in(node, "ip link set vx0 up");
+            reaches(node, "10.66.0.1");
+        };
+        works();
+        let index = center("ip -o link show p1");
+        // With another number, and with the one that it had.
+        for number in ["".to_owned(), format!("index {}", index.split(':').next().unwrap())] {
+            center("ip link del p1");
+            center(&format!("ip link add p1 {number} type veth peer name {NIC} netns {}", node.name()));
+            assert!(!is_in(), "nobody has joined by the new one");
+            give_addresses(&rig, node);
+            works();
+        }
+        // It leaves the group with the tunnel.
+        rig.folder.ask("vxlan del vx0");
+        wait_for("the host to be in the group no more", || (!is_in()).then_some(()));
+        rig.settled();
+    }
+}

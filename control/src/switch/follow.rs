@@ -39,6 +39,7 @@ impl Switch {
             self.follow_ports();
         }
         self.take_back();
+        self.take_part_anew();
         if self.ticks.is_multiple_of(LOOK) {
             self.leave_unused_namespaces();
         }

@@ -35,7 +35,7 @@ const DEFAULT_MTU: u16 = 1500;
 /// Frames that a memory port holds each way.
 const MEMORY_DEPTH: usize = 1024;
 
-type OpenResult<T> = Result<T, Box<dyn Error>>;
+pub(super) type OpenResult<T> = Result<T, Box<dyn Error>>;
 
 /// One configured port, open or gone.
 pub(super) struct Port {

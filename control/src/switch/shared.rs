@@ -11,9 +11,10 @@ use rigswitch_dataplane::sys::stacking;
 
 use super::Switch;
 use super::error::SwitchError;
-use super::port::is_shared;
+use super::port::{OpenResult, Port, is_shared};
 use crate::compile::address_on;
 use crate::config::Config;
+use crate::events::Events;
 use crate::router::link_local;
 
 impl Switch {
@@ -41,10 +42,8 @@ impl Switch {
             let Some(mut mine) = mine(&self.config, &port.config.name) else { continue };
             // The host may have been given ours since.
             mine.macs.remove(&port.address());
-            if let Err(source) = port.claim(&mine) {
-                let error = SwitchError::Port { name: port.config.name.clone(), source };
-                port.tell_once(error.to_string(), &mut self.events);
-            }
+            let result = port.claim(&mine);
+            tell(port, result, &mut self.events);
         }
     }
 
@@ -52,10 +51,16 @@ impl Switch {
     pub(super) fn take_part(&mut self) {
         for (_, port) in self.ports.iter_mut() {
             let groups = groups(&self.config, &port.config.name);
-            if let Err(source) = port.take_part(&groups) {
-                let error = SwitchError::Port { name: port.config.name.clone(), source };
-                port.tell_once(error.to_string(), &mut self.events);
-            }
+            let result = port.take_part(&groups);
+            tell(port, result, &mut self.events);
+        }
+    }
+
+    /// Has them join groups anew where the host's addresses have gone and come: a device that is made again is in none.
+    pub(super) fn take_part_anew(&mut self) {
+        for (_, port) in self.ports.iter_mut() {
+            let result = port.take_part_anew();
+            tell(port, result, &mut self.events);
         }
     }
 
@@ -83,6 +88,14 @@ impl Switch {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Tells what a port was refused, once.
+fn tell(port: &mut Port, result: OpenResult<()>, events: &mut Events) {
+    if let Err(source) = result {
+        let error = SwitchError::Port { name: port.config.name.clone(), source };
+        port.tell_once(error.to_string(), events);
     }
 }
 

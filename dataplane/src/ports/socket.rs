@@ -5,6 +5,7 @@
 //! it as any other; of a packet that leaves only what is behind its IP and UDP headers goes, and what they say beside it. Of its UDP source port there
 //! is a socket near by.
 
+mod groups;
 mod senders;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use groups::Groups;
 use senders::Senders;
 
 use super::{PortGone, PortIo, PortQueue, SocketConfig};
@@ -37,7 +39,7 @@ pub struct SocketDevice {
     senders: Senders,
     mac: MacAddr,
     mtu: usize,
-    groups: BTreeSet<(IpAddr, IpAddr)>,
+    groups: Groups,
 }
 
 /// A socket and what it is for.
@@ -53,6 +55,12 @@ enum Kind {
     Raw(IpProtocol),
 }
 
+impl End {
+    fn is_udp(&self) -> bool {
+        matches!(self.kind, Kind::Udp(_))
+    }
+}
+
 impl SocketDevice {
     /// Opens the sockets in `netns`, or in the calling thread's namespace. Frames of what comes are for `mac`; what is longer than a
     /// packet of `mtu` bytes may be one that nobody has cut. What comes from now on waits for a worker.
@@ -60,34 +68,22 @@ impl SocketDevice {
     /// # Errors
     /// `AddrInUse` for a port that another program, or the kernel, takes packets at; `PermissionDenied` for IPIP without `CAP_NET_RAW`.
     pub fn open(config: &SocketConfig, netns: Option<&Netns>, mac: MacAddr, mtu: u16) -> io::Result<Self> {
-        let (ends, senders) = inside(netns, || Ok::<_, io::Error>((ends(config)?, Senders::open(config)?)))??;
-        Ok(Self { ends, senders, mac, mtu: mtu.into(), groups: BTreeSet::new() })
+        let open = || Ok::<_, io::Error>((ends(config)?, Senders::open(config)?, Groups::open()?));
+        let (ends, senders, groups) = inside(netns, open)??;
+        Ok(Self { ends, senders, mac, mtu: mtu.into(), groups })
     }
 
     /// Takes part in these groups and in no others, each by the host's device that has the address beside it.
     ///
     /// # Errors
-    /// The host's about the first that it does not let us take part in; those before it are in force.
+    /// The host's about the first that it does not let us take part in, `AddrNotAvailable` where no device has the address; the others are in force.
     pub fn take_part(&mut self, groups: &BTreeSet<(IpAddr, IpAddr)>) -> io::Result<()> {
-        for &(group, local) in self.groups.difference(groups) {
-            // Where the device has gone, so has this.
-            let _ = self.udp_of(group).map(|socket| socket.take_part(group, local, false));
-        }
-        self.groups.retain(|at| groups.contains(at));
-        for &(group, local) in groups {
-            if !self.groups.contains(&(group, local)) {
-                self.udp_of(group).map_or(Ok(()), |socket| socket.take_part(group, local, true))?;
-                self.groups.insert((group, local));
-            }
-        }
-        Ok(())
+        self.groups.take_part(&self.ends, groups)
     }
 
-    /// A UDP socket of the version of IP that an address is of. What one of the host's sockets takes part in, all hear.
-    fn udp_of(&self, address: IpAddr) -> Option<&DatagramSocket> {
-        let is_it =
-            |end: &&End| matches!(end.kind, Kind::Udp(_)) && end.socket.is_ipv6() == address.is_ipv6();
-        self.ends.iter().find(is_it).map(|end| &end.socket)
+    /// The same anew, where the host's addresses are others by now; `None` if nothing was told of them.
+    pub fn follow(&mut self) -> Option<io::Result<()>> {
+        self.groups.follow(&self.ends)
     }
 
     /// The one queue, on the same sockets.

@@ -1,12 +1,15 @@
-//! The addresses of a network device, put there and taken away (rtnetlink(7)).
+//! The addresses of network devices: put there, taken away, and followed as others do so (rtnetlink(7)).
 
 use std::io;
 use std::net::IpAddr;
 
 use super::context;
 use super::netdev::Netdev;
-use super::netlink::{Netlink, request};
+use super::netlink::{Message, Netlink, attribute, messages, request};
 use super::netns::{Netns, inside};
+
+const ADDRESS: u16 = 1; // IFA_ADDRESS
+const LOCAL: u16 = 2; // IFA_LOCAL
 
 /// Gives the device `name` in `netns`, or in the calling thread's namespace, an address with its prefix. It is usable at once:
 /// IPv6 does not look for duplicates first. That the device has it already is no error.
@@ -41,8 +44,6 @@ fn ask(
     (address, prefix_length): (IpAddr, u8),
     address_flags: u8,
 ) -> io::Result<()> {
-    const ADDRESS: u16 = 1; // IFA_ADDRESS
-    const LOCAL: u16 = 2; // IFA_LOCAL
     const BROADCAST: u16 = 4; // IFA_BROADCAST
     let index = Netdev::new(name, netns)?.index()?;
     let (family, octets, broadcast) = match address {
@@ -62,4 +63,88 @@ fn ask(
     attributes.extend(broadcast.as_deref().map(|broadcast| (BROADCAST, broadcast)));
     let question = request(kind, flags | libc::NLM_F_ACK, &header, &attributes);
     inside(netns, || Netlink::open(libc::NETLINK_ROUTE, 0)?.transact(&question, 1))?
+}
+
+/// What has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddressNews {
+    /// A device has an address.
+    Here,
+    /// The device of this number has lost one, as it has all when it goes itself.
+    Gone(u32),
+    /// Some news was lost: look at all.
+    Missed,
+}
+
+/// A namespace's addresses, from any thread.
+#[derive(Debug)]
+pub struct Addresses {
+    news: Netlink,
+    questions: Netlink,
+}
+
+impl Addresses {
+    /// Those of the calling thread's namespace. News is collected from here on.
+    ///
+    /// # Errors
+    /// The kernel's, when there is no descriptor left.
+    pub fn open() -> io::Result<Self> {
+        const ADDRESS_GROUPS: u32 = 1 << 4 | 1 << 8; // RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+        let socket = |groups| Netlink::open(libc::NETLINK_ROUTE, groups);
+        let open = || Ok(Self { news: socket(ADDRESS_GROUPS)?, questions: socket(0)? });
+        open().map_err(|e| context(e, "watching addresses"))
+    }
+
+    /// Every address there is, with the number of its device.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn all(&self) -> io::Result<Vec<(u32, IpAddr)>> {
+        let question = request(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; ADDRESS_HEADER], &[]);
+        let answer = self.questions.ask(&question).map_err(|e| context(e, "asking for addresses"))?;
+        let told = answer.iter().filter_map(|(_, body)| told(body));
+        Ok(told.map(|told| (told.index, told.address)).collect())
+    }
+
+    /// What has changed since the last call, in order; nothing if nothing has.
+    pub fn news(&self) -> Vec<AddressNews> {
+        let mut news = Vec::new();
+        loop {
+            match self.news.receive() {
+                Ok(datagram) => news.extend(messages(&datagram).filter_map(read)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => news.push(AddressNews::Missed),
+                Err(_) => return news,
+            }
+        }
+    }
+}
+
+fn read(message: Message<'_>) -> Option<AddressNews> {
+    match message.kind {
+        libc::RTM_NEWADDR => Some(AddressNews::Here),
+        libc::RTM_DELADDR => told(message.body).map(|told| AddressNews::Gone(told.index)),
+        _ => None,
+    }
+}
+
+/// Bytes of `struct ifaddrmsg`: family, prefix, flags, scope, index.
+pub(super) const ADDRESS_HEADER: usize = 8;
+
+/// What a message says of an address.
+pub(super) struct Told {
+    pub(super) index: u32,
+    pub(super) address: IpAddr,
+    pub(super) prefix_length: u8,
+    pub(super) scope: u8,
+}
+
+pub(super) fn told(body: &[u8]) -> Option<Told> {
+    let (&[_, prefix_length, _, scope, a, b, c, d], attributes) =
+        body.split_first_chunk::<ADDRESS_HEADER>()?;
+    let octets = attribute(attributes, LOCAL).or_else(|| attribute(attributes, ADDRESS))?;
+    let address = match *octets {
+        [a, b, c, d] => IpAddr::from([a, b, c, d]),
+        _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+    };
+    Some(Told { index: u32::from_ne_bytes([a, b, c, d]), address, prefix_length, scope })
 }

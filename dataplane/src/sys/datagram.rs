@@ -13,7 +13,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::{Plain, context, option, set_option};
 
@@ -137,19 +137,17 @@ impl DatagramSocket {
         Ok(Self { socket: self.socket.try_clone()?, is_ipv6: self.is_ipv6, whole: Cell::new(None) })
     }
 
-    /// Takes part in a group, or no more, by the host's device that has the address `local`; of IPv6 by the one that routes lead to groups by.
+    /// Takes part in a group, or no more, by the host's device of this number.
     ///
     /// # Errors
-    /// `ENODEV` when no device of the host's has the address; `ENOBUFS` for more groups than the host allows (`igmp_max_memberships`).
-    pub fn take_part(&self, group: IpAddr, local: IpAddr, takes_part: bool) -> io::Result<()> {
-        match (group, local) {
-            (IpAddr::V4(group), IpAddr::V4(local)) if takes_part => {
-                self.socket.join_multicast_v4(&group, &local)
-            }
-            (IpAddr::V4(group), IpAddr::V4(local)) => self.socket.leave_multicast_v4(&group, &local),
-            (IpAddr::V6(group), _) if takes_part => self.socket.join_multicast_v6(&group, 0),
-            (IpAddr::V6(group), _) => self.socket.leave_multicast_v6(&group, 0),
-            _ => Err(io::ErrorKind::InvalidInput.into()),
+    /// `ENODEV` when there is no such device; `ENOBUFS` for more groups than the host allows (`igmp_max_memberships`).
+    pub fn take_part(&self, group: IpAddr, device: u32, takes_part: bool) -> io::Result<()> {
+        let by = InterfaceIndexOrAddress::Index(device);
+        match group {
+            IpAddr::V4(group) if takes_part => self.socket.join_multicast_v4_n(&group, &by),
+            IpAddr::V4(group) => self.socket.leave_multicast_v4_n(&group, &by),
+            IpAddr::V6(group) if takes_part => self.socket.join_multicast_v6(&group, device),
+            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, device),
         }
     }
 

@@ -36,7 +36,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// `error`, with the action that met it before its text; the kind stays.
-fn context(error: io::Error, doing: impl std::fmt::Display) -> io::Error {
+pub(crate) fn context(error: io::Error, doing: impl std::fmt::Display) -> io::Error {
     io::Error::new(error.kind(), format!("{doing}: {error}"))
 }
 

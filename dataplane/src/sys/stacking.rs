@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::addresses::{ADDRESS_HEADER, told};
 use super::bpf::Attach;
 use super::context;
 use super::links::{self, LINK_HEADER, Link};
@@ -48,9 +49,10 @@ pub fn all() -> io::Result<Vec<Stacked>> {
 /// # Errors
 /// The kernel's.
 pub fn addresses() -> io::Result<Vec<(u32, IpAddr, u8)>> {
-    const HEADER: usize = 8; // struct ifaddrmsg
-    let answer = dump(libc::RTM_GETADDR, &[0; HEADER])?;
-    Ok(answer.iter().filter_map(|body| address(body)).collect())
+    const GLOBAL: u8 = 0; // RT_SCOPE_UNIVERSE
+    let answer = dump(libc::RTM_GETADDR, &[0; ADDRESS_HEADER])?;
+    let told = answer.iter().filter_map(|body| told(body)).filter(|told| told.scope == GLOBAL);
+    Ok(told.map(|told| (told.index, told.address, told.prefix_length)).collect())
 }
 
 fn dump(kind: u16, header: &[u8]) -> io::Result<Vec<Vec<u8>>> {
@@ -86,20 +88,6 @@ fn xdp_program(attributes: &[u8]) -> Option<XdpProgram> {
     let id = u32::try_from(number(attribute(attributes, PROGRAM)?)).ok()?;
     let is_generic = attribute(attributes, ATTACHED) == Some(GENERIC);
     Some(XdpProgram { id, hook: if is_generic { Attach::Generic } else { Attach::Native } })
-}
-
-fn address(body: &[u8]) -> Option<(u32, IpAddr, u8)> {
-    const ADDRESS: u16 = 1; // IFA_ADDRESS
-    const LOCAL: u16 = 2; // IFA_LOCAL
-    const GLOBAL: u8 = 0; // RT_SCOPE_UNIVERSE
-    let [_, prefix, _, scope, a, b, c, d] = *body.first_chunk::<8>()?;
-    let attributes = body.get(8..)?;
-    let octets = attribute(attributes, LOCAL).or_else(|| attribute(attributes, ADDRESS))?;
-    let address = match *octets {
-        [a, b, c, d] => IpAddr::from([a, b, c, d]),
-        _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
-    };
-    (scope == GLOBAL).then_some((u32::from_ne_bytes([a, b, c, d]), address, prefix))
 }
 
 #[cfg(test)]

@@ -25,9 +25,22 @@ impl Port {
     /// Takes part in these groups and in no others, if it is on the host's own sockets.
     pub(in crate::switch) fn take_part(&mut self, groups: &BTreeSet<(IpAddr, IpAddr)>) -> OpenResult<()> {
         match &mut self.device {
-            Some(Device { source: Source::Socket(sockets), .. }) => Ok(sockets.take_part(groups)?),
+            Some(Device { source: Source::Socket(sockets), .. }) => {
+                sockets.take_part(groups)?;
+                self.trouble.clear();
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The same anew, where the host's addresses are others by now.
+    pub(in crate::switch) fn take_part_anew(&mut self) -> OpenResult<()> {
+        let Some(Device { source: Source::Socket(sockets), .. }) = &mut self.device else { return Ok(()) };
+        let Some(result) = sockets.follow() else { return Ok(()) };
+        result?;
+        self.trouble.clear();
+        Ok(())
     }
 
     /// Takes this and leaves all else to the host, while the device is there.
