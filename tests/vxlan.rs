@@ -8,6 +8,8 @@ mod command;
 mod example;
 #[path = "vxlan/external.rs"]
 mod external;
+#[path = "vxlan/fragments.rs"]
+mod fragments;
 mod hand;
 #[path = "vxlan/hosts.rs"]
 mod hosts;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use etherparse::{IpNumber, Ipv4Header};
 use rigswitch_dataplane::wire::flow::SourcePorts;
 
+use super::fragments::cut;
 use super::packets::{NEAR, Outer, PLAIN};
 use crate::command::{PATIENCE, Running};
 use crate::rig::{NIC, Plug, Random, Rig, Wire, frame, has, run_in, tagged};
@@ -254,7 +255,16 @@ fn compare(test: &str, words: &str, keys: &str, random: &mut Random) -> Option<(
             let last = bytes.len() - 1;
             bytes[last] ^= 1;
         }
-        sides.iter().for_each(|side| side.wires[1].send(&bytes));
+        let mut pieces = match random.below(4) {
+            0 => cut(&bytes, *random.pick(&[68, 300, 576]), seed as u16),
+            _ => vec![bytes],
+        };
+        if random.below(2) == 0 {
+            pieces.reverse();
+        }
+        for side in &sides {
+            pieces.iter().for_each(|piece| side.wires[1].send(piece));
+        }
     }
     settle(&format!("random frames, {words:?}"), &mut sides, &mut seed);
     // Stations that move, one at a time.

@@ -49,6 +49,11 @@ impl Played<'_, '_> {
     /// A frame comes in by a port; what leaves by p0 and by u0.
     pub(crate) fn send(&mut self, port: &str, frame: &[u8]) -> [Vec<Vec<u8>>; 2] {
         self.hand.switch().memory_end(port).unwrap().send(frame.to_vec()).unwrap();
+        self.left()
+    }
+
+    /// What has left by p0 and by u0 since.
+    pub(crate) fn left(&mut self) -> [Vec<Vec<u8>>; 2] {
         while self.hand.step() > 0 {}
         // What the router announces of its addresses is to groups, and outer packets are not.
         let is_announced = |port: &str, bytes: &[u8]| port == "u0" && bytes[0] & 1 == 1;

@@ -36,7 +36,8 @@ impl Router {
             Ok(None) => return self.ignore(),
             Ok(Some(fragment)) => fragment,
         };
-        let is_near = matches!(to, IpAddr::V6(to) if to.is_unicast_link_local());
+        // What is for a group comes by every link that we are in it by.
+        let is_near = to.is_multicast() || matches!(to, IpAddr::V6(to) if to.is_unicast_link_local());
         let whole = Whole {
             addresses: [to, source],
             link: is_near.then_some(device),

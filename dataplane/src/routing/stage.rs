@@ -365,7 +365,7 @@ fn group_ipv4(tunnels: &Tunnels, device: DeviceId, ip: &Ipv4<'_>) -> Result<Foun
 fn group_ipv6(tunnels: &Tunnels, device: DeviceId, ip: &Ipv6<'_>) -> Result<Found, Fate> {
     match ip.transport() {
         Ok((IpProtocol::ICMPV6, _)) => Err(Fate::Punt(PuntReason::Local)),
-        Ok((IpProtocol::UDP, _)) if tunnels.is_in(device, ip.destination().into()) => {
+        Ok(_) if ip.carries() == Ok(IpProtocol::UDP) && tunnels.is_in(device, ip.destination().into()) => {
             Ok(Found::Group(ip.destination().into(), ip.total_len()))
         }
         _ => Err(Fate::Drop(DropReason::IpGroup)),

@@ -136,6 +136,17 @@ impl<'a> Ipv6<'a> {
         matches!(self.upper_layer(), Ok((FRAGMENT, _)))
     }
 
+    /// What it carries behind the extension headers, be it whole or a fragment, each of which says so.
+    ///
+    /// # Errors
+    /// As of [`transport`](Self::transport).
+    pub fn carries(&self) -> Result<IpProtocol, Malformed> {
+        Ok(match self.transport()? {
+            (FRAGMENT, [next, ..]) => IpProtocol(*next),
+            (protocol, _) => protocol,
+        })
+    }
+
     #[inline]
     fn walk(&self, ends_at_route: bool) -> Result<(IpProtocol, &'a [u8]), Malformed> {
         const HOP_BY_HOP: u8 = 0;
@@ -231,6 +242,7 @@ mod tests {
     fn walk_ends_where_the_transport_is_out_of_sight() {
         let fragment = packet(&[(0, 0, 0), (FRAGMENT, 0, 0)], 6, b"part of a segment");
         assert_eq!(Ipv6::view(&fragment).unwrap().transport().unwrap().0, IpProtocol(FRAGMENT));
+        assert_eq!(Ipv6::view(&fragment).unwrap().carries(), Ok(IpProtocol(6)));
         let routed = packet(&[(43, 2, 1)], 6, b"a segment");
         assert_eq!(Ipv6::view(&routed).unwrap().transport().unwrap().0, IpProtocol(43));
         assert_eq!(Ipv6::view(&routed).unwrap().upper_layer(), Ok((IpProtocol::TCP, &b"a segment"[..])));
