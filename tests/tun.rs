@@ -50,7 +50,7 @@ impl Nodes {
         let (netns, hosts) = (rig.center.name(), host.name());
         let node = |net: u8, end: u8, port: &str, rest: &str| {
             format!(
-                "[switch]\nmac_table = 1024\n[routing]\ndad_transmits = 0\n\
+                "[switch]\nworkers = 2\nmac_table = 1024\n[routing]\ndad_transmits = 0\n\
                  [[port]]\nname = \"u0\"\n{port}\nnetns = \"{netns}\"\n\
                  [[address]]\ndevice = \"u0\"\naddress = \"192.168.{net}.{end}/24\"\n\
                  [[address]]\ndevice = \"u0\"\naddress = \"fd{net}::{end}/64\"\n\
