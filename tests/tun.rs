@@ -6,6 +6,7 @@ mod rig;
 
 use std::net::IpAddr;
 use std::process::Command;
+use std::time::Duration;
 
 use command::{Folder, PATIENCE, Running, said, wait_for};
 use rig::{NIC, Plug, Rig, has, run_in};
@@ -18,6 +19,9 @@ const FAR: [&str; 2] = ["172.246.0.2", "fd46::2"];
 
 /// The ends of the tunnel over IPv4, and over IPv6.
 const ENDS: [[&str; 2]; 2] = [["192.168.32.245", "192.168.33.246"], ["fd32::245", "fd33::246"]];
+
+/// How long an answer is waited for that may not come.
+const SOON: Duration = Duration::from_millis(100);
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -227,7 +231,7 @@ fn the_host_is_told_what_fits_and_what_may_be_fragmented_is() {
         for (target, headers) in FAR.into_iter().zip([28, 48]).take(versions) {
             reaches(host, target);
             wait_for(&format!("the host to be told what fits on the way to {target}"), || {
-                let ping = lab::ping(host, address(target), 1, longest - headers, PATIENCE / 20).unwrap();
+                let ping = lab::ping(host, address(target), 1, longest - headers, SOON).unwrap();
                 nodes.told(target).filter(|&mtu| mtu == fits && ping.lost() <= 1)
             });
             lab::tcp_transfer(host, container, (address(target), 0).into(), 2 << 20).unwrap();
@@ -269,7 +273,7 @@ fn the_host_is_told_of_errors_along_the_way() {
         for (version, target) in FAR.into_iter().enumerate() {
             let before = nodes.unreachable()[version];
             wait_for(&format!("the host to be told that {target} is not reached"), || {
-                lab::ping(nodes.host(), address(target), 1, 100, PATIENCE / 20).unwrap();
+                lab::ping(nodes.host(), address(target), 1, 100, SOON).unwrap();
                 (nodes.unreachable()[version] > before).then_some(())
             });
         }
@@ -290,7 +294,7 @@ fn its_device_goes_down_is_deleted_and_changes_while_the_switch_runs() {
     works();
     run_in(nodes.host(), "ip link set tun0 down");
     wait_for("a drop for the device is down", || {
-        lab::ping(container, address(NEAR[0]), 1, 10, PATIENCE / 20).unwrap();
+        lab::ping(container, address(NEAR[0]), 1, 10, SOON).unwrap();
         nodes.shown().unwrap().drops.get("tx.port_down").copied()
     });
     assert_eq!(nodes.shown().unwrap().operstate, "DOWN");
