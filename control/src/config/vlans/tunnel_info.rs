@@ -40,6 +40,14 @@ pub(super) fn read(fields: &Fields<'_>, said: Option<&Membership>) -> BTreeMap<V
             refuse(rule, "write { vid = \"10-19\", id = \"100-109\" }");
             continue;
         };
+        // `br_handle_egress_vlan_tunnel` takes it for none.
+        if *ids.start() == 0 {
+            refuse(
+                "nothing leaves a bridge in network 0, as from the kernel's".into(),
+                "name networks from 1 on",
+            );
+            continue;
+        }
         if vids.len() != ids.clone().count() {
             let rule = format!("{} VLANs are {} networks", vids.len(), ids.count());
             refuse(rule, "name a network for each VLAN, as the kernel wants it");
