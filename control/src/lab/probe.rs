@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rigswitch_dataplane::sys::packet::PacketSocket;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Host, LabError};
 
@@ -87,7 +87,7 @@ pub fn ping(
 /// compares every one.
 ///
 /// # Errors
-/// When there is no connection, nothing moves for five seconds, not all has moved after twenty, or a byte differs.
+/// When there is no connection, or it is reset, nothing moves for five seconds, not all has moved after twenty, or a byte differs.
 pub fn tcp_transfer(
     client: &Host,
     server: &Host,
@@ -99,7 +99,8 @@ pub fn tcp_transfer(
     let port = listener.local_addr().map_err(doing())?.port();
     let address = SocketAddr::new(address.ip(), port);
     let near = client.run(|| TcpStream::connect_timeout(&address, PATIENCE))?.map_err(doing())?;
-    // The handshake is over, so the connection is there to be taken.
+    // The handshake is over, and the connection there to be taken, unless it was given up at this end.
+    SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).map_err(doing())?;
     let (far, _) = listener.accept().map_err(doing())?;
     for stream in [&near, &far] {
         stream.set_read_timeout(Some(PATIENCE)).map_err(doing())?;

@@ -103,7 +103,7 @@ fn routing(router: &Router, setting: &Setting) -> Routing {
         checks_source: false,
         has_neighbors: it.has_neighbors,
     };
-    let interfaces = setting.devices.iter().map(|it| it.is_up.then(|| interface(it)));
+    let interfaces = setting.devices.iter().map(|it| (it.is_up && !it.is_hosts).then(|| interface(it)));
     Routing {
         interfaces: interfaces.collect(),
         ipv4: Routes::new(routes_ipv4).into(),

@@ -2,7 +2,8 @@
 
 use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode};
 use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode as TimeExceededV6};
-use etherparse::{Icmpv4Type, Icmpv6Type};
+use etherparse::{Icmpv4Type, Icmpv6Type, IpNumber};
+use rigswitch_dataplane::tables::station_of;
 
 use super::*;
 
@@ -105,6 +106,43 @@ fn error_comes_from_the_device_that_it_leaves_by() {
     rig.set(bare);
     let reports = rig.sent(HERE, PuntReason::TtlExceeded, &frame);
     assert_eq!(read(&reports[0].1).1[0], ip("10.0.0.1"));
+}
+
+#[test]
+fn the_host_is_told_of_a_tunnel_that_it_has_as_from_where_its_packet_was_to_go() {
+    const TUNNEL: DeviceId = DeviceId(2);
+    let mut rig = Rig::with_hosts();
+    let mut setting = setting();
+    let of_host = RoutedDevice {
+        addresses: Vec::new(),
+        has_neighbors: false,
+        is_hosts: true,
+        ..setting.devices[0].clone()
+    };
+    setting.devices.push(RoutedDevice { id: TUNNEL, mac: station(9), ..of_host });
+    rig.set(setting);
+    let mut told = |from: &str, to: &str| {
+        let inside = udp(from, to, 9, &[0; 1400]);
+        let protocol = if from.contains(':') { IpNumber::IPV6 } else { IpNumber::IPV4 };
+        let outer = PacketBuilder::ethernet2([2; 6], [2; 6]).ipv4([10, 0, 1, 1], [10, 0, 1, 2], 9);
+        let mut frame = Vec::new();
+        outer.write(&mut frame, protocol, &inside[14..]).unwrap();
+        let reports = rig.sent(TUNNEL, PuntReason::TunnelTooBig, &frame);
+        reports.into_iter().next().map(|(device, report)| {
+            let (stations, addresses, _, transport, _) = read(&report);
+            assert_eq!((device, stations), (TUNNEL, [station_of(ip(from)), station(9)]));
+            (addresses, transport)
+        })
+    };
+    let needs =
+        Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1380 });
+    let (addresses, transport) = told("172.16.0.1", "172.16.1.1").unwrap();
+    assert_eq!(addresses, [ip("172.16.1.1"), ip("172.16.0.1")]);
+    assert_eq!(transport.icmpv4().unwrap().icmp_type, needs);
+    let (addresses, transport) = told("fd45::1", "fd46::1").unwrap();
+    assert_eq!(addresses, [ip("fd46::1"), ip("fd45::1")]);
+    assert_eq!(transport.icmpv6().unwrap().icmp_type, Icmpv6Type::PacketTooBig { mtu: 1380 });
+    assert_eq!(told("fd45::1", "ff0e::1"), None, "nobody sends from a group");
 }
 
 #[test]
