@@ -252,7 +252,7 @@ fn a_hundred_reloads_between_real_devices() {
     for (path, ends, rounds) in [(0, [0, 1], 1..=50), (1, [1, 2], 51..=100)] {
         // Opened anew: what nobody reads fills up with what is flooded.
         let wires = ends.map(|host| rig.wire(host));
-        let crossed = between(path, [&wires[0], &wires[1]], |flows| {
+        between(path, [&wires[0], &wires[1]], |flows| {
             for n in rounds {
                 rig.folder.write("rig.toml", &text(n));
                 let before = flows[0].received.load(Relaxed);
@@ -260,7 +260,6 @@ fn a_hundred_reloads_between_real_devices() {
                 wait_for("frames to cross", || (flows[0].received.load(Relaxed) > before + 8).then_some(()));
             }
         });
-        assert!(crossed > 2000, "{crossed}");
     }
     let view = rig.settled();
     let untouched = view.drops.iter().find(|drop| ["p0", "p1", "p2"].contains(&drop.device.as_str()));
