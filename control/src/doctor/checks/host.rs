@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rigswitch_dataplane::ports::{PortKind, SocketConfig, XdpConfig, XdpQueues};
 
 use super::Finding;
+use crate::config::Config;
 use crate::doctor::facts::{Facts, Port};
 
 /// The ports that are to be opened.
@@ -192,10 +193,17 @@ pub(super) fn open_files(facts: &Facts) -> Vec<Finding> {
 }
 
 pub(super) fn tun(facts: &Facts) -> Vec<Finding> {
-    let mut taps = starting(facts).filter(|port| matches!(port.kind, PortKind::Tap(_)));
-    match (&facts.host.no_tun, taps.next()) {
-        (Some(why), Some(port)) => vec![Finding::error(
-            format!("port {} is a TAP, and there is no way to open one", port.name),
+    let taps = starting(facts).filter(|port| matches!(port.kind, PortKind::Tap(_)));
+    let taps = taps.map(|port| format!("port {} is a TAP", port.name));
+    let Config { bridges, uppers, tunnels, .. } = &facts.config;
+    let bridges = bridges.iter().filter(|bridge| bridge.host.is_some()).map(|bridge| &bridge.name);
+    let uppers = uppers.iter().filter(|upper| upper.host.is_some()).map(|upper| &upper.name);
+    let tunnels = tunnels.iter().filter(|tunnel| tunnel.host.is_some()).map(|tunnel| &tunnel.name);
+    let handed = bridges.chain(uppers).chain(tunnels).filter(|_| !facts.switch.is_running);
+    let handed = handed.map(|name| format!("{name} is handed to the host as a TAP or TUN"));
+    match (&facts.host.no_tun, taps.chain(handed).next()) {
+        (Some(why), Some(which)) => vec![Finding::error(
+            format!("{which}, and there is no way to open one"),
             format!("/dev/net/tun: {why}"),
             "mkdir -p /dev/net && rm -f /dev/net/tun && mknod -m 666 /dev/net/tun c 10 200",
         )],

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use rigswitch_dataplane::ports::{PacketConfig, PortKind, XdpConfig, XdpMode, XdpQueues, XdpTake};
+use rigswitch_dataplane::ports::{PacketConfig, PortKind, TapConfig, XdpConfig, XdpMode, XdpQueues, XdpTake};
 use rigswitch_dataplane::sys::bpf::Attach;
 use rigswitch_dataplane::sys::features::{Offloads, XdpFeatures};
 use rigswitch_dataplane::sys::napi::Napi;
 
 use super::{Finding, Severity, run};
+use crate::config::Config;
 use crate::doctor::facts::{
     Attached, Device, End, Facts, Found, Host, Interrupt, Lost, Place, Polled, Port, Switch,
 };
@@ -342,4 +343,31 @@ fn what_was_lost_before_the_switch_saw_it_is_told_with_why() {
             facts.switch.lost = vec![Lost { port: "p1".into(), counter: counter.into(), packets: 7 }];
         });
     }
+}
+
+#[test]
+fn what_needs_the_tun_driver_is_told_that_there_is_none() {
+    let mknod = "mkdir -p /dev/net && rm -f /dev/net/tun && mknod -m 666 /dev/net/tun c 10 200";
+    let missing = |facts: &mut Facts| facts.host.no_tun = Some("No such file or directory".into());
+    assert_eq!(after(missing), [], "an xdp port does not");
+    one(Severity::Error, ["port p1 is a TAP", "/dev/net/tun: No such file", mknod], |facts| {
+        missing(facts);
+        facts.ports[0].kind = PortKind::Tap(TapConfig { device: "tap0".into(), offload: true, queues: 1 });
+    });
+    let handed = |text: &str| Config::parse(text, "rig.toml").unwrap();
+    let bridge = "[[bridge]]\nname = \"br0\"\nhost = true\n";
+    let tunnel = "[[ipip]]\nname = \"tun0\"\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nhost = true\n\
+                  [[port]]\nname = \"p0\"\nmemory = true\n[[address]]\ndevice = \"p0\"\naddress = \"192.0.2.1/24\"\n";
+    for (name, text) in [("br0", bridge), ("tun0", tunnel)] {
+        let what = format!("{name} is handed to the host as a TAP or TUN");
+        one(Severity::Error, [&*what, "/dev/net/tun", mknod], |facts| {
+            missing(facts);
+            facts.config = handed(text);
+        });
+    }
+    let running = after(|facts| {
+        missing(facts);
+        (facts.config, facts.switch.is_running) = (handed(bridge), true);
+    });
+    assert_eq!(running, [], "what runs has it open");
 }
