@@ -156,10 +156,11 @@ impl Model {
         if self.own(bridge, vid, source).is_some() {
             return;
         }
+        let noted = now / 8 * 8; // coarsely, so that who is seen all the time is seldom written down
         let room = self.learned(bridge) < self.limits[usize::from(bridge) - 1];
         match self.stations.get_mut(&(bridge, vid, source)) {
             Some(station) if station.flags == Flags::LOCAL => {}
-            Some(station) if station.flags.has(Flags::STICKY) => station.seen = now,
+            Some(station) if station.flags.has(Flags::STICKY) => station.seen = noted,
             Some(station) => {
                 if station.device != from {
                     station.flags = match station.flags {
@@ -168,10 +169,10 @@ impl Model {
                         flags => flags,
                     };
                 }
-                (station.device, station.seen) = (from, now);
+                (station.device, station.seen) = (from, noted);
             }
             None if room => {
-                let station = Station { device: from, seen: now, flags };
+                let station = Station { device: from, seen: noted, flags };
                 self.stations.insert((bridge, vid, source), station);
             }
             None => {}
@@ -322,7 +323,7 @@ impl Model {
     pub(super) fn age(&mut self, now: u32, ageing: u32) {
         let ageless = [Flags::STATIC, Flags::LOCAL, Flags::EXTERN_LEARN];
         self.stations.retain(|_, station| {
-            ageless.iter().any(|flag| station.flags.has(*flag)) || now - station.seen <= ageing
+            ageless.iter().any(|flag| station.flags.has(*flag)) || now - station.seen < ageing + 8
         });
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rigswitch_dataplane::bridge::{BridgeConfig, BridgePortConfig, XconnectConfig};
-use rigswitch_dataplane::tables::PortState;
+use rigswitch_dataplane::tables::{PortState, Tick};
 
 use super::fields::{Fields, Shape};
 use super::host;
@@ -102,7 +102,7 @@ pub(super) const MEMBER: Shape = Shape {
 const XCONNECT: Shape = Shape { label: "[[xconnect]]", keys: &["a", "b"], later: &[] };
 
 /// The longest ageing time: what the MAC table can tell apart.
-pub(crate) const LONGEST_AGEING: Duration = Duration::from_millis(100 * ((1 << 23) - 1));
+pub(crate) const LONGEST_AGEING: Duration = Duration::from_millis(Tick::MILLIS * Tick::LONGEST_AGEING as u64);
 
 /// Every `[[bridge]]` and every `[[xconnect]]`, what they do with ports entered in `roles`.
 pub(super) fn read_all(file: &Fields<'_>, roles: &mut Roles<'_>) -> (Vec<BridgeConfig>, Vec<XconnectConfig>) {

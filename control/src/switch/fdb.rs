@@ -57,7 +57,8 @@ impl Sweep {
         }
     }
 
-    /// All of it within an eighth of the shortest time, so that nothing outlives its time by more; ten seconds at most.
+    /// All of it within an eighth of the shortest time, so that nothing outlives its time by more than that and [`Tick::GRAIN`]; ten
+    /// seconds at most.
     fn pace(&mut self) {
         let turns = (self.ageing.iter().min().copied().unwrap_or(u32::MAX) / 8).clamp(1, 100);
         self.length = self.buckets.div_ceil(usize::try_from(turns).unwrap_or(1));
@@ -72,7 +73,7 @@ impl Sweep {
 /// A time in ticks, rounded up.
 pub(super) fn ticks(time: Duration) -> u32 {
     let ticks = time.as_millis().div_ceil(u128::from(Tick::MILLIS));
-    u32::try_from(ticks).unwrap_or(Tick::SPAN).min(Tick::SPAN)
+    u32::try_from(ticks).unwrap_or(Tick::LONGEST_AGEING).min(Tick::LONGEST_AGEING)
 }
 
 impl Switch {

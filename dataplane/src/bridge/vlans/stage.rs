@@ -268,7 +268,7 @@ fn learn<O: Observer, T: Transmit>(
     parsed: &Parsed,
     frame: &Frame,
 ) {
-    let fresh = Entry::new(here.device.into(), cx.tick, Flags::LEARNED);
+    let fresh = Entry::sighting(here.device.into(), cx.tick, Flags::LEARNED);
     let is_known = cx.macs.knows(parsed.source, fresh);
     let lesson = if is_known { Lesson::Known } else { learn_news(cx, here, parsed.source) };
     cx.observer.see(Step::Learned(lesson), frame);

@@ -73,6 +73,11 @@ impl Tick {
     pub const SPAN: u32 = (1 << 23) - 1;
     const MASK: u32 = (1 << 24) - 1;
 
+    /// The longest ageing time that can be told, given how coarsely sightings are noted.
+    pub const LONGEST_AGEING: u32 = Self::SPAN - Self::GRAIN;
+    /// Ticks in the steps by which sightings are told apart, a power of two.
+    pub const GRAIN: u32 = 8;
+
     /// The tick of this number, modulo 2^24.
     #[inline]
     pub const fn new(number: u32) -> Self {
@@ -89,6 +94,12 @@ impl Tick {
     #[inline]
     pub const fn number(self) -> u32 {
         self.0
+    }
+
+    /// The last multiple of [`Tick::GRAIN`].
+    #[inline]
+    pub const fn coarse(self) -> Self {
+        Self(self.0 & !(Self::GRAIN - 1))
     }
 
     /// Ticks from `earlier` to `self`; 0 if `earlier` is in fact later, as a worker's clock may be a tick ahead.
@@ -156,6 +167,13 @@ impl Entry {
         Self(VALID | place | u64::from(updated.0) << 8 | u64::from(flags.0))
     }
 
+    /// The entry of a station that a worker sees at `now`: as of the last [`Tick::GRAIN`], so that one seen all the time is
+    /// written down once in that time, and no oftener.
+    #[inline]
+    pub fn sighting(egress: Egress, now: Tick, flags: Flags) -> Self {
+        Self::new(egress, now.coarse(), flags)
+    }
+
     /// Where the station is.
     #[inline]
     pub fn egress(self) -> Egress {
@@ -213,9 +231,10 @@ impl Entry {
         }
     }
 
-    /// Whether it ages, and its station has not been seen for more than `ageing` ticks (at most [`Tick::SPAN`]).
+    /// Whether it ages, and its station has not been seen for more than `ageing` ticks (at most [`Tick::LONGEST_AGEING`];
+    /// beyond it never): told late by less than [`Tick::GRAIN`], as the last sighting may be that much younger than it was noted, and never early.
     pub fn has_expired(self, now: Tick, ageing: u32) -> bool {
-        self.ages() && now.since(self.updated()) > ageing
+        self.ages() && now.since(self.updated()) > ageing.saturating_add(Tick::GRAIN - 1)
     }
 
     #[inline]
@@ -258,9 +277,19 @@ mod tests {
         assert_eq!(late.since(Tick::new(3)), 0);
         assert_eq!(Tick::from_millis((1 << 24) * 100 + 250), Tick::new(2));
         let entry = Entry::new(DeviceId(1).into(), late, Flags::LEARNED);
-        assert!(!entry.has_expired(Tick::new(2), 4));
-        assert!(entry.has_expired(Tick::new(3), 4));
-        assert!(!Entry::new(DeviceId(1).into(), late, Flags::LOCAL).has_expired(Tick::new(3), 4));
+        assert!(!entry.has_expired(Tick::new(9), 4));
+        assert!(entry.has_expired(Tick::new(10), 4) && !entry.has_expired(Tick::new(10), u32::MAX));
+        assert!(!Entry::new(DeviceId(1).into(), late, Flags::LOCAL).has_expired(Tick::new(10), 4));
+    }
+
+    #[test]
+    fn a_sighting_is_noted_coarsely_and_ages_late_by_less_than_that_and_never_early() {
+        for seen in [8, 11, 15] {
+            let entry = Entry::sighting(DeviceId(1).into(), Tick::new(seen), Flags::LEARNED);
+            assert_eq!(entry.updated(), Tick::new(8));
+            let lived = (seen..).take_while(|&now| !entry.has_expired(Tick::new(now), 20)).count();
+            assert!((21..21 + 8).contains(&lived), "{lived} ticks");
+        }
     }
 
     #[test]

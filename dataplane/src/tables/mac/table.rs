@@ -137,7 +137,7 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     /// writes once a tick.
     #[inline]
     pub fn learn(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
-        let fresh = Entry::new(egress, now, Flags::LEARNED);
+        let fresh = Entry::sighting(egress, now, Flags::LEARNED);
         if self.bucket(spot.first).find(spot.key) == Some(fresh) {
             return Learned::Known;
         }
@@ -152,7 +152,7 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
 
     /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.
     pub fn learn_locked(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
-        self.learn_news(spot, Entry::new(egress, now, Flags::LOCKED))
+        self.learn_news(spot, Entry::sighting(egress, now, Flags::LOCKED))
     }
 
     #[inline(never)]

@@ -140,10 +140,11 @@ fn a_removed_slot_is_free_after_it_is_reclaimed() {
 #[test]
 fn what_was_not_seen_for_longer_than_the_ageing_time_goes() {
     let mut control = control(64);
-    control.learn(1, 1, Tick::new(Tick::SPAN));
-    control.learn(2, 1, Tick::new(Tick::SPAN + 5));
+    let start = Tick::SPAN + 1;
+    control.learn(1, 1, Tick::new(start));
+    control.learn(2, 1, Tick::new(start + 8));
     control.insert(key(3), fixed(1), no_grace).unwrap();
-    let now = Tick::new(Tick::SPAN + 11);
+    let now = Tick::new(start + 10 + 8);
     let mut age = |buckets| control.retain(buckets, |_, entry| !entry.has_expired(now, 10));
     assert_eq!(age(0..32) + age(32..64), 1);
     assert_eq!([1, 2, 3].map(|number| control.found(number)), [None, Some(1), Some(1)]);
@@ -300,7 +301,7 @@ proptest! {
                     if learned == Learned::Full {
                         prop_assert!(!model.0.contains_key(&key(number)));
                     } else {
-                        let fresh = Entry::new(device(egress), now, Flags::LEARNED);
+                        let fresh = Entry::sighting(device(egress), now, Flags::LEARNED);
                         prop_assert_eq!(learned, model.learn(key(number), fresh));
                     }
                 }
