@@ -83,9 +83,7 @@ pub fn run(
     line.prepare(devices);
     let (mut ports, mut observer, mut burst) = (Sink(Vec::new()), Recorder(Vec::new()), Burst::new());
     // What fits no packet memory does not come in at all.
-    let Some(mut frame) = pool.alloc(bytes.len()) else { return Run::default() };
-    let fits = frame.fill(bytes);
-    debug_assert!(fits, "alloc gave the room that was asked for");
+    let Some(mut frame) = pool.frame_of(bytes) else { return Run::default() };
     // Where a sender leaves checksums unfinished nothing says so: they are looked for.
     frame.set_checksum(Checksum::Unknown);
     if burst.push(frame).is_err() {

@@ -122,10 +122,8 @@ fn answer<O: Observer, T: Transmit, const LEN: usize>(
     let reply = if there.knobs.neigh_suppress { reply(mac) } else { None };
     let Some(reply) = reply else { return Asked::Spare };
     cx.counters.originated.add(1);
-    match cx.pool.alloc(LEN) {
+    match cx.pool.frame_of(&reply) {
         Some(mut frame) => {
-            let filled = frame.fill(&reply);
-            debug_assert!(filled, "alloc gave the room that was asked for");
             frame.set_checksum(Checksum::Complete);
             cx.observer.see(Step::Answered(device, address, mac), &frame);
             egress.forward(cx, device, back, frame);

@@ -110,19 +110,37 @@ impl Pool {
     /// An empty frame with room for `len` bytes behind the headroom; `None` if there is no free memory of the size.
     #[inline]
     pub fn alloc(&mut self, len: usize) -> Option<Frame> {
-        if len > CHUNK - HEADROOM {
-            return self.alloc_run(len);
+        if len <= CHUNK - HEADROOM { self.alloc_single(len, 0) } else { self.alloc_run(len) }
+    }
+
+    /// The same, with `len` bytes in it, which hold whatever was there before.
+    #[inline]
+    pub fn alloc_sized(&mut self, len: usize) -> Option<Frame> {
+        if len <= CHUNK - HEADROOM {
+            // What fits a chunk fits 32 bits.
+            #[allow(clippy::cast_possible_truncation)]
+            return self.alloc_single(len, len as u32);
         }
+        let mut frame = self.alloc_run(len)?;
+        let fits = frame.set_len(len);
+        debug_assert!(fits, "a run has the room that was asked for");
+        Some(frame)
+    }
+
+    /// A chunk with room for `room` bytes behind the headroom, which is no more than a chunk has, and `len` of them in it.
+    #[inline(always)]
+    fn alloc_single(&mut self, room: usize, len: u32) -> Option<Frame> {
         let index = self.singles.pop()?;
-        let head = HEADROOM + colour(index, len);
+        let head = HEADROOM + colour(index, room);
         // `head` is below a chunk.
         #[allow(clippy::cast_possible_truncation)]
         let head = head as u16;
         // SAFETY: what is on the list of free chunks are chunks of the area.
         let chunk = unsafe { self.area.chunk(index as usize) };
         // SAFETY: the chunk was free, so nobody else has a token for it; the area lives as long as any token,
-        // by `Drop`; it is zeroed when made and only ever written since.
-        Some(unsafe { Frame::new(chunk, 1, head, 0) })
+        // by `Drop`; it is zeroed when made and only ever written since; a chunk holds the headroom, what colours add of it, and
+        // `len`, which is `room` or nothing.
+        Some(unsafe { Frame::new(chunk, 1, head, len) })
     }
 
     #[cold]
@@ -137,12 +155,18 @@ impl Pool {
         Some(unsafe { Frame::new(chunk, self.config.run_chunks, HEADROOM_U16, 0) })
     }
 
+    /// A frame of these bytes; `None` if there is no free memory of the size.
+    #[inline]
+    pub fn frame_of(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let mut frame = self.alloc_sized(bytes.len())?;
+        frame.bytes_mut().copy_from_slice(bytes);
+        Some(frame)
+    }
+
     /// A copy of `frame`, offload state included; `None` if there is no free memory of its size.
     #[inline]
     pub fn copy(&mut self, frame: &Frame) -> Option<Frame> {
-        let mut copy = self.alloc(frame.len())?;
-        let filled = copy.fill(frame.bytes());
-        debug_assert!(filled, "alloc gave the room that was asked for");
+        let mut copy = self.frame_of(frame.bytes())?;
         copy.copy_offload(frame);
         Some(copy)
     }

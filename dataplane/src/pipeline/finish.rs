@@ -108,9 +108,8 @@ fn segmenter(frame: &Frame, gso: Gso) -> Result<Segmenter<'_>, DropReason> {
 
 /// Segment `n` in memory of its own; `None` if there is none left.
 fn segment(pool: &mut Pool, segmenter: &Segmenter<'_>, n: usize) -> Option<Frame> {
-    let mut frame = pool.alloc(segmenter.longest())?;
-    let len = if frame.set_len(segmenter.longest()) { segmenter.write(n, frame.bytes_mut()) } else { None };
-    let fits = len.is_some_and(|len| frame.set_len(len));
+    let mut frame = pool.alloc_sized(segmenter.longest())?;
+    let fits = segmenter.write(n, frame.bytes_mut()).is_some_and(|len| frame.set_len(len));
     debug_assert!(fits, "the segment is one of those there are, and no longer than the longest");
     Some(frame)
 }

@@ -220,12 +220,10 @@ impl PortQueue for Packet {
 #[inline]
 fn from_slot(slot: &Slot<'_>, io: &mut PortIo<'_>) -> Option<Frame> {
     let bytes = slot.bytes();
-    let Some(mut frame) = io.pool.alloc(bytes.len()) else {
+    let Some(frame) = io.pool.frame_of(bytes) else {
         io.receive_failed(bytes.len(), DropReason::PoolEmpty);
         return None;
     };
-    let filled = frame.fill(bytes);
-    debug_assert!(filled, "alloc gave the room that was asked for");
     finish(frame, slot.vnet_header(), slot.tag(), io)
 }
 
@@ -233,15 +231,13 @@ fn from_slot(slot: &Slot<'_>, io: &mut PortIo<'_>) -> Option<Frame> {
 #[cold]
 fn from_queue(socket: &PacketSocket, length: usize, io: &mut PortIo<'_>) -> Option<Frame> {
     let mut header = [0; vnet_header::LENGTH];
-    let Some(mut frame) = io.pool.alloc(length) else {
+    let Some(mut frame) = io.pool.alloc_sized(length) else {
         // Reading the header alone throws the frame away.
         let _ = socket.receive_long(&mut header, &mut []);
         let too_long = length > io.pool.longest_frame();
         io.receive_failed(length, if too_long { DropReason::Truncated } else { DropReason::PoolEmpty });
         return None;
     };
-    let fits = frame.set_len(length);
-    debug_assert!(fits, "alloc gave the room that was asked for");
     match socket.receive_long(&mut header, frame.bytes_mut()) {
         Ok((received, tag)) if received == length => finish(frame, header, tag, io),
         _ => {

@@ -121,11 +121,9 @@ fn receive(record: &Record<'_>, io: &mut PortIo<'_>, burst: &mut Burst) {
     let Some(bytes) = record.bytes().filter(|bytes| bytes.len() <= io.pool.longest_frame()) else {
         return io.receive_failed(record.captured().len(), DropReason::Truncated);
     };
-    let Some(mut frame) = io.pool.alloc(bytes.len()) else {
+    let Some(frame) = io.pool.frame_of(bytes) else {
         return io.receive_failed(bytes.len(), DropReason::PoolEmpty);
     };
-    let filled = frame.fill(bytes);
-    debug_assert!(filled, "alloc gave the room that was asked for");
     if burst.push(frame).is_err() {
         unreachable!("the burst had room");
     }

@@ -322,13 +322,11 @@ fn frame(kind: Kind, received: &Received<'_>, mac: MacAddr, io: &mut PortIo<'_>)
         (Kind::Udp(_), true) => (EtherType::IPV6, ipv6::HEADER_LEN + udp::HEADER_LEN),
     };
     let length = HEADER_LEN + before + payload.len();
-    let Some(mut frame) = io.pool.alloc(length) else {
+    let Some(mut frame) = io.pool.alloc_sized(length) else {
         let too_long = length > io.pool.longest_frame();
         io.receive_failed(length, if too_long { DropReason::Truncated } else { DropReason::PoolEmpty });
         return None;
     };
-    let fits = frame.set_len(length);
-    debug_assert!(fits, "alloc gave the room that was asked for");
     let bytes = frame.bytes_mut();
     bytes[HEADER_LEN + before..].copy_from_slice(payload);
     let (start, packet) = bytes.split_at_mut(HEADER_LEN);

@@ -113,9 +113,7 @@ pub(crate) fn fragment<O: Observer, T: Transmit>(
     let header: [u8; HEADER_LEN] = whole.bytes().first_chunk().copied().unwrap_or_default();
     let mut pieces = 0..fragments.count();
     let piece = |cx: &mut Context<'_, O, T>, n: usize| -> Option<Frame> {
-        let mut piece = cx.pool.alloc(HEADER_LEN + fragments.longest())?;
-        let room = piece.set_len(HEADER_LEN + fragments.longest());
-        debug_assert!(room, "alloc gave the room that was asked for");
+        let mut piece = cx.pool.alloc_sized(HEADER_LEN + fragments.longest())?;
         let (start, rest) = piece.bytes_mut().split_at_mut(HEADER_LEN);
         start.copy_from_slice(&header);
         let length = fragments.write(n, rest).unwrap_or(0);

@@ -78,13 +78,11 @@ impl HandoffReceiver {
             }
             target = Some(device);
             counters.handed_on.add(1);
-            let Some(mut frame) = pool.alloc(record.len) else {
+            let Some(mut frame) = pool.alloc_sized(record.len) else {
                 counters.device(device).drops(Direction::Tx, DropReason::PoolEmpty).add(1, record.len as u64);
                 self.0.skip();
                 continue;
             };
-            let fits = frame.set_len(record.len);
-            debug_assert!(fits, "alloc gave the room that was asked for");
             self.0.pop_into(frame.bytes_mut());
             frame.set_offload_word(offload);
             if burst.push(frame).is_err() {
