@@ -10,7 +10,7 @@ use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::pipeline::{Context, Egress, LeftOut, Lesson, Observer, Step, Transmit, Verdict};
 use crate::punt::{Move, PuntReason};
-use crate::tables::{Entry, Flood, Key, Knobs, Learned, PortState, Role, Spot};
+use crate::tables::{Entry, Flood, Key, Knobs, Learned, PortState, Role, Spot, Tables};
 use crate::wire::ethernet::reserved_group;
 
 use super::host::to_host;
@@ -68,14 +68,15 @@ impl BridgeStage {
         }
         for (place, (frame, parsed)) in burst.drain().zip(self.parsed.iter()).enumerate() {
             cx.observer.see(Step::Turn(place), &frame);
-            let (verdict, entry) = decide(cx, device, domain, parsed);
-            cx.observer.see(Step::Decided(entry, verdict), &frame);
-            match verdict {
-                Verdict::Forward(to) => egress.forward(cx, device, to, frame),
-                Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
-                Verdict::Host(host) => to_host(cx, device, host, host.device, egress, frame),
-                Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
-                Verdict::Punt(reason) => cx.punt(device, reason, frame),
+            let known =
+                if parsed.class == Class::Individual { cx.macs.find(parsed.destination) } else { None };
+            if let Some(entry) = known
+                && let Some(to) = straight(cx.tables, device, domain, entry)
+            {
+                cx.observer.see(Step::Decided(known, Verdict::Forward(to)), &frame);
+                egress.forward(cx, device, to, frame);
+            } else {
+                settle(cx, device, domain, (parsed.class, known), knobs, egress, frame);
             }
         }
     }
@@ -91,15 +92,15 @@ impl BridgeStage {
     ) {
         let macs = cx.macs;
         self.parsed.clear();
-        for frame in burst.iter() {
+        // The burst has no more frames than there is room for.
+        self.parsed.extend(burst.iter().map(|frame| {
             let (class, destination, source) = classify(frame.bytes(), knobs);
             let source = macs.locate(Key::new(domain, source));
             let destination = macs.locate(Key::new(domain, destination));
             macs.prefetch(source);
             macs.prefetch(destination);
-            // The burst has no more frames than this has room for.
-            let _ = self.parsed.try_push(Parsed { source, destination, class });
-        }
+            Parsed { source, destination, class }
+        }));
     }
 
     /// Notes who is behind `device`. A table that knows already is not written to.
@@ -139,6 +140,43 @@ impl BridgeStage {
             }
             parsed.class = admitted.class;
         }
+    }
+}
+
+/// Where a station is that `entry` tells of, if frames to it are merely to be forwarded there.
+#[inline(always)]
+fn straight(tables: &Tables, device: DeviceId, domain: DomainId, entry: Entry) -> Option<DeviceId> {
+    let to = entry.egress().device;
+    let is_there = tables.device(to).role == Role::Bridge(domain) && to != device && !entry.is_local();
+    is_there.then_some(to)
+}
+
+/// Does what else may be to do with a frame of that class, `known` being what the table says of its destination.
+#[cold]
+fn settle<O: Observer, T: Transmit>(
+    cx: &mut Context<'_, O, T>,
+    device: DeviceId,
+    domain: DomainId,
+    (class, known): (Class, Option<Entry>),
+    knobs: Option<&Knobs>,
+    egress: &mut Egress,
+    frame: Frame,
+) {
+    let verdict = match known {
+        Some(entry) => deliver(cx.tables, device, domain, entry),
+        None => Some(decide_rare(domain, class)),
+    };
+    let (verdict, entry) = match verdict {
+        Some(verdict) => (verdict, known),
+        None => (Verdict::Flood(domain, Flood::Unicast), None),
+    };
+    cx.observer.see(Step::Decided(entry, verdict), &frame);
+    match verdict {
+        Verdict::Forward(to) => egress.forward(cx, device, to, frame),
+        Verdict::Flood(domain, kind) => flood(cx, device, domain, kind, knobs, egress, frame),
+        Verdict::Host(host) => to_host(cx, device, host, host.device, egress, frame),
+        Verdict::Drop(reason) => cx.discard(device, Direction::Rx, reason, frame),
+        Verdict::Punt(reason) => cx.punt(device, reason, frame),
     }
 }
 
@@ -222,31 +260,7 @@ fn group(destination: MacAddr, knobs: Option<&Knobs>) -> Class {
     }
 }
 
-/// What is to become of a frame, and the entry that says so, if one does.
-#[inline]
-fn decide<O: Observer, T: Transmit>(
-    cx: &Context<'_, O, T>,
-    device: DeviceId,
-    domain: DomainId,
-    parsed: &Parsed,
-) -> (Verdict, Option<Entry>) {
-    if parsed.class != Class::Individual {
-        return (decide_rare(domain, parsed.class), None);
-    }
-    let Some(entry) = cx.macs.find(parsed.destination) else {
-        return (Verdict::Flood(domain, Flood::Unicast), None);
-    };
-    let to = entry.egress().device;
-    if cx.tables.device(to).role == Role::Bridge(domain) && to != device && !entry.is_local() {
-        return (Verdict::Forward(to), Some(entry));
-    }
-    match deliver(cx.tables, device, domain, entry) {
-        Some(verdict) => (verdict, Some(entry)),
-        None => (Verdict::Flood(domain, Flood::Unicast), None),
-    }
-}
-
-/// The same for what is not for one station.
+/// What is to become of a frame that no entry says anything of.
 #[cold]
 pub(super) fn decide_rare(domain: DomainId, class: Class) -> Verdict {
     match class {

@@ -106,18 +106,32 @@ impl Egress {
     }
 
     /// `frame`, which came from `from`, leaves by `to`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn forward<O: Observer, T: Transmit, L: Leaving>(
+        &mut self,
+        cx: &mut Context<'_, O, T>,
+        from: DeviceId,
+        to: L,
+        frame: Frame,
+    ) {
+        self.forwarded += 1;
+        if frame.is_wire_ready() {
+            self.leave_as(cx, to, frame);
+        } else {
+            self.forward_unready(cx, from, to, frame);
+        }
+    }
+
+    /// The same of a frame that is not fit for the wire as it is.
+    #[cold]
+    fn forward_unready<O: Observer, T: Transmit, L: Leaving>(
         &mut self,
         cx: &mut Context<'_, O, T>,
         from: DeviceId,
         to: L,
         mut frame: Frame,
     ) {
-        self.forwarded += 1;
-        if !frame.is_wire_ready() {
-            find_partial_checksums(cx, from, &mut frame);
-        }
+        find_partial_checksums(cx, from, &mut frame);
         self.leave_as(cx, to, frame);
     }
 
@@ -293,7 +307,7 @@ impl Egress {
     }
 
     /// One copy leaves by `to`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave<O: Observer, T: Transmit>(
         &mut self,
         cx: &mut Context<'_, O, T>,
@@ -428,11 +442,21 @@ impl Egress {
         cx.observer.see(Step::Queued(to), &frame);
         let queue = &mut self.queues[to.index()];
         if queue.is_empty() {
-            self.dirty.push(to);
+            return self.enqueue_first(to, frame);
         }
         match queue.push(frame) {
             Ok(()) => self.waiting += 1,
             Err(frame) => self.enqueue_after_flush(cx, to, frame),
+        }
+    }
+
+    /// Puts a frame into an empty queue.
+    #[inline(never)]
+    fn enqueue_first(&mut self, to: DeviceId, frame: Frame) {
+        self.dirty.push(to);
+        self.waiting += 1;
+        if self.queues[to.index()].push(frame).is_err() {
+            unreachable!("an empty queue has room");
         }
     }
 
@@ -444,11 +468,7 @@ impl Egress {
         frame: Frame,
     ) {
         self.flush(cx);
-        self.dirty.push(to);
-        self.waiting += 1;
-        if self.queues[to.index()].push(frame).is_err() {
-            unreachable!("a flushed queue is empty");
-        }
+        self.enqueue_first(to, frame);
     }
 
     /// Sends all that waits.

@@ -35,15 +35,20 @@ impl Bucket {
     /// The live entry of `key`.
     #[inline(always)]
     pub(super) fn find(&self, key: Key) -> Option<Entry> {
-        let mut matches = self.matches(key);
-        while matches != 0 {
-            let slot = matches.trailing_zeros() as usize;
-            if let Some(entry) = Entry::from_word(self.values[slot].load(Ordering::Acquire)) {
-                return Some(entry);
-            }
-            matches &= matches - 1;
-        }
-        None
+        let value = self.values.get(self.first(key))?;
+        Entry::from_word(value.load(Ordering::Acquire)).or_else(|| self.find_beyond(key))
+    }
+
+    /// The same when the first slot of the key is none that lives: there may be another, if there was a race.
+    #[cold]
+    fn find_beyond(&self, key: Key) -> Option<Entry> {
+        self.holding(key).find_map(Slot::entry)
+    }
+
+    /// Whether `entry` is in the first slot of `key`: where else it may be is not looked.
+    #[inline(always)]
+    pub(super) fn says(&self, key: Key, entry: Entry) -> bool {
+        self.values.get(self.first(key)).is_some_and(|value| value.load(Ordering::Acquire) == entry.word())
     }
 
     /// The slots, in order.
@@ -71,13 +76,16 @@ impl Bucket {
         }
     }
 
-    /// A bit for each slot that carries `key`; all four are compared without a branch, for which one it is no
+    /// The lowest slot that carries `key`, or [`Bucket::SLOTS`]; all four are compared without a branch, for which one it is no
     /// branch predictor can know.
     #[inline(always)]
-    fn matches(&self, key: Key) -> u32 {
+    fn first(&self, key: Key) -> usize {
         let [a, b, c, d] = &self.keys;
-        let matches = |slot: &AtomicU64| u32::from(slot.load(Ordering::Acquire) == key.word());
-        matches(a) | matches(b) << 1 | matches(c) << 2 | matches(d) << 3
+        let is = |slot: &AtomicU64| slot.load(Ordering::Acquire) == key.word();
+        let last = if is(d) { 3 } else { Self::SLOTS };
+        let last = if is(c) { 2 } else { last };
+        let last = if is(b) { 1 } else { last };
+        if is(a) { 0 } else { last }
     }
 }
 

@@ -124,7 +124,7 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     /// Starts to bring the bucket of `spot` closer that most keys are in.
     #[inline]
     pub fn prefetch(&self, spot: Spot) {
-        hints::prefetch(self.bucket(spot.first));
+        hints::prefetch_nth(&self.storage, spot.first as usize);
     }
 
     /// Where the station is.
@@ -138,16 +138,14 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     #[inline]
     pub fn learn(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
         let fresh = Entry::sighting(egress, now, Flags::LEARNED);
-        if self.bucket(spot.first).find(spot.key) == Some(fresh) {
-            return Learned::Known;
-        }
-        self.learn_news(spot, fresh)
+        if self.knows(spot, fresh) { Learned::Known } else { self.learn_news(spot, fresh) }
     }
 
-    /// Whether the table says `fresh` of the station: if that is what [`MacTable::learn`] would note, it has nothing to write.
-    #[inline]
+    /// Whether the table says `fresh` of the station, where one looks first: if that is what [`MacTable::learn`] would note, it has
+    /// nothing to write.
+    #[inline(always)]
     pub fn knows(&self, spot: Spot, fresh: Entry) -> bool {
-        self.bucket(spot.first).find(spot.key) == Some(fresh)
+        self.bucket(spot.first).says(spot.key, fresh)
     }
 
     /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.
