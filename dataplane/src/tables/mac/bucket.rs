@@ -45,10 +45,11 @@ impl Bucket {
         self.holding(key).find_map(Slot::entry)
     }
 
-    /// Whether `entry` is in the first slot of `key`: where else it may be is not looked.
+    /// Whether the first slot of `key` agrees with `entry`: where else one may be is not looked.
     #[inline(always)]
-    pub(super) fn says(&self, key: Key, entry: Entry) -> bool {
-        self.values.get(self.first(key)).is_some_and(|value| value.load(Ordering::Acquire) == entry.word())
+    pub(super) fn agrees(&self, key: Key, entry: Entry) -> bool {
+        let value = self.values.get(self.first(key));
+        value.is_some_and(|value| entry.agrees_with(value.load(Ordering::Acquire)))
     }
 
     /// The slots, in order.

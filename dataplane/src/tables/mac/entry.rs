@@ -237,6 +237,14 @@ impl Entry {
         self.ages() && now.since(self.updated()) > ageing.saturating_add(Tick::GRAIN - 1)
     }
 
+    /// Whether a slot's value is an entry of the same place and time, whatever sets it apart: then there is no news in this one, as
+    /// what is seen where it is stays what it is (`seen`).
+    #[inline]
+    pub(super) fn agrees_with(self, value: u64) -> bool {
+        const FLAGS: u64 = 0xff & !VALID.get();
+        (self.word() ^ value) & !FLAGS == 0
+    }
+
     #[inline]
     pub(super) fn word(self) -> u64 {
         self.0.get()
@@ -319,5 +327,19 @@ mod tests {
         assert_eq!(known.seen(locked(there)), known);
         assert_eq!(known.seen(locked(here)), Entry::new(here, Tick::new(9), Flags::LEARNED));
         assert!(locked(here).is_learned());
+    }
+
+    #[test]
+    fn what_agrees_with_an_entry_is_what_seeing_it_would_leave_as_it_is() {
+        let all = [Flags::LEARNED, Flags::STATIC, Flags::STICKY, Flags::LOCAL, Flags::LOCKED, Flags::HELD];
+        for (device, tick, flags) in
+            [1, 2].into_iter().flat_map(|d| [8, 16].map(|t| (d, t))).flat_map(|(d, t)| all.map(|f| (d, t, f)))
+        {
+            let fresh = Entry::new(DeviceId(1).into(), Tick::new(8), Flags::LEARNED);
+            let entry = Entry::new(DeviceId(device).into(), Tick::new(tick), flags);
+            assert_eq!(fresh.agrees_with(entry.word()), (device, tick) == (1, 8));
+            assert!(!fresh.agrees_with(entry.word()) || entry.seen(fresh) == entry);
+            assert!(!fresh.agrees_with(entry.word() & !VALID.get()), "a claimed or a dead slot");
+        }
     }
 }

@@ -141,11 +141,11 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
         if self.knows(spot, fresh) { Learned::Known } else { self.learn_news(spot, fresh) }
     }
 
-    /// Whether the table says `fresh` of the station, where one looks first: if that is what [`MacTable::learn`] would note, it has
-    /// nothing to write.
+    /// Whether the table agrees with `fresh` of the station, where one looks first: if that is what [`MacTable::learn`] would note, it
+    /// has nothing to write.
     #[inline(always)]
     pub fn knows(&self, spot: Spot, fresh: Entry) -> bool {
-        self.bucket(spot.first).says(spot.key, fresh)
+        self.bucket(spot.first).agrees(spot.key, fresh)
     }
 
     /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.
