@@ -151,7 +151,7 @@ impl Pool {
         let index = self.runs.pop()?;
         // SAFETY: what is on the list of free runs are chunks of the area.
         let chunk = unsafe { self.area.chunk(index as usize) };
-        // SAFETY: as in `alloc`, for all chunks of the run.
+        // SAFETY: as in `alloc_single`, for all chunks of the run.
         Some(unsafe { Frame::new(chunk, self.config.run_chunks, HEADROOM_U16, 0) })
     }
 

@@ -15,7 +15,7 @@ use crate::drops::{Direction, DropReason};
 use crate::frames::{BURST, Burst, Frame};
 use crate::ids::{DeviceId, DomainId, MacAddr, VlanId};
 use crate::pipeline::{Context, Egress, LeftOut, Lesson, Observer, Step, Transmit, Verdict};
-use crate::tables::{Entry, Flags, Flood, Key, Knobs, Learned, Role, Spot, Tables, Target, VlanPort, Vlans};
+use crate::tables::{Entry, Flood, Key, Knobs, Learned, Role, Spot, Tables, Target, VlanPort, Vlans};
 use crate::wire::vlan::TAG_LEN;
 
 /// What parsing found in a frame.
@@ -268,8 +268,7 @@ fn learn<O: Observer, T: Transmit>(
     parsed: &Parsed,
     frame: &Frame,
 ) {
-    let fresh = Entry::sighting(here.device.into(), cx.tick, Flags::LEARNED);
-    let is_known = cx.macs.knows(parsed.source, fresh);
+    let is_known = cx.macs.knows(parsed.source, here.device.into(), cx.tick);
     let lesson = if is_known { Lesson::Known } else { learn_news(cx, here, parsed.source) };
     cx.observer.see(Step::Learned(lesson), frame);
 }

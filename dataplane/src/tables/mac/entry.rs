@@ -73,8 +73,9 @@ impl Tick {
     pub const SPAN: u32 = (1 << 23) - 1;
     const MASK: u32 = (1 << 24) - 1;
 
-    /// The longest ageing time that can be told, given how coarsely sightings are noted.
-    pub const LONGEST_AGEING: u32 = Self::SPAN - Self::GRAIN;
+    /// The longest ageing time that can be told, given how coarsely sightings are noted and that whoever sweeps a table needs up to 128
+    /// ticks to come by: an entry that is older than [`Tick::SPAN`] looks young.
+    pub const LONGEST_AGEING: u32 = Self::SPAN - Self::GRAIN - 128;
     /// Ticks in the steps by which sightings are told apart, a power of two.
     pub const GRAIN: u32 = 8;
 
@@ -181,7 +182,7 @@ impl Entry {
         Egress { device: DeviceId(u16::from_be_bytes([d0, d1])), peer: Peer(u16::from_be_bytes([p0, p1])) }
     }
 
-    /// When the station was last seen there, or the entry set.
+    /// When the station was last seen there, to [`Tick::GRAIN`] ticks downwards, or the entry set.
     pub fn updated(self) -> Tick {
         let [.., t0, t1, t2, _] = self.0.get().to_be_bytes();
         Tick(u32::from_be_bytes([0, t0, t1, t2]))
@@ -191,6 +192,12 @@ impl Entry {
     pub fn flags(self) -> Flags {
         let [.., flags] = (self.0.get() & !VALID.get()).to_be_bytes();
         Flags(flags)
+    }
+
+    /// Whether a sighting at `now` would be noted as of the same time.
+    #[inline]
+    pub fn is_noted_at(self, now: Tick) -> bool {
+        self.updated() == now.coarse()
     }
 
     /// Whether a worker learned it.
@@ -331,7 +338,15 @@ mod tests {
 
     #[test]
     fn what_agrees_with_an_entry_is_what_seeing_it_would_leave_as_it_is() {
-        let all = [Flags::LEARNED, Flags::STATIC, Flags::STICKY, Flags::LOCAL, Flags::LOCKED, Flags::HELD];
+        let all = [
+            Flags::LEARNED,
+            Flags::STATIC,
+            Flags::STICKY,
+            Flags::LOCAL,
+            Flags::LOCKED,
+            Flags::HELD,
+            Flags::EXTERN_LEARN,
+        ];
         for (device, tick, flags) in
             [1, 2].into_iter().flat_map(|d| [8, 16].map(|t| (d, t))).flat_map(|(d, t)| all.map(|f| (d, t, f)))
         {

@@ -6,7 +6,7 @@ use super::*;
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-const NOW: Tick = Tick::new(1);
+const NOW: Tick = Tick::new(8);
 const ALL: std::ops::Range<usize> = 0..2;
 
 fn key(number: u64) -> Key {

@@ -40,9 +40,9 @@ impl Spot {
 /// What learning did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Learned {
-    /// Nothing: the table said so already, and as of this tick.
+    /// Nothing: the table said so already, and as of this step ([`Tick::GRAIN`]).
     Known,
-    /// The entry is of this tick now.
+    /// The entry is of this step now.
     Refreshed,
     /// The station is new. Of threads that learn it at the same moment, more than one may be told so.
     New,
@@ -134,18 +134,19 @@ impl<S: Deref<Target = [Bucket]>> MacTable<S> {
     }
 
     /// Notes that the station was seen behind `egress`. Writes only if the table says otherwise: a steady flow
-    /// writes once a tick.
+    /// writes once in [`Tick::GRAIN`].
     #[inline]
     pub fn learn(&self, spot: Spot, egress: Egress, now: Tick) -> Learned {
-        let fresh = Entry::sighting(egress, now, Flags::LEARNED);
-        if self.knows(spot, fresh) { Learned::Known } else { self.learn_news(spot, fresh) }
+        if self.knows(spot, egress, now) {
+            return Learned::Known;
+        }
+        self.learn_news(spot, Entry::sighting(egress, now, Flags::LEARNED))
     }
 
-    /// Whether the table agrees with `fresh` of the station, where one looks first: if that is what [`MacTable::learn`] would note, it
-    /// has nothing to write.
+    /// Whether the table, where one looks first, says of the station what [`MacTable::learn`] would note: that has nothing to write then.
     #[inline(always)]
-    pub fn knows(&self, spot: Spot, fresh: Entry) -> bool {
-        self.bucket(spot.first).agrees(spot.key, fresh)
+    pub fn knows(&self, spot: Spot, egress: Egress, now: Tick) -> bool {
+        self.bucket(spot.first).agrees(spot.key, Entry::sighting(egress, now, Flags::LEARNED))
     }
 
     /// Notes that a station without leave to send was seen behind `egress`: locked, if it is new.

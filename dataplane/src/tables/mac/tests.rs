@@ -8,7 +8,7 @@ use super::*;
 use crate::ids::{DeviceId, DomainId, MacAddr};
 use crate::sync::Arc;
 
-const NOW: Tick = Tick::new(7);
+const NOW: Tick = Tick::new(8);
 
 fn key(number: u64) -> Key {
     let domain = if number.is_multiple_of(3) { 1 } else { 0xffff };
@@ -62,8 +62,8 @@ fn a_station_is_learned_refreshed_and_moved() {
     assert_eq!(control.found(1), None);
     assert_eq!(control.learn(1, 5, NOW), Learned::New);
     assert_eq!(control.learn(1, 5, NOW), Learned::Known);
-    assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refreshed);
-    assert_eq!(control.learn(1, 6, Tick::new(8)), Learned::Moved { from: device(5) });
+    assert_eq!(control.learn(1, 5, Tick::new(16)), Learned::Refreshed);
+    assert_eq!(control.learn(1, 6, Tick::new(16)), Learned::Moved { from: device(5) });
     assert_eq!(control.found(1), Some(6));
 }
 
@@ -71,11 +71,11 @@ fn a_station_is_learned_refreshed_and_moved() {
 fn a_pinned_entry_stays_where_it_is() {
     for flags in [Flags::STICKY, Flags::LOCAL] {
         let mut control = control(64);
-        let entry = Entry::new(device(9), Tick::new(8), flags);
+        let entry = Entry::new(device(9), Tick::new(16), flags);
         control.learn(1, 5, NOW);
         control.insert(key(1), entry, no_grace).unwrap();
-        assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Refused);
-        assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Known);
+        assert_eq!(control.learn(1, 5, Tick::new(16)), Learned::Refused);
+        assert_eq!(control.learn(1, 9, Tick::new(16)), Learned::Known);
         assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), entry)]);
         assert_eq!(control.remove(key(1)), Some(entry));
         assert_eq!(control.learn(1, 5, NOW), Learned::New);
@@ -86,10 +86,10 @@ fn a_pinned_entry_stays_where_it_is() {
 fn a_static_entry_moves_with_its_station_and_stays_static() {
     let mut control = control(64);
     control.insert(key(1), fixed(9), no_grace).unwrap();
-    assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Refreshed);
-    assert_eq!(control.learn(1, 9, Tick::new(8)), Learned::Known);
-    assert_eq!(control.learn(1, 5, Tick::new(8)), Learned::Moved { from: device(9) });
-    let moved = Entry::new(device(5), Tick::new(8), Flags::STATIC);
+    assert_eq!(control.learn(1, 9, Tick::new(16)), Learned::Refreshed);
+    assert_eq!(control.learn(1, 9, Tick::new(16)), Learned::Known);
+    assert_eq!(control.learn(1, 5, Tick::new(16)), Learned::Moved { from: device(9) });
+    let moved = Entry::new(device(5), Tick::new(16), Flags::STATIC);
     assert_eq!(control.iter().collect::<Vec<_>>(), [(key(1), moved)]);
 }
 

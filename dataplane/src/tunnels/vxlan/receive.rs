@@ -232,7 +232,7 @@ fn learn<O: Observer, T: Transmit>(
     if let Some(entry) = known
         && vxlan.peers.address_bits(entry.egress().peer) == Some(outer.source_bits())
     {
-        if entry.updated() != cx.tick.coarse() {
+        if !entry.is_noted_at(cx.tick) {
             cx.macs.learn(spot, entry.egress(), cx.tick);
         }
         return Ok(());
