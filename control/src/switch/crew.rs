@@ -183,8 +183,9 @@ impl Crew {
 
     /// Asks every worker to end, and waits for it.
     pub(super) fn stop(&mut self, patience: Duration) -> Result<(), SwitchError> {
-        self.members.iter().for_each(|member| member.ask(Command::Stop));
         let deadline = Instant::now() + patience;
+        self.quiesce();
+        self.members.iter().for_each(|member| member.ask(Command::Stop));
         for (worker, member) in self.members.iter_mut().enumerate() {
             while member.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
                 if Instant::now() > deadline {
@@ -198,6 +199,20 @@ impl Crew {
             }
         }
         Ok(())
+    }
+
+    /// Has the workers receive no more, so that none hands anything to one that has ended. Whoever does not answer soon will not end either.
+    fn quiesce(&self) {
+        const SOON: Duration = Duration::from_millis(500);
+        let runs = |member: &&Member| member.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        let mut loud = self.members.iter().filter(runs).count();
+        self.members.iter().for_each(|member| member.ask(Command::Quiesce));
+        let deadline = Instant::now() + SOON;
+        while loud > 0
+            && let Ok((_, event)) = self.events.recv_deadline(deadline)
+        {
+            loud -= usize::from(matches!(event, Event::Quiet));
+        }
     }
 
     /// Works out how busy the workers were since the last look, `elapsed` ago.

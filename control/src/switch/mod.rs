@@ -256,7 +256,7 @@ impl Switch {
                 self.ports.get_mut(device).map(|port| port.closing.remove(&worker));
             }
             worker::Event::Lost(lost) => self.crew.members[worker.index()].lost = lost,
-            worker::Event::Opened(_) | worker::Event::Stopped => {}
+            worker::Event::Opened(_) | worker::Event::Quiet | worker::Event::Stopped => {}
         }
     }
 

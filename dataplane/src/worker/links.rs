@@ -56,7 +56,9 @@ pub enum Command {
     Observe(WatchId, Scope, Watch),
     /// Look no more.
     Unobserve(WatchId),
-    /// Close all queues and end.
+    /// Receive no more. When all workers have, none has anything for another any more.
+    Quiesce,
+    /// Send what was handed over, close all queues and end.
     Stop,
 }
 
@@ -82,6 +84,8 @@ pub enum Event {
     Closed(DeviceId),
     /// What the kernel dropped before each queue could see it, by the kernel's names, since the queue was opened.
     Lost(Vec<(DeviceId, &'static str, u64)>),
+    /// It receives no more, and what it had for other workers is on its way.
+    Quiet,
     /// It panicked, has lost its queues, and starts again.
     Panicked {
         /// What the panic said.

@@ -44,6 +44,7 @@ pub struct Worker<'a, O: Observer> {
     observer: O,
     incarnation: u32,
     running: bool,
+    receives: bool,
     held: usize,
     at: &'a mut Option<DeviceId>, // the device whose frames are in hand, for whoever counts them after a panic
     sources: PollSet,             // what to poll while asleep, the bell first
@@ -81,6 +82,7 @@ impl<'a, O: Observer> Worker<'a, O> {
             observer,
             incarnation,
             running: true,
+            receives: true,
             held: 0,
             at,
             sources: PollSet::new(),
@@ -136,7 +138,8 @@ impl<'a, O: Observer> Worker<'a, O> {
         }
         let (now, tick) = (self.clock.now(), self.clock.tick());
         let mut moved = 0;
-        for index in 0..self.queues.len() {
+        let sources = if self.receives { self.queues.len() } else { 0 };
+        for index in 0..sources {
             if !self.tables.current().has(self.queues.device(index)) {
                 continue; // not in force yet, or no more: what it has must wait
             }
@@ -275,7 +278,12 @@ impl<'a, O: Observer> Worker<'a, O> {
             Command::Observe(id, scope, watch) => self.watchers.add(id, scope, watch),
             Command::Unobserve(id) => self.watchers.remove(id),
             Command::ReportLost => self.tell(Event::Lost(self.queues.lost_before_us())),
+            Command::Quiesce => {
+                self.receives = false;
+                self.tell(Event::Quiet);
+            }
             Command::Stop => {
+                self.take_all(now);
                 self.queues.close(None, lend(&mut self.pool, self.counters, now, self.watchers));
                 self.counters.held.store(0, Relaxed);
                 self.running = false;
