@@ -331,7 +331,8 @@ fn stations_are_learned_behind_their_far_ends_and_nothing_goes_from_one_to_anoth
             (1, "vx0", &None),
             "the bridge's names the device"
         );
-        rig.pass(2_500);
+        // The time, the step in which it was seen, and the sweep.
+        rig.pass(2_000 + 800 + 300);
         assert_eq!(rig.entries().len(), 2, "it has aged");
         assert_eq!(rig.goes_to(THERE, HERE), [2, 3]);
     });
