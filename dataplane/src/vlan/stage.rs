@@ -26,7 +26,7 @@ pub(crate) fn sort<O: Observer, T: Transmit>(
             egress.surface(cx, to, frame);
             continue;
         }
-        match find(cx, tags, is_last, &mut frame) {
+        match find_beneath(cx, tags, is_last, &mut frame) {
             Ok(Some((to, tag))) => {
                 pop(cx, &mut frame, tag);
                 egress.surface(cx, to, frame);
@@ -49,7 +49,7 @@ pub(crate) fn sort<O: Observer, T: Transmit>(
 type Tag = (EtherType, Tci);
 
 /// The sub-interface that takes a frame by its outermost tag, and that, of a frame which is as it should be: most are, and all that is asked of
-/// them is a comparison or two. What [`find`] answers has more forms, and goes through memory in pieces that are read whole.
+/// them is a comparison or two. What [`find_beneath`] answers has more forms, and goes through memory in pieces that are read whole.
 #[inline(always)]
 fn find_at_once(tags: &Tags, frame: &[u8]) -> Option<(DeviceId, Tag)> {
     let [.., p0, p1, c0, c1, _, _, _, _] = *frame.first_chunk::<{ HEADER_LEN + vlan::TAG_LEN + BEHIND }>()?;
@@ -57,18 +57,15 @@ fn find_at_once(tags: &Tags, frame: &[u8]) -> Option<(DeviceId, Tag)> {
     Some((tags.find(tpid, tci)?, (tpid, tci)))
 }
 
-/// The sub-interface that takes a frame, and the tag that goes by it; none if the frame is not for one. `is_last` says that the device
-/// has no other use for what has a tag.
-fn find<O: Observer, T: Transmit>(
+/// The same of a frame that no sub-interface takes by its outermost tag: by the one beneath, if the outermost names no VLAN. None if it is for
+/// no sub-interface; `is_last` says that the device has no other use for what has a tag.
+fn find_beneath<O: Observer, T: Transmit>(
     cx: &mut Context<'_, O, T>,
     tags: &Tags,
     is_last: bool,
     frame: &mut Frame,
 ) -> Result<Option<(DeviceId, Tag)>, DropReason> {
     let Some((outermost, inner)) = outermost(frame.bytes())? else { return Ok(None) };
-    if let Some(to) = tags.find(outermost.0, outermost.1) {
-        return Ok(Some((to, outermost)));
-    }
     if !is_last {
         return Ok(None);
     }
