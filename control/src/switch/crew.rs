@@ -201,7 +201,8 @@ impl Crew {
         Ok(())
     }
 
-    /// Has the workers receive no more, so that none hands anything to one that has ended. Whoever does not answer soon will not end either.
+    /// Has the workers receive no more, so that none hands anything to one that has ended. Whoever does not answer soon is not waited for: what
+    /// it hands over then stays on its way, and is told as held.
     fn quiesce(&self) {
         const SOON: Duration = Duration::from_millis(500);
         let runs = |member: &&Member| member.thread.as_ref().is_some_and(|thread| !thread.is_finished());

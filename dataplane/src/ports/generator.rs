@@ -162,8 +162,8 @@ impl PortQueue for Repeater {
     fn close(self: Box<Self>, _io: &mut PortIo<'_>) {}
 }
 
-/// Writes these bytes, of which there are no more than `to` has. Short frames are most of what is measured, and a call of memcpy costs as much as
-/// handing one on: two copies of half a line, which may overlap, cost next to nothing.
+/// Writes these bytes, of which there are no more than `to` has. Short frames are most of what is measured, and are two copies of half
+/// a line, which may overlap, in place of a call of memcpy.
 #[inline(always)]
 fn write(to: &mut [u8], bytes: &[u8]) {
     const HALF: usize = 32;
